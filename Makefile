@@ -1,0 +1,64 @@
+# Everything a developer does, from a bare machine with make and Python 3.11 or newer.
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+PIP_QUIET := -qq --disable-pip-version-check
+
+# The first interpreter that is new enough and able to make a virtual environment; PYTHON=... overrides.
+PYTHON ?= $(shell for python in python3.11 python3 python3.12 python3.13; do \
+	$$python -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo $$python; break; }; done)
+
+.PHONY: help install demo test kill check bench docs lock clean
+
+help:  ## say what can be made
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+
+install: $(INSTALLED)  ## install Raythena and the pinned versions of everything it needs in .venv
+
+$(INSTALLED): requirements/lock.txt pyproject.toml
+	@test -n "$(PYTHON)" || { echo "error: no Python 3.11 or newer with venv found (Debian: apt-get install python3-venv)" >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing in $(VENV) (about a minute the first time)"
+	@$(BIN)/python -m pip install $(PIP_QUIET) --only-binary :all: --no-deps --no-compile -r requirements/lock.txt
+	@$(BIN)/python -m pip install $(PIP_QUIET) --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: $(INSTALLED)  ## a real job from generated events to validated outputs, on this machine, from scratch
+	rm -rf raythena-demo
+	$(BIN)/raythena demo
+
+check: $(INSTALLED)  ## lint, format, types, layers, fast unit tests
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -q -n auto -m "not slow and not ray" tests/unit
+
+test: $(INSTALLED)  ## every test that does not take minutes
+	$(BIN)/python -m pytest -n auto -m "not slow and not ray" tests/unit
+	$(BIN)/python -m pytest -m "ray and not slow" tests/ray
+
+kill: $(INSTALLED)  ## kill -9 at 20 random moments of a real job; every event compared (ten minutes)
+	$(BIN)/python tests/campaigns/kill_and_resume.py
+
+bench: $(INSTALLED)  ## every benchmark, one after the other
+	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script; done
+
+docs: $(INSTALLED)  ## write the command-line reference anew
+	$(BIN)/python -m raythena.cli.reference > docs/cli.md.new
+	mv docs/cli.md.new docs/cli.md
+
+lock:  ## resolve every dependency anew and pin what was found
+	rm -rf build/lock
+	$(PYTHON) -m venv build/lock
+	sed -n 's/^requires = \["\(.*\)"\]/\1/p' pyproject.toml > build/lock/build.txt
+	build/lock/bin/python -m pip install $(PIP_QUIET) --only-binary :all: -r build/lock/build.txt editables
+	build/lock/bin/python -m pip install $(PIP_QUIET) --only-binary :all: --no-build-isolation -e '.[demo,dev]'
+	@{ echo "# Exact versions of everything for [demo,dev] and the build; written by 'make lock'."; \
+	  build/lock/bin/python -m pip freeze --exclude-editable | LC_ALL=C sort -f; } > requirements/lock.txt
+	rm -rf build/lock
+
+clean:  ## remove what these targets made
+	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
