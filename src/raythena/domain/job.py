@@ -1,0 +1,110 @@
+"""The job as the engine understands it, wherever it came from.
+
+A `Job` is a pure value: which events of which input files, which output files they belong in, what computes an event and
+what merges outputs. The parsers (`panda` for PanDA's job specification, `jobfile` for the native YAML) produce it; nothing
+below this line knows which of the two it was.
+
+Rules: paths are absolute, one canonical spelling per file; events are counted from 1 within their file; output files are
+ordered, and the events of the job, in input order, fill them one after the other (see `OutputMap`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class InputFile:
+    """One input (EVNT) file."""
+
+    lfn: str
+    pfn: str
+    """Absolute path, the same bytes everywhere."""
+    n_events: int
+    guid: str = ""
+    scope: str = ""
+    size_bytes: int | None = None
+    checksum: str = ""
+    """As given, for example `ad:0a1b2c3d`; empty when unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class PayloadSpec:
+    """What computes one event.
+
+    `kind` names an entry point of the group `raythena.payloads` (`python`, `process`, …); `options` are handed to it
+    untouched. `python`: {"function": "module:name", "setup": "module:name"?, "options": {...}?, "path": [dir, ...]?}.
+    `process`: {"command": [argv...], "environment": {...}?}.
+    """
+
+    kind: str
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class MergeSpec:
+    """What turns the outputs of many events into one file.
+
+    `kind` names an entry point of the group `raythena.mergers` (`root`, `concat`, `python`, …); `none` keeps the grouped
+    outputs as they are.
+    """
+
+    kind: str = "concat"
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One job: a part of a task, complete in itself."""
+
+    name: str
+    inputs: tuple[InputFile, ...]
+    outputs: tuple[str, ...]
+    """LFNs of the promised output files, in order."""
+    payload: PayloadSpec
+    merge: MergeSpec
+    events_per_output: int
+    """Events in each output file; the last of an input (1→N) or of the job (N→1) may hold fewer."""
+    job_id: str = ""
+    """PandaID where there is one."""
+    task_id: str = ""
+    jobset_id: str = ""
+    log_file: str = ""
+    cores_per_node: int | None = None
+    source: dict[str, Any] = field(default_factory=dict)
+    """The document the job was made from, unknown fields included."""
+
+    @property
+    def n_events(self) -> int:
+        """Events in the whole job."""
+        return sum(file.n_events for file in self.inputs)
+
+    def fingerprint(self) -> str:
+        """Identity of the work itself: same inputs, same outputs, same mapping. SHA-256, hexadecimal.
+
+        A ledger belongs to one fingerprint. Paths, payload options and merge options are left out on purpose: a task may
+        be resumed from another mount point or with a repaired payload.
+        """
+        identity = {
+            "inputs": [[file.lfn, file.guid, file.n_events] for file in self.inputs],
+            "outputs": list(self.outputs),
+            "events_per_output": self.events_per_output,
+        }
+        return hashlib.sha256(json.dumps(identity, separators=(",", ":")).encode()).hexdigest()
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON-ready copy, the inverse of `from_dict`."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, document: dict[str, Any]) -> Job:
+        """Rebuild what `to_dict` wrote. Trusts its input: it is our own file."""
+        values = dict(document)
+        values["inputs"] = tuple(InputFile(**entry) for entry in values["inputs"])
+        values["outputs"] = tuple(values["outputs"])
+        values["payload"] = PayloadSpec(**values["payload"])
+        values["merge"] = MergeSpec(**values["merge"])
+        return cls(**values)

@@ -1,0 +1,67 @@
+"""What the ledger is asked to remember: one frozen record per fact.
+
+The engine emits records, the ledger commits them, and only then does the engine act on them. Rule: a record describes something
+that has already happened; committing it twice is an error of the engine, never silently accepted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from raythena.domain.results import FailureKind, GroupReport, MergedOutput
+
+
+@dataclass(frozen=True, slots=True)
+class GroupStored:
+    """A group is on the shared file system. `group.entries` holds only the ranges accepted from it, never empty."""
+
+    group: GroupReport
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptFailed:
+    """One attempt at a range failed; `final` when the range is given up for good."""
+
+    range_index: int
+    attempt: int
+    node: str
+    kind: FailureKind
+    message: str
+    final: bool
+    at: float
+    """Wall-clock seconds since the epoch."""
+
+
+@dataclass(frozen=True, slots=True)
+class OutputMerged:
+    """An output is merged and in its final place. `groups` are the groups it was made from: no longer needed."""
+
+    merged: MergedOutput
+    groups: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RangesRetracted:
+    """Stored outputs of these ranges of a group could not be read back: they do not count any more."""
+
+    group: str
+    ranges: tuple[int, ...]
+
+
+Record = GroupStored | AttemptFailed | OutputMerged | RangesRetracted
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What a ledger remembers, in the form the engine starts from."""
+
+    groups: tuple[GroupReport, ...] = ()
+    """Groups of outputs not merged yet; entries without the retracted ones, perhaps none."""
+    merged: tuple[MergedOutput, ...] = ()
+    failed: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    """Range indices given up for good, sorted."""
+    attempts: tuple[tuple[int, int], ...] = ()
+    """(range index, attempts charged) of ranges that failed at least once and are not given up."""

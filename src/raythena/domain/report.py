@@ -1,0 +1,240 @@
+"""The job report, `jobReport.json`: what became of a job, in the form ATLAS transforms report in (version 2.1.2).
+
+Harvester hands it to PanDA, and PanDA's monitor shows it, so the outer shape is the transforms': exit code and message, files
+with GUIDs and numbers of entries, resources. What that shape has no place for stands in a section of our own, `raythena`: the
+events that failed and why, the events that were never finished, the sessions.
+
+Rules: a pure function of what it is given, the clock included; an event is mentioned only when it is in no output, so a report
+grows with failures, never with the job; ranges that were not finished are told as stretches.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from raythena.domain.errors import ExitCode
+from raythena.domain.job import Job
+from raythena.domain.ranges import Indices, RangeLayout
+from raythena.domain.records import AttemptFailed
+from raythena.domain.results import MergedOutput
+from raythena.domain.taxonomy import Fault, of_failure
+
+REPORT_VERSION = "2.1.2"
+"""Of the transforms' format."""
+
+MAX_MESSAGE = 500
+"""Characters of a failure's message; PanDA keeps no more of an event's error."""
+
+_DATA_TYPE = re.compile(r"[A-Z][A-Z0-9_]{2,}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceUse:
+    """What the job cost, all sessions together."""
+
+    cpu_s: float = 0.0
+    """CPU seconds spent on the events that count."""
+    core_s: float = 0.0
+    """Seconds cores were busy with the events that count."""
+    wall_s: float = 0.0
+    """From the first event's start to the last event's end, gaps between sessions left out."""
+    cores: int = 0
+    occupancy: float = 0.0
+    """Busy core-seconds over available ones, 0 to 1."""
+
+
+@dataclass(frozen=True)
+class ReportInput:
+    """Everything a job report is made from."""
+
+    job: Job
+    exit_code: ExitCode
+    verdict: str
+    """One word: how the job ended."""
+    message: str
+    """One sentence for a person: why it ended that way."""
+    created: str
+    """Wall-clock time of the report, ISO 8601."""
+    outputs: Sequence[MergedOutput] = ()
+    failures: Iterable[AttemptFailed] = ()
+    """Attempts after which an event was given up. Attempts that are not final are passed over."""
+    unfinished: Indices = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    """Range indices, sorted, of events neither committed nor given up."""
+    resources: ResourceUse = field(default_factory=ResourceUse)
+    sessions: Sequence[Mapping[str, Any]] = ()
+    """One JSON-ready mapping per session, oldest first."""
+    command_line: str = ""
+    error: Fault | None = None
+    """What is wrong, in the terms of the taxonomy; None when nothing is."""
+    warnings: Sequence[str] = ()
+    """What went wrong in the last session beyond single events."""
+    ending: Mapping[str, Any] | None = None
+    """What an early end of the last session cost; None when it ended by itself."""
+
+
+def build_report(given: ReportInput) -> dict[str, Any]:
+    """The job report as a JSON-ready tree."""
+    layout = RangeLayout(given.job.inputs)
+    failures = [_failure(layout, failure) for failure in given.failures if failure.final]
+    unfinished = _stretches(layout, given.unfinished)
+    return {
+        "name": str(given.job.source.get("transformation", "")).removesuffix(".py") or given.job.name,
+        "reportVersion": REPORT_VERSION,
+        "cmdLine": given.command_line,
+        "created": given.created,
+        "exitAcronym": given.exit_code.name,
+        "exitCode": int(given.exit_code),
+        "exitMsg": "OK" if given.exit_code is ExitCode.OK else given.message,
+        "exitMsgExtra": _extra(len(failures), len(given.unfinished)),
+        "executor": [_executor(given)],
+        "files": {"input": _inputs(given.job), "output": _outputs(given.outputs)},
+        "resource": _resource(given),
+        "raythena": {
+            "verdict": given.verdict,
+            "message": given.message,
+            "error": None if given.error is None else given.error.to_dict(),
+            "warnings": list(given.warnings),
+            "job": _identity(given.job),
+            "events": _counts(given, len(failures)),
+            "incomplete_outputs": {file.lfn: len(file.missing) for file in given.outputs if file.missing},
+            "failed": failures,
+            "unfinished": unfinished,
+            "resources": {
+                "cpu_s": round(given.resources.cpu_s, 3),
+                "core_s": round(given.resources.core_s, 3),
+                "wall_s": round(given.resources.wall_s, 3),
+                "cores": given.resources.cores,
+                "occupancy": round(given.resources.occupancy, 4),
+            },
+            "ending": None if given.ending is None else dict(given.ending),
+            "sessions": [dict(session) for session in given.sessions],
+        },
+    }
+
+
+def data_type(lfn: str) -> str:
+    """The kind of data a file holds, by ATLAS's naming: the first part of its name in capitals, `HITS` in `HITS.1._0001.root`."""
+    return next((part for part in lfn.split(".") if _DATA_TYPE.fullmatch(part)), "FILE")
+
+
+def _failure(layout: RangeLayout, failure: AttemptFailed) -> dict[str, Any]:
+    file, event = layout.event_of(failure.range_index)
+    lfn = layout.inputs[file].lfn
+    fault = of_failure(failure.kind)
+    return {
+        "id": f"{lfn}-{event}",
+        "lfn": lfn,
+        "event": event,
+        "kind": str(failure.kind),
+        "who": str(fault.who),
+        "code": fault.code,
+        "hint": fault.hint,
+        "message": failure.message[:MAX_MESSAGE],
+        "attempts": failure.attempt,
+        "node": failure.node,
+    }
+
+
+def _stretches(layout: RangeLayout, indices: Indices) -> list[dict[str, Any]]:
+    """Sorted range indices as stretches of consecutive events of one file."""
+    if len(indices) == 0:
+        return []
+    files = np.searchsorted(layout.offsets, indices, side="right") - 1
+    breaks = np.flatnonzero((np.diff(indices) != 1) | (np.diff(files) != 0)) + 1
+    starts = np.concatenate(([0], breaks))
+    ends = np.concatenate((breaks, [len(indices)])) - 1
+    firsts = indices[starts] - layout.offsets[files[starts]] + 1
+    lasts = indices[ends] - layout.offsets[files[starts]] + 1
+    lfns = [layout.inputs[file].lfn for file in files[starts]]
+    rows = zip(lfns, firsts.tolist(), lasts.tolist(), strict=True)
+    return [{"lfn": lfn, "first_event": first, "last_event": last} for lfn, first, last in rows]
+
+
+def _extra(failed: int, unfinished: int) -> str:
+    told = [
+        f"{count:,} {'event' if count == 1 else 'events'} {what}"
+        for count, what in ((failed, "failed"), (unfinished, "not finished"))
+        if count
+    ]
+    return ", ".join(told)
+
+
+def _executor(given: ReportInput) -> dict[str, Any]:
+    """The one execution step there is, in the transforms' form."""
+    inputs = sorted({data_type(file.lfn) for file in given.job.inputs})
+    outputs = sorted({data_type(lfn) for lfn in given.job.outputs})
+    return {
+        "name": "raythena",
+        "rc": int(given.exit_code),
+        "statusOK": given.exit_code is ExitCode.OK,
+        "errMsg": "" if given.exit_code is ExitCode.OK else given.message,
+        "exeConfig": {"script": f"raythena payload {given.job.payload.kind}", "inputs": inputs, "outputs": outputs},
+        "metaData": {},
+    }
+
+
+def _inputs(job: Job) -> list[dict[str, Any]]:
+    described = [(file.lfn, {"name": file.lfn, "file_guid": file.guid, "nentries": file.n_events}) for file in job.inputs]
+    return _by_type(described, "input{}File")
+
+
+def _outputs(outputs: Sequence[MergedOutput]) -> list[dict[str, Any]]:
+    return _by_type([(file.lfn, _output(file)) for file in sorted(outputs, key=lambda file: file.output)], "output{}File")
+
+
+def _output(file: MergedOutput) -> dict[str, Any]:
+    return {
+        "name": file.lfn,
+        "file_guid": file.guid,
+        "file_size": file.size_bytes,
+        "nentries": file.n_events,
+        "checksum": f"ad:{file.adler32:08x}",
+    }
+
+
+def _by_type(files: Sequence[tuple[str, dict[str, Any]]], argument: str) -> list[dict[str, Any]]:
+    """Files grouped by their type, as a transform has one argument for each type."""
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for lfn, described in files:
+        groups.setdefault(data_type(lfn), []).append(described)
+    return [{"type": kind, "argName": argument.format(kind), "subFiles": group} for kind, group in groups.items()]
+
+
+def _resource(given: ReportInput) -> dict[str, Any]:
+    used = given.resources
+    processed = sum(file.n_events for file in given.outputs)
+    available_s = used.wall_s * used.cores
+    efficiency = used.cpu_s / available_s if available_s > 0 else 0.0
+    step = {"cpuTime": round(used.cpu_s), "wallTime": round(used.wall_s), "nevents": processed, "mpworkers": used.cores}
+    transform = {
+        "cpuTime": round(used.cpu_s),
+        "cpuTimeTotal": round(used.cpu_s),
+        "wallTime": round(used.wall_s),
+        "coreTime": round(used.core_s),
+        "processedEvents": processed,
+        "cpuEfficiency": round(efficiency, 4),
+        "occupancy": round(used.occupancy, 4),
+    }
+    return {"executor": {"raythena": step}, "transform": transform}
+
+
+def _identity(job: Job) -> dict[str, str]:
+    return {
+        "name": job.name,
+        "task_id": job.task_id,
+        "job_id": job.job_id,
+        "jobset_id": job.jobset_id,
+        "fingerprint": job.fingerprint(),
+    }
+
+
+def _counts(given: ReportInput, failed: int) -> dict[str, int]:
+    total, unfinished = given.job.n_events, len(given.unfinished)
+    merged = sum(file.n_events for file in given.outputs)
+    stored = total - merged - failed - unfinished
+    return {"total": total, "merged": merged, "stored": stored, "failed": failed, "unfinished": unfinished}

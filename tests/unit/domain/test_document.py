@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from raythena.domain.document import MAX_DEPTH, Place, nearest, read_json, read_yaml, shown
+from raythena.domain.errors import InvalidInput
+
+trees = st.recursive(
+    st.none() | st.booleans() | st.integers(-(10**12), 10**12) | st.text("abc xyzé", max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("abcdef", min_size=1, max_size=3), inner, max_size=3),
+    max_leaves=15,
+)
+
+
+@given(trees)
+def test_json_is_read_as_json(tree):
+    assert read_json(json.dumps(tree), "x") == tree
+
+
+@given(trees)
+def test_yaml_is_read_as_yaml(tree):
+    # the dumper writes anchors for objects that occur twice, hence the copy
+    text = yaml.safe_dump(json.loads(json.dumps(tree)))
+    assert read_yaml(text, "x") == tree
+
+
+@given(trees)
+def test_plain_values_stay_what_they_are(tree):
+    assert Place("x", "", tree).plain() == tree
+
+
+@given(st.text(max_size=200) | st.binary(max_size=200).map(lambda data: data.decode("latin-1")))
+def test_garbage_is_read_or_refused_never_more(text):
+    for read in (read_yaml, read_json):
+        try:
+            read(text, "x")
+        except InvalidInput as refusal:
+            assert refusal.source == "x"
+
+
+@pytest.mark.parametrize(
+    ("text", "field", "problem"),
+    [
+        ("a: [" * (MAX_DEPTH + 1), "line 1", "nested too deeply"),
+        ("a: " + "[" * 100_000, "line 1", "nested too deeply"),
+        ("a: &x [1]\nb: *x", "line 1", "anchor"),
+        ("b: 1\nb: 2", "line 2", "'b' is given twice"),
+        ("x:\n  b: 1\n  c: 3\n  b: 2", "line 4", "'b' is given twice"),
+        ("[1]: 2", "line 1", "as a key"),
+        ("a: 1\n---\nb: 1", "line 2", "single document"),
+        ("a: !!python/object/apply:os.system [x]", "line 1", "tag"),
+        ("a:\n\t- b", "line 2", "not valid YAML"),
+        ("a: 2024-13-45", "", "month"),
+        ("a: " + "9" * 5000, "", "cannot be read"),
+        ("a: \x01", "", "control characters"),
+        ("a: 'b", "line 1", "not valid YAML"),
+    ],
+)
+def test_bad_yaml_is_refused_where_it_is_bad(text, field, problem):
+    with pytest.raises(InvalidInput) as refusal:
+        read_yaml(text, "job.yaml")
+    assert refusal.value.source == "job.yaml"
+    assert refusal.value.field == field
+    assert problem in refusal.value.problem
+
+
+@pytest.mark.parametrize(
+    ("text", "field", "problem"),
+    [
+        ("", "", "is empty"),
+        (" \n", "", "is empty"),
+        ("{", "line 1", "ends in the middle"),
+        ('{"a": [1, 2', "line 1", "ends in the middle"),
+        ('{"a": "tor', "line 1", "ends in the middle"),
+        ('{"a": 1,', "line 1", "ends in the middle"),
+        ('{"a": 1}}', "line 1", "Extra data"),
+        ("{'a': 1}", "line 1", "not valid JSON"),
+        ('{"a": {"b": 1, "b": 2}}', "b", "given twice"),
+        ('{"a": NaN}', "", "NaN"),
+        ('{"a": -Infinity}', "", "Infinity"),
+        ("[" * 100_000, "", "nested too deeply"),
+        ("9" * 5000, "", "number"),
+    ],
+)
+def test_bad_json_is_refused_where_it_is_bad(text, field, problem):
+    with pytest.raises(InvalidInput) as refusal:
+        read_json(text, "x.json")
+    assert problem in refusal.value.problem
+    assert refusal.value.field == field
+
+
+@pytest.mark.parametrize(
+    ("value", "field"),
+    [
+        ({"a": float("nan")}, "a"),
+        ({"a": [1, {"b": object()}]}, "a[1].b"),
+        ({"a": {1: 2}}, "a"),
+        ({"a": "\ud800"}, "a"),
+        ({"a": b"bytes"}, "a"),
+        ({"a": {1, 2}}, "a"),
+    ],
+)
+def test_what_json_cannot_carry_is_refused_where_it_stands(value, field):
+    with pytest.raises(InvalidInput) as refusal:
+        Place("x", "", value).plain()
+    assert refusal.value.field == field
+
+
+def test_a_tree_that_contains_itself_is_refused():
+    loop: list[object] = []
+    loop.append(loop)
+    with pytest.raises(InvalidInput, match="nested too deeply"):
+        Place("x", "", loop).plain()
+
+
+def test_a_suggestion_is_made_only_when_something_is_close():
+    assert nearest("inputz", ["inputs", "outputs"]) == "Did you mean 'inputs'?"
+    assert nearest("zebra", ["inputs", "outputs"]) == ""
+
+
+def test_values_in_messages_are_short_and_on_one_line():
+    assert len(shown("x" * 1000)) == 80
+    assert "\n" not in shown("a\nb")
+    assert (shown(None), shown(True)) == ("null", "true")
+
+
+@pytest.mark.parametrize("value", [True, 1.0, "1", None, 0, 11])
+def test_a_count_is_a_whole_number_in_bounds(value):
+    with pytest.raises(InvalidInput, match="at least 1 and at most 10"):
+        Place("x", "n", value).count(maximum=10)
