@@ -1,0 +1,156 @@
+"""What can happen to a job: the stimuli of the engine.
+
+Frozen values, nothing else. Node names are the names of node incarnations: a node that is given up and comes back has a new one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from raythena.domain.ranges import Indices
+from raythena.domain.results import GroupReport, MergedOutput, RangeFailure
+from raythena.domain.taxonomy import EndCause
+
+
+def _nothing() -> Indices:
+    return np.empty(0, dtype=np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class NodeJoined:
+    """A node asks for work, for the first time or after the coordinator or the link was gone.
+
+    `held` are the ranges it has: queued, computing, or finished and not acknowledged.
+    """
+
+    node: str
+    cores: int
+    held: Indices = field(default_factory=_nothing)
+
+
+@dataclass(frozen=True, slots=True)
+class NodeLost:
+    """A node is given up: dead, silent for too long, or leaving."""
+
+    node: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class NodeReport:
+    """How a node stands. `running` are (range index, seconds it has been running) of the ranges on its cores; `waiting` are
+    ranges handed to the payload and not begun (told at the end of a job only)."""
+
+    node: str
+    queued: int
+    """Ranges the node holds and has not begun."""
+    running: tuple[tuple[int, float], ...]
+    waiting: tuple[int, ...] = ()
+    unreported: int = 0
+    """Ranges finished on the node whose group is not written yet."""
+    computed: int = 0
+    """Events finished since the last report."""
+    computed_s: float = 0.0
+    """Core-seconds those events took together."""
+
+
+@dataclass(frozen=True, slots=True)
+class GroupReported:
+    """A node has made a group of results durable."""
+
+    group: GroupReport
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptReported:
+    """An attempt at a range failed on a node."""
+
+    failure: RangeFailure
+
+
+@dataclass(frozen=True, slots=True)
+class RangesReturned:
+    """A node gives back ranges it has not begun."""
+
+    node: str
+    ranges: Indices
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """The ledger has made these records durable."""
+
+    tickets: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StorageStalled:
+    """The ledger could not commit; it will be tried again."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class StorageRecovered:
+    """The ledger commits again."""
+
+
+@dataclass(frozen=True, slots=True)
+class MergeSucceeded:
+    """A merge has written its output and moved it into place."""
+
+    merge: int
+    merged: MergedOutput
+
+
+@dataclass(frozen=True, slots=True)
+class MergeFailed:
+    """A merge failed. `bad` names stored outputs at fault: (group, range indices)."""
+
+    merge: int
+    message: str
+    bad: tuple[tuple[str, tuple[int, ...]], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StopRequested:
+    """The job is to end now and may be resumed later: a person, a signal or the batch system wants it, or it cannot go on."""
+
+    reason: str
+    abort: bool = False
+    """It cannot go on: something is wrong that a resumption alone will not mend."""
+    within_s: float | None = None
+    """Everything must be over by then, the report included. None: running events get the engine's `drain_limit_s`."""
+    cause: EndCause = EndCause.ASKED
+
+
+@dataclass(frozen=True, slots=True)
+class DeadlineSet:
+    """The allocation ends at `at` (the engine's monotonic seconds); None: nobody knows when."""
+
+    at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time has passed."""
+
+
+Event = (
+    NodeJoined
+    | NodeLost
+    | NodeReport
+    | GroupReported
+    | AttemptReported
+    | RangesReturned
+    | Committed
+    | StorageStalled
+    | StorageRecovered
+    | MergeSucceeded
+    | MergeFailed
+    | StopRequested
+    | DeadlineSet
+    | Tick
+)

@@ -1,0 +1,107 @@
+"""What must hold after every step of the engine. Slow on purpose: it looks at everything, from scratch."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from raythena.domain.errors import InternalError
+from raythena.domain.ranges import NO_NODE, RangeState
+from raythena.engine.engine import Engine
+from raythena.engine.merging import OutputState
+
+_SETTLED = np.asarray([state in (RangeState.STORED, RangeState.FAILED, RangeState.MERGED) for state in RangeState])
+
+
+def check(engine: Engine) -> None:
+    """Raise InternalError naming the first rule that does not hold."""
+    _counts(engine)
+    _holders(engine)
+    _leases(engine)
+    _duplicates(engine)
+    _outputs(engine)
+    _tickets(engine)
+    _fleet(engine)
+
+
+def _require(holds: object, rule: str) -> None:
+    if not holds:
+        raise InternalError(f"invariant broken: {rule}")
+
+
+def _counts(engine: Engine) -> None:
+    table = engine.table
+    counted = np.bincount(table.state, minlength=len(RangeState))
+    _require(np.array_equal(counted, table.counts), "the counts of states differ from the table")
+
+
+def _holders(engine: Engine) -> None:
+    table = engine.table
+    leased = table.state == RangeState.LEASED
+    _require((table.node[leased] != NO_NODE).all(), "a leased range has no holder")
+    _require((table.node[~leased] == NO_NODE).all(), "a range that is not leased has a holder")
+    up = np.asarray([node.up for node in engine.fleet], dtype=bool)
+    _require(not leased.any() or up[table.node[leased]].all(), "a range is leased to a node that is not up")
+
+
+def _leases(engine: Engine) -> None:
+    table = engine.table
+    n_held = 0
+    for node in engine.fleet:
+        _require(node.listed == sum(len(lease) for lease in node.leases), f"the lease count of {node.name} is wrong")
+        if node.leases:
+            held = np.flatnonzero((table.state == RangeState.LEASED) & (table.node == node.number))
+            _require(np.array_equal(held, engine.fleet.held(node)), f"the leases of {node.name} differ from the table")
+            n_held += len(held)
+    _require(n_held == table.count(RangeState.LEASED), "a range is leased to a node that has no such lease")
+
+
+def _duplicates(engine: Engine) -> None:
+    for index, second in engine.duplicates.items():
+        _require(engine.table.state[index] == RangeState.LEASED, f"range {index} has a duplicate but is not leased")
+        _require(engine.table.node[index] != second, f"range {index} is its own duplicate")
+        _require(index in engine.fleet.number(second).duplicates, f"the second holder of range {index} does not know")
+        _require(engine.fleet.number(second).up, f"the second holder of range {index} is not up")
+    known = sum(len(node.duplicates) for node in engine.fleet)
+    _require(known == len(engine.duplicates), "a node believes in a duplicate that is none")
+
+
+def _outputs(engine: Engine) -> None:
+    merges, state = engine.merges, engine.table.state
+
+    def count(which: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+        return np.add.reduceat(which.astype(np.int64), engine.outputs.bounds[:-1])
+
+    open_ranges, stored, merged = (
+        count(~_SETTLED[state]),
+        count(state == RangeState.STORED),
+        count(state == RangeState.MERGED),
+    )
+    states = [merges.state(output) for output in range(engine.outputs.n_outputs)]
+    is_open = np.asarray([each is OutputState.OPEN for each in states])
+    is_merged = np.asarray([each is OutputState.MERGED for each in states])
+    _require_all(open_ranges == merges.open_ranges, "counts its open ranges wrongly")
+    _require_all(is_merged | (stored == merges.stored), "counts its stored ranges wrongly")
+    _require_all(is_open == (open_ranges > 0), "is open without open ranges, or the other way round")
+    _require_all(~is_merged | (stored == 0), "was merged without some stored ranges")
+    _require_all(is_merged | (merged == 0), "has merged ranges but is not merged")
+
+
+def _require_all(holds: npt.NDArray[np.bool_], rule: str) -> None:
+    _require(holds.all(), f"output {int(np.argmin(holds))} {rule}")
+
+
+def _tickets(engine: Engine) -> None:
+    accepted = np.flatnonzero(engine.table.state == RangeState.ACCEPTED)
+    waiting = [group.entries["range"].astype(np.int64) for group in engine.groups.values()]
+    pending = np.sort(np.concatenate(waiting)) if waiting else np.empty(0, dtype=np.int64)
+    _require(np.array_equal(accepted, pending), "accepted ranges and groups on their way to the ledger differ")
+    _require(not engine.stored_groups & engine.groups.keys(), "a group is both stored and on its way")
+
+
+def _fleet(engine: Engine) -> None:
+    up = engine.fleet.up()
+    _require(engine.fleet.n_up == len(up), "the number of nodes that are up is wrong")
+    _require(engine.fleet.n_aside == sum(node.aside for node in up), "the number of nodes set aside is wrong")
+    speed = sum(node.speed for node in up)
+    _require(abs(engine.fleet.total_speed - speed) <= 1e-6 * max(1.0, speed), "the speed of the fleet is wrong")

@@ -1,0 +1,377 @@
+"""A node's own decisions: what to begin next, what to group, when to talk to the coordinator. No I/O.
+
+The agent on a node (or a simulated one) owns one `NodeCore`. It tells it what happened (`leased`, `started`, `done`, …)
+and asks what to do (`to_feed`, `groups_due`, `message`). Everything a node owes the coordinator is in here: ranges it
+holds, results not yet in a group, groups not yet acknowledged. Rules:
+
+- nothing is forgotten before the coordinator acknowledged it: a group stays in `unacknowledged` until then, and is told
+  again after every registration;
+- a range is in exactly one place: queued, in the payload, finished but ungrouped, in a group, or gone from the node;
+- one message is under way at a time, and it is repeated unchanged until it is answered.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from raythena.domain.errors import InternalError
+from raythena.domain.outputs import OutputMap
+from raythena.domain.ranges import Indices
+from raythena.domain.results import GroupReport, RangeFailure
+
+_MEAN_OVER = 16
+"""Events the mean event time remembers, roughly."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeConfig:
+    """When groups are closed and how often a node reports."""
+
+    group_events: int = 256
+    group_bytes: int = 64 * 1024 * 1024
+    group_age_s: float = 5.0
+    exchange_interval_s: float = 0.5
+    min_exchange_interval_s: float = 0.02
+    """Pause between two messages even when the queue runs low."""
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedRange:
+    """One result on the node's scratch disk. `path` is a string so that this module need not know about files."""
+
+    index: int
+    path: str
+    offset: int
+    size_bytes: int
+    whole_file: bool
+    attempt: int
+    cpu_s: float
+    wall_s: float
+    started_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class GroupToWrite:
+    """Results to be put into one group file, in event order."""
+
+    number: int
+    output: int
+    members: tuple[FinishedRange, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NodeMessage:
+    """What a node tells the coordinator: news since the last message, and how it stands."""
+
+    node: str
+    sequence: int
+    groups: tuple[GroupReport, ...]
+    failures: tuple[RangeFailure, ...]
+    returned: Indices
+    queued: int
+    running: tuple[tuple[int, float], ...]
+    waiting: tuple[int, ...]
+    unreported: int
+    answers_recall: bool = False
+    computed: int = 0
+    computed_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class CoordinatorReply:
+    """The coordinator's answer to one message."""
+
+    leases: tuple[Indices, ...] = ()
+    acknowledged: tuple[str, ...] = ()
+    revoked: tuple[Indices, ...] = ()
+    recall: int = 0
+    flush: bool = False
+    drain: bool = False
+    register: bool = False
+    """The coordinator does not know this node (any more): register before anything else."""
+    stop: bool = False
+    """The job is over."""
+    next_exchange_s: float | None = None
+
+
+@dataclass(slots=True)
+class _OpenGroup:
+    since: float
+    size_bytes: int = 0
+    members: list[FinishedRange] = field(default_factory=list)
+
+
+class NodeCore:
+    """The state of one node incarnation."""
+
+    def __init__(self, node: str, outputs: OutputMap, config: NodeConfig) -> None:
+        self.node = node
+        self.config = config
+        self._outputs = outputs
+        self._queue: deque[int] = deque()
+        self._in_payload: dict[int, float | None] = {}
+        self._open: dict[int, _OpenGroup] = {}
+        self._writing: dict[int, GroupToWrite] = {}
+        self.unacknowledged: dict[str, GroupReport] = {}
+        self._news_groups: list[GroupReport] = []
+        self._news_failures: list[RangeFailure] = []
+        self._news_returned: list[int] = []
+        self._recall_open = False
+        self._asked_back: dict[int, str] = {}
+        self._pending: NodeMessage | None = None
+        self._computed = 0
+        self._computed_s = 0.0
+        self.mean_event_s = 0.0
+        """How long an event takes, lately."""
+        self._sequence = 0
+        self._group_number = 0
+        self._low_water = 0
+        self._last_exchange = float("-inf")
+        self._interval_s = config.exchange_interval_s
+        self.flushing = False
+        self.draining = False
+
+    # ---- what happened
+
+    def leased(self, ranges: Iterable[int]) -> None:
+        """New ranges to compute. While draining they go straight back; one that is here already is not begun twice."""
+        if self.draining:
+            self._news_returned.extend(ranges)
+            return
+        here = self._under_way()
+        for index in ranges:
+            self._asked_back.pop(index, None)
+            if index not in here:
+                self._queue.append(index)
+        self._low_water = len(self._queue) // 2
+
+    def _under_way(self) -> set[int]:
+        """Ranges of which a result or a failure is still to be told."""
+        here = {*self._queue, *self._in_payload}
+        here.update(member.index for group in self._open.values() for member in group.members)
+        here.update(member.index for group in self._writing.values() for member in group.members)
+        return here
+
+    def started(self, index: int, at: float) -> None:
+        """A core began working on a range at wall-clock time `at`."""
+        if index in self._in_payload:
+            self._in_payload[index] = at
+            self._asked_back.pop(index, None)
+
+    def done(self, result: FinishedRange, now: float) -> bool:
+        """A range is finished. False: the node does not hold it, the result must be thrown away."""
+        if result.index not in self._in_payload:
+            return False
+        del self._in_payload[result.index]
+        self._asked_back.pop(result.index, None)
+        self._computed += 1
+        self._computed_s += result.wall_s
+        self.mean_event_s += (result.wall_s - self.mean_event_s) / _MEAN_OVER
+        output = self._outputs.output_of(result.index)
+        group = self._open.get(output)
+        if group is None:
+            group = self._open[output] = _OpenGroup(now)
+        group.members.append(result)
+        group.size_bytes += result.size_bytes
+        return True
+
+    def failed(self, failure: RangeFailure) -> None:
+        """An attempt failed in the payload or while its output was grouped."""
+        self._in_payload.pop(failure.range_index, None)
+        self._asked_back.pop(failure.range_index, None)
+        self._news_failures.append(failure)
+
+    def released(self, index: int) -> None:
+        """The payload hands a range back: it goes home if it is wanted there, to the front of the queue, or nowhere."""
+        if self._in_payload.pop(index, _GONE) is _GONE:
+            return
+        reason = self._asked_back.pop(index, "")
+        if reason == _REVOKED:
+            return
+        if self.draining or reason == _RECALLED:
+            self._news_returned.append(index)
+        else:
+            self._queue.appendleft(index)
+
+    def payload_lost(self) -> list[int]:
+        """The payload is gone with everything in it; its ranges go back to the queue. Returns those that were on a core."""
+        on_core = [index for index, at in self._in_payload.items() if at is not None]
+        waiting = [index for index, at in self._in_payload.items() if at is None]
+        for index in on_core:
+            del self._in_payload[index]
+        for index in reversed(waiting):
+            self.released(index)
+        return on_core
+
+    # ---- what to do
+
+    @property
+    def queued(self) -> int:
+        """Ranges not yet handed to the payload."""
+        return len(self._queue)
+
+    @property
+    def computing(self) -> int:
+        """Ranges in the payload."""
+        return len(self._in_payload)
+
+    @property
+    def idle(self) -> bool:
+        """Nothing to compute, to group or to report."""
+        return not (self._queue or self._in_payload or self._open or self._writing or self.unacknowledged)
+
+    def to_feed(self, appetite: int) -> list[int]:
+        """Ranges for the payload, which takes `appetite` more."""
+        count = min(appetite, len(self._queue))
+        taken = [self._queue.popleft() for _ in range(count)]
+        for index in taken:
+            self._in_payload[index] = None
+        return taken
+
+    def groups_due(self, now: float) -> list[GroupToWrite]:
+        """Groups to write now: full, old enough, or all of them at the end of the job."""
+        config = self.config
+        due = [
+            output
+            for output, group in self._open.items()
+            if self.flushing
+            or self.draining
+            or len(group.members) >= config.group_events
+            or group.size_bytes >= config.group_bytes
+            or now - group.since >= config.group_age_s
+        ]
+        return [self._close_group(output) for output in due]
+
+    def _close_group(self, output: int) -> GroupToWrite:
+        members = sorted(self._open.pop(output).members, key=_by_index)
+        self._group_number += 1
+        group = GroupToWrite(self._group_number, output, tuple(members))
+        self._writing[group.number] = group
+        return group
+
+    def group_written(self, number: int, report: GroupReport | None) -> None:
+        """A group is durable; None: every member of it turned out bad and was reported failed."""
+        del self._writing[number]
+        if report is not None:
+            self.unacknowledged[report.name] = report
+            self._news_groups.append(report)
+
+    # ---- talking to the coordinator
+
+    def held(self) -> Indices:
+        """Everything the node has, for a registration."""
+        parts = [np.asarray(sorted(self._under_way()), dtype=np.int64)]
+        parts += [report.entries["range"].astype(np.int64) for report in self.unacknowledged.values()]
+        return np.concatenate(parts)
+
+    def registered(self) -> None:
+        """The coordinator has taken `held`: what is not acknowledged is news again, what was news besides is known already.
+
+        It may be another coordinator, which knows nothing of an earlier order to drain; it will repeat it if it must.
+        """
+        self.draining = False
+        self._news_groups = list(self.unacknowledged.values())
+        self._pending = None
+        self._recall_open = False
+
+    def exchange_due(self, now: float) -> bool:
+        """Whether to send a message now."""
+        since_s = now - self._last_exchange
+        if since_s >= self._interval_s:
+            return True
+        starving = not self._queue and self._computed > 0
+        hungry = starving or len(self._queue) < self._low_water
+        news = bool(self._news_groups or self._news_returned)
+        urgent = self._recall_open or ((self.flushing or self.draining) and news)
+        return (hungry or urgent) and since_s >= self.config.min_exchange_interval_s
+
+    def message(self, now: float, wall_now: float) -> NodeMessage:
+        """The message to send; the same one again until `answered`."""
+        if self._pending is None:
+            self._sequence += 1
+            started = [(index, at) for index, at in self._in_payload.items() if at is not None]
+            not_started = tuple(index for index, at in self._in_payload.items() if at is None)
+            self._pending = NodeMessage(
+                self.node,
+                self._sequence,
+                tuple(self._news_groups),
+                tuple(self._news_failures),
+                np.asarray(self._news_returned, dtype=np.int64),
+                len(self._queue) + len(not_started),
+                tuple((index, max(0.0, wall_now - at)) for index, at in started),
+                not_started if self.flushing else (),
+                sum(len(group.members) for group in self._open.values()) + len(self._writing),
+                self._recall_open,
+                self._computed,
+                self._computed_s,
+            )
+            self._computed, self._computed_s = 0, 0.0
+            self._news_groups, self._news_failures, self._news_returned = [], [], []
+            self._recall_open = False
+        self._last_exchange = now
+        return self._pending
+
+    def answered(self, reply: CoordinatorReply) -> list[int]:
+        """Take the coordinator's answer to the pending message, then `apply` it."""
+        if self._pending is None:
+            raise InternalError("an answer came to a message that was never sent")
+        self._pending = None
+        return self.apply(reply)
+
+    def apply(self, reply: CoordinatorReply) -> list[int]:
+        """Do what the coordinator says, to a message or to a registration. Returns ranges the payload should release."""
+        self._interval_s = reply.next_exchange_s or self.config.exchange_interval_s
+        self.flushing = reply.flush
+        for name in reply.acknowledged:
+            self.unacknowledged.pop(name, None)
+        wanted_back = [index for ranges in reply.revoked for index in self._revoke(ranges)]
+        if reply.recall:
+            wanted_back += self._recall(reply.recall)
+        if reply.drain:
+            wanted_back += self.drain()
+        for ranges in reply.leases:
+            self.leased(ranges.tolist())
+        if not any(len(ranges) for ranges in reply.leases) and not self._queue:
+            self._low_water = 0  # nothing to be had now: wait for the interval, do not ask in a loop
+        return wanted_back
+
+    def drain(self) -> list[int]:
+        """Begin nothing more. Returns ranges the payload should release."""
+        self.draining = True
+        self._news_returned.extend(self._queue)
+        self._queue.clear()
+        return self._not_begun()
+
+    def _revoke(self, ranges: Indices) -> list[int]:
+        settled = set(ranges.tolist())
+        if self._queue:
+            self._queue = deque(index for index in self._queue if index not in settled)
+        wanted_back = [index for index in self._not_begun() if index in settled]
+        self._asked_back.update(dict.fromkeys(wanted_back, _REVOKED))
+        return wanted_back
+
+    def _recall(self, count: int) -> list[int]:
+        """Give back from the end of the queue first: those would be begun last."""
+        self._recall_open = True
+        from_queue = min(count, len(self._queue))
+        self._news_returned.extend(self._queue.pop() for _ in range(from_queue))
+        unasked = [index for index in reversed(self._not_begun()) if index not in self._asked_back]
+        wanted_back = unasked[: count - from_queue]
+        self._asked_back.update(dict.fromkeys(wanted_back, _RECALLED))
+        return wanted_back
+
+    def _not_begun(self) -> list[int]:
+        return [index for index, at in self._in_payload.items() if at is None]
+
+
+_GONE = object()
+_REVOKED = "revoked"
+_RECALLED = "recalled"
+
+
+def _by_index(result: FinishedRange) -> int:
+    return result.index

@@ -1,0 +1,96 @@
+"""The end of a job: no core may idle while another has work in its queue.
+
+When nothing is ready and some cores have nothing to do, two things help, in this order. *Recall*: ranges that a node
+has not begun are asked back from those that would take longest to get to them. *Duplicate*: an event already on a core
+is begun a second time on an idle one; the first commit wins. Duplicates are for events that have run well beyond the
+mean, or whose node has gone silent; they are the oldest first, one duplicate per range.
+
+Both are planned for all nodes at once, a few times a second at most, so their cost does not grow with the number of reports.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Set
+from dataclasses import dataclass
+
+from raythena.engine.config import EngineConfig
+from raythena.engine.fleet import Node
+
+RECALL_PATIENCE_S = 5.0
+"""A node that does not answer a recall for so long is asked again."""
+_BARREN_S = 1.0
+"""A node that had nothing to give back is not asked again for so long; others, or duplicates, must help."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recalled:
+    """Ask `node` for `count` unbegun ranges."""
+
+    node: Node
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Duplicated:
+    """Begin range `index`, held by `holder`, on `node` as well."""
+
+    node: Node
+    holder: Node
+    index: int
+
+
+def plan_recalls(nodes: Iterable[Node], wanted: int, now: float) -> list[Recalled]:
+    """Whom to ask for unbegun ranges so that `wanted` idle cores get some.
+
+    Nodes that need longest for their queue are asked first and keep what their own cores are about to begin.
+    """
+    pending = 0
+    victims: list[tuple[float, Node]] = []
+    for node in nodes:
+        if node.recalling and now - node.recalled_at < RECALL_PATIENCE_S:
+            pending += node.recalling
+        elif node.surplus > 0 and now - node.barren_at >= _BARREN_S:
+            victims.append((node.queued / max(node.cores, 1) * (node.mean_event_s or 1.0), node))
+    recalls: list[Recalled] = []
+    wanted -= pending
+    victims.sort(key=lambda victim: (-victim[0], victim[1].number))
+    for _, node in victims:
+        if wanted <= 0:
+            break
+        count = min(max(node.surplus // 2, 1), wanted)
+        recalls.append(Recalled(node, count))
+        wanted -= count
+    return recalls
+
+
+def plan_duplicates(
+    nodes: list[Node], already: Set[int], mean_event_s: float | None, config: EngineConfig, now: float
+) -> list[Duplicated]:
+    """Which events to begin a second time, and where. `already` are ranges that have a duplicate."""
+    hungry = [node for node in nodes if node.idle_cores > 0 and not node.draining]
+    if not hungry or not config.duplicate_stragglers or mean_event_s is None:
+        return []
+    patience_s = max(config.straggler_factor * mean_event_s, config.straggler_min_s)
+    slow: list[tuple[float, int, Node]] = []
+    for node in nodes:
+        silent_s = now - node.reported_at
+        slow.extend(
+            (age_s + silent_s, index, node)
+            for index, age_s in _ages(node)
+            if index not in already and age_s + silent_s >= patience_s
+        )
+    slow.sort(key=lambda entry: (-entry[0], entry[1]))
+    plans: list[Duplicated] = []
+    room = {node.number: node.idle_cores for node in hungry}
+    for _, index, holder in slow:
+        target = next((node for node in hungry if room[node.number] > 0 and node is not holder), None)
+        if target is not None:
+            room[target.number] -= 1
+            plans.append(Duplicated(target, holder, index))
+    return plans
+
+
+def _ages(node: Node) -> list[tuple[int, float]]:
+    """(range, age in seconds) of everything in the payload; what waits behind a running event is as late as that event."""
+    oldest_s = max((age_s for _, age_s in node.running), default=0.0)
+    return [*node.running, *((index, oldest_s) for index in node.waiting)]

@@ -1,0 +1,86 @@
+"""The desk: one message, one effect, one answer, however often it arrives."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from raythena.domain.ranges import RangeState
+from raythena.engine import commands as do
+from raythena.engine import events as ev
+from raythena.engine.desk import CoordinatorDesk, DeskConfig
+from raythena.engine.engine import Engine
+from raythena.engine.node import NodeMessage
+from raythena.testing.simulation.samples import group_of, small_job
+
+NOTHING = np.empty(0, dtype=np.int64)
+
+
+def desk(**config):
+    return CoordinatorDesk(Engine(small_job((8,), 4)), DeskConfig(**config))
+
+
+def message(sequence, node="a", groups=(), queued=0, returned=NOTHING):
+    return NodeMessage(node, sequence, groups, (), returned, queued, (), (), 0)
+
+
+def leased(reply):
+    return [index for lease in reply.leases for index in lease.tolist()]
+
+
+def test_a_stranger_is_told_to_register():
+    assert desk().exchange(message(1), 0.0).register
+
+
+def test_a_repeated_message_gets_the_same_answer_and_has_no_second_effect():
+    it = desk()
+    it.register("a", 1, NOTHING, 0.0)
+    first = it.exchange(message(1), 0.0)
+    assert leased(first) == [0, 1]
+    assert it.exchange(message(1), 1.0) is first
+    assert it.engine.table.count(RangeState.LEASED) == 2
+
+
+def test_a_stray_copy_of_an_older_message_has_no_effect():
+    it = desk()
+    it.register("a", 1, NOTHING, 0.0)
+    it.exchange(message(1), 0.0)
+    second = it.exchange(message(2, queued=2), 0.1)
+    assert leased(it.exchange(message(1, returned=np.asarray([0])), 0.2)) == []
+    assert it.engine.table.state[0] == RangeState.LEASED
+    assert it.exchange(message(2, queued=2), 0.3) is second
+
+
+def test_leases_that_never_arrived_are_given_out_again():
+    it = desk()
+    it.register("a", 1, NOTHING, 0.0)
+    assert leased(it.exchange(message(1), 0.0)) == [0, 1]
+    assert leased(it.exchange(message(2), 0.0)) == [0, 1]
+
+
+def test_a_silent_node_is_given_up_and_must_register():
+    it = desk(node_timeout_s=10.0)
+    it.register("a", 1, NOTHING, 0.0)
+    it.exchange(message(1), 0.0)
+    assert it.lose_silent_nodes(9.0) == []
+    assert it.lose_silent_nodes(10.5) == ["a"]
+    assert it.engine.table.count(RangeState.READY) == 8
+    assert it.exchange(message(2), 11.0).register
+
+
+def test_what_is_for_the_world_does_not_go_to_nodes():
+    it = desk()
+    it.register("a", 1, NOTHING, 0.0)
+    it.exchange(message(1, groups=(group_of("g", "a", 0, [0]),)), 0.0)
+    (commit,) = it.take_world()
+    assert isinstance(commit, do.Commit)
+    assert it.take_world() == []
+    assert it.exchange(message(2, queued=2), 0.1).acknowledged == ()
+    it.step(ev.Committed((commit.ticket,)), 0.2)
+    assert it.exchange(message(3, queued=2), 0.3).acknowledged == ("g",)
+
+
+def test_after_the_end_everybody_is_told_to_stop():
+    it = desk()
+    it.step(ev.StopRequested("enough"), 0.0)
+    assert it.register("a", 1, NOTHING, 0.0).stop
+    assert it.exchange(message(1), 0.0).stop

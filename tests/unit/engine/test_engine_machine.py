@@ -1,0 +1,341 @@
+"""The engine against a naive model, in any order of events that a hostile world can produce.
+
+The model knows which ranges the engine lent to whom, and keeps a ledger in memory. It asserts, command by command, what may
+never happen; `check` asserts after every step that the engine agrees with itself. At the end everything recovers, and the
+job must end with every range merged once or failed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from raythena.domain.ranges import RangeState
+from raythena.domain.results import FailureKind, RangeFailure
+from raythena.engine import commands as do
+from raythena.engine import events as ev
+from raythena.engine.config import BudgetConfig, EngineConfig
+from raythena.engine.engine import Engine
+from raythena.engine.invariants import check
+from raythena.testing.simulation.memory_ledger import MemoryLedger
+from raythena.testing.simulation.samples import group_of, merged_of, small_job
+
+CONFIG = EngineConfig(
+    max_attempts=2, max_losses=2, buffer_s=2.0, max_lease=4, max_merge_attempts=2, no_node_limit_s=60.0, drain_limit_s=5.0
+)
+STRICT = replace(
+    CONFIG, budget=BudgetConfig(few_lost_nodes=2, lost_after_s=5.0, few_failed_events=3, repeated_failures=4, bad_node_failures=3)
+)
+NODES = st.sampled_from([f"n{number}" for number in range(4)])
+LAYOUTS = st.sampled_from([((5,), 5), ((7,), 3), ((2, 2, 2, 3), 4), ((4, 1, 6), 3), ((1,), 1)])
+INDICES = st.lists(st.integers(-2, 13), max_size=8)
+PICK = st.integers(0, 1000)
+WALLS_S = st.sampled_from([0.0, 0.1, 1.0, 60.0, float("nan"), float("inf"), -1.0])
+KINDS = st.sampled_from(list(FailureKind))
+
+
+class EngineMachine(RuleBasedStateMachine):
+    """`lent` and `groups` are the model's: what each node was given, every group that was ever reported."""
+
+    @initialize(layout=LAYOUTS, config=st.sampled_from([CONFIG, STRICT]))
+    def begin(self, layout, config):
+        self.config = config
+        events, per_output = layout
+        self.job = small_job(events, per_output)
+        self.ledger = MemoryLedger()
+        self.now = 0.0
+        self.serial = 0
+        self.groups = {}
+        self.discarded = set()
+        self.start_engine()
+
+    def start_engine(self):
+        self.engine = Engine(self.job, self.ledger.restore(), self.config)
+        check(self.engine)
+        self.lent = {}
+        self.pending = []
+        self.merges = {}
+        self.finish = None
+
+    # ---- the model's judgement of every command
+
+    def step(self, event, after_s=0.01):
+        self.now += after_s
+        commands = self.engine.step(event, self.now)
+        for command in commands:
+            getattr(self, f"on_{type(command).__name__.lower()}")(command)
+        check(self.engine)
+
+    def on_lease(self, lease):
+        ranges = lease.ranges.tolist()
+        assert ranges
+        assert len(set(ranges)) == len(ranges)
+        assert self.engine.stopping is None
+        assert self.engine.stalled is None
+        assert self.engine.deadline.left_s(self.now) > 0
+        assert not self.engine.fleet.get(lease.node).aside
+        promised = {index for _, record in self.pending for index in outcome_of(record)}
+        for index in ranges:
+            assert not self.ledger.is_durable(index), f"range {index} has an outcome and is lent out"
+            assert index not in promised
+            others = [node for node, held in self.lent.items() if index in held and node != lease.node]
+            assert len(others) <= 1, f"range {index} is lent to three nodes"
+        self.lent.setdefault(lease.node, set()).update(ranges)
+
+    def on_revoke(self, revoke):
+        self.lent.get(revoke.node, set()).difference_update(revoke.ranges.tolist())
+
+    def on_acknowledge(self, command):
+        """Acknowledged means durable: no range of the group is in the air."""
+        output, indices = self.groups[command.group]
+        start, stop = self.engine.outputs.interval(output) if output < self.engine.outputs.n_outputs else (0, 0)
+        for index in indices:
+            was_retracted = any(command.group == getattr(record, "group", None) for record in self.ledger.records)
+            if start <= index < stop and not was_retracted:
+                assert self.ledger.is_durable(index), f"range {index} of {command.group} is acknowledged, not committed"
+
+    def on_discardgroups(self, command):
+        needed = {name for index, name in self.ledger.stored.items() if index not in self.ledger.merged_ranges}
+        needed |= {record.group.name for _, record in self.pending if hasattr(record, "group") and hasattr(record.group, "name")}
+        assert not needed & set(command.groups)
+        self.discarded.update(command.groups)
+
+    def on_commit(self, command):
+        assert all(ticket < command.ticket for ticket, _ in self.pending)
+        if hasattr(command.record, "group") and hasattr(command.record.group, "name"):
+            assert command.record.group.name not in self.discarded, "a group is stored whose file was removed"
+        self.pending.append((command.ticket, command.record))
+
+    def on_startmerge(self, command):
+        start, stop = self.engine.outputs.interval(command.output)
+        members = [index for group in self.ledger.groups_named(command.groups) for index in group.entries["range"].tolist()]
+        assert len(set(members)) == len(members) == command.expected
+        assert set(command.missing) == {index for index in range(start, stop) if index in self.ledger.failed}
+        assert sorted([*members, *command.missing]) == list(range(start, stop))
+        assert command.output not in self.ledger.merged
+        assert command.output not in [other.output for other in self.merges.values()]
+        self.merges[command.merge] = command
+
+    def on_finish(self, command):
+        self.finish = command
+        n_ranges = len(self.engine.table)
+        settled = len(self.ledger.merged_ranges) + len(self.ledger.failed)
+        if command.outcome is do.Outcome.COMPLETE:
+            assert len(self.ledger.merged_ranges) == n_ranges
+        elif command.outcome is do.Outcome.INCOMPLETE:
+            assert settled == n_ranges
+            assert self.ledger.failed
+        else:
+            assert settled < n_ranges
+
+    def on_recall(self, command):
+        assert command.count > 0
+
+    def on_flush(self, command):
+        assert self.engine.fleet.get(command.node).up
+
+    def on_drain(self, command):
+        assert self.engine.stopping is not None or self.engine.fleet.get(command.node).aside
+
+    # ---- nodes
+
+    @rule(node=NODES, cores=st.integers(1, 3), held=INDICES, honest=st.booleans())
+    def join(self, node, cores, held, honest):
+        if honest:
+            held = sorted(self.lent.get(node, ()))
+        self.lent[node] = set(held)
+        self.step(ev.NodeJoined(node, cores, np.asarray(held, dtype=np.int64)))
+
+    @rule(node=NODES)
+    def lose(self, node):
+        self.lent.pop(node, None)
+        self.step(ev.NodeLost(node, "gone"))
+
+    @rule(node=NODES, on_core=st.integers(0, 3), tell_all=st.booleans(), age_s=st.floats(0, 20), garbage=INDICES, wall_s=WALLS_S)
+    def report(self, node, on_core, tell_all, age_s, garbage, wall_s):  # noqa: PLR0917 (called by name)
+        held = sorted(self.lent.get(node, ()))
+        if not tell_all:
+            held = held[:on_core]
+        running = tuple((index, age_s) for index in [*held[:on_core], *garbage[:1]])
+        waiting = tuple(held[on_core:]) if tell_all else ()
+        if not held and not running and not on_core:
+            self.lent.pop(node, None)  # says that it has nothing
+        self.step(ev.NodeReport(node, max(0, len(held) - on_core), running, waiting, on_core, on_core, wall_s))
+
+    @rule(node=NODES, ranges=INDICES, mine=st.booleans())
+    def give_back(self, node, ranges, mine):
+        if mine:
+            ranges = sorted(self.lent.get(node, ()))[:2]
+        self.lent.get(node, set()).difference_update(ranges)
+        self.step(ev.RangesReturned(node, np.asarray(ranges, dtype=np.int64)))
+
+    # ---- results
+
+    @rule(node=NODES, pick=PICK, wall_s=WALLS_S)
+    def finish_some(self, node, pick, wall_s):
+        held = sorted(index for index in self.lent.get(node, ()) if 0 <= index < len(self.engine.table))
+        if held:
+            output = self.engine.outputs.output_of(held[pick % len(held)])
+            ranges = [index for index in held if self.engine.outputs.output_of(index) == output]
+            self.report_group(node, output, ranges, wall_s)
+            self.lent[node].difference_update(ranges)
+
+    @rule(node=NODES, output=st.integers(0, 5), ranges=st.lists(st.integers(0, 13), max_size=6))
+    def report_anything(self, node, output, ranges):
+        """Partial, foreign, repeated and out-of-range results; of holders, others, lost and unknown nodes."""
+        self.report_group(node, output, ranges, 1.0)
+
+    def report_group(self, node, output, ranges, wall_s):
+        self.serial += 1
+        name = f"g{self.serial}"
+        self.groups[name] = (output, ranges)
+        self.step(ev.GroupReported(group_of(name, node, output, ranges, wall_s)))
+
+    @precondition(lambda self: self.groups)
+    @rule(pick=PICK, node=NODES)
+    def report_again(self, pick, node):
+        name = sorted(self.groups)[pick % len(self.groups)]
+        if name not in self.discarded or self.group_is_settled(name):
+            output, ranges = self.groups[name]
+            self.step(ev.GroupReported(group_of(name, node, output, ranges)))
+
+    def group_is_settled(self, name):
+        """A node that was never told goes on reporting a group that was refused and removed."""
+        _, ranges = self.groups[name]
+        return all(self.ledger.is_durable(index) for index in ranges)
+
+    @rule(node=NODES, pick=PICK, kind=KINDS)
+    def fail_mine(self, node, pick, kind):
+        held = sorted(self.lent.get(node, ()))
+        if held:
+            index = held[pick % len(held)]
+            self.lent[node].discard(index)
+            self.step(ev.AttemptReported(RangeFailure(index, kind, "no luck", node)))
+
+    @rule(node=NODES, index=st.integers(-2, 13), kind=KINDS)
+    def fail_anything(self, node, index, kind):
+        self.lent.get(node, set()).discard(index)
+        self.step(ev.AttemptReported(RangeFailure(index, kind, "no luck", node)))
+
+    # ---- ledger
+
+    @precondition(lambda self: self.pending)
+    @rule(count=st.integers(1, 20))
+    def commit(self, count):
+        batch, self.pending = self.pending[:count], self.pending[count:]
+        self.ledger.commit([record for _, record in batch])
+        self.step(ev.Committed(tuple(ticket for ticket, _ in batch)))
+
+    @rule(recovers=st.booleans())
+    def storage(self, recovers):
+        self.step(ev.StorageRecovered() if recovers else ev.StorageStalled("disk full"))
+
+    @rule(committed=st.integers(0, 20))
+    def restart(self, committed):
+        """The coordinator dies; a part of what it asked for had reached the disk without its knowing."""
+        self.ledger.commit([record for _, record in self.pending[:committed]])
+        self.start_engine()
+
+    # ---- merges
+
+    @precondition(lambda self: self.merges)
+    @rule(pick=PICK)
+    def merge_succeeds(self, pick):
+        merge = self.merges.pop(sorted(self.merges)[pick % len(self.merges)])
+        self.step(ev.MergeSucceeded(merge.merge, merged_of(self.job, merge.output, merge.expected, merge.missing)))
+
+    @precondition(lambda self: self.merges)
+    @rule(pick=PICK, bad=st.lists(st.integers(-1, 13), max_size=3), foreign=st.booleans())
+    def merge_fails(self, pick, bad, foreign):
+        merge = self.merges.pop(sorted(self.merges)[pick % len(self.merges)])
+        named = []
+        for group in self.ledger.groups_named(merge.groups):
+            mine = tuple(
+                index for index in bad if index in group.entries["range"] or (foreign and index not in self.ledger.stored)
+            )
+            if mine:
+                named.append((group.name, mine))
+        self.step(ev.MergeFailed(merge.merge, "unreadable", tuple(named)))
+
+    @rule(merge=st.integers(50, 60))
+    def merge_unknown(self, merge):
+        self.step(ev.MergeFailed(merge, "who?"))
+
+    # ---- time
+
+    @rule(after_s=st.sampled_from([0.1, 1.0, 3.0, 10.0]))
+    def tick(self, after_s):
+        self.step(ev.Tick(), after_s)
+
+    @rule(really=st.integers(0, 8))
+    def stop(self, really):
+        if really == 0:
+            self.step(ev.StopRequested("a person"))
+        elif really == 1:
+            self.step(ev.StopRequested("the batch system", within_s=4.0))
+
+    @rule(left_s=st.sampled_from([None, -1.0, 2.0, 30.0, 1000.0]))
+    def learn_deadline(self, left_s):
+        self.step(ev.DeadlineSet(None if left_s is None else self.now + left_s))
+
+    @invariant()
+    def outcomes_are_in_the_ledger(self):
+        if not hasattr(self, "engine"):
+            return
+        table = self.engine.table
+        for index, state in enumerate(table.state.tolist()):
+            stored, failed = index in self.ledger.stored, index in self.ledger.failed
+            if state in (RangeState.STORED, RangeState.MERGED):
+                assert stored
+            assert (state == RangeState.FAILED) <= failed
+            assert (state == RangeState.MERGED) <= (index in self.ledger.merged_ranges)
+
+    # ---- in the end everything recovers
+
+    def teardown(self):
+        if not hasattr(self, "engine"):
+            return
+        resumable = (do.Outcome.STOPPED, do.Outcome.ABORTED, do.Outcome.UNMERGED)
+        is_over = self.finish is not None and self.finish.outcome in resumable
+        is_strict, self.config = self.config is STRICT, CONFIG  # a budget nearly used up must not end the recovery
+        if is_over or self.engine.stopping is not None or self.engine.merges.unmergeable or is_strict or self.engine.deadline.at:
+            self.start_engine()
+        for node in list(self.lent):
+            self.lose(node)
+        self.step(ev.StorageRecovered())
+        self.join("saviour", 2, [], False)
+        for _ in range(200):
+            if self.finish is not None:
+                break
+            self.work_off("saviour")
+        assert self.finish is not None, "the job does not end"
+        assert self.finish.outcome in (do.Outcome.COMPLETE, do.Outcome.INCOMPLETE)
+        for index in range(len(self.engine.table)):
+            assert (index in self.ledger.merged_ranges) != (index in self.ledger.failed)
+
+    def work_off(self, node):
+        self.step(ev.NodeReport(node, 0, ()), 2.0)
+        self.finish_some(node, 0, 0.5)
+        self.commit(1000)
+        if self.merges:
+            self.merge_succeeds(0)
+        self.commit(1000)
+        self.step(ev.Tick(), 2.0)
+
+
+def outcome_of(record):
+    """Ranges that have an outcome once this record is committed."""
+    if hasattr(record, "group") and hasattr(record.group, "entries"):
+        return record.group.entries["range"].tolist()
+    return [record.range_index] if getattr(record, "final", False) else []
+
+
+# Shrinking a failure takes minutes; add Phase.shrink by hand when one is found.
+EngineMachine.TestCase.settings = settings(
+    max_examples=150, stateful_step_count=50, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
+)
+test_engine_machine = EngineMachine.TestCase

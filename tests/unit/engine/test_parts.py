@@ -1,0 +1,179 @@
+"""Fleet, retries, the end of the job, merge planning: the engine's parts alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from raythena.domain.errors import InternalError
+from raythena.domain.outputs import OutputMap
+from raythena.domain.ranges import RangeState, RangeTable
+from raythena.engine.config import EngineConfig
+from raythena.engine.fleet import Fleet, Node
+from raythena.engine.merging import MergePlanner, OutputState
+from raythena.engine.retry import RetryLedger
+from raythena.engine.tail import plan_duplicates, plan_recalls
+from raythena.testing.simulation.samples import small_job
+
+# ---- fleet
+
+
+def test_a_node_holds_what_the_table_says_of_its_leases():
+    table = RangeTable(small_job((10,)).inputs)
+    fleet = Fleet(table)
+    node = fleet.join("a", 2, 0.0)
+    for ranges in ([0, 1, 2], [5, 6]):
+        table.move(np.asarray(ranges), RangeState.LEASED, node.number)
+        fleet.lend(node, np.asarray(ranges))
+    table.move(np.asarray([1, 6]), RangeState.ACCEPTED)
+    assert fleet.held(node).tolist() == [0, 2, 5]
+
+
+def test_leases_that_are_mostly_history_are_forgotten():
+    table = RangeTable(small_job((20000,), 20000).inputs)
+    fleet = Fleet(table)
+    node = fleet.join("a", 2, 0.0)
+    for start in range(0, 20000, 100):
+        ranges = np.arange(start, start + 100)
+        table.move(ranges, RangeState.LEASED, node.number)
+        fleet.lend(node, ranges)
+        table.move(ranges, RangeState.ACCEPTED)
+    assert node.listed < 5000
+    assert fleet.held(node).tolist() == []
+
+
+def test_the_speed_of_the_fleet_is_that_of_the_nodes_that_are_up():
+    fleet = Fleet(RangeTable(small_job().inputs))
+    a, b = fleet.join("a", 4, 0.0), fleet.join("b", 2, 0.0)
+    fleet.learn(a, 10, 20.0)
+    fleet.learn(b, 10, 10.0)
+    assert fleet.total_speed == pytest.approx(4 / 2.0 + 2 / 1.0)
+    fleet.leave(b)
+    fleet.join("a", 8, 1.0)
+    assert fleet.total_speed == pytest.approx(8 / 2.0)
+
+
+@pytest.mark.parametrize("wall_s", [float("nan"), float("inf"), -1.0])
+def test_times_that_no_clock_can_have_shown_teach_nothing(wall_s):
+    fleet = Fleet(RangeTable(small_job().inputs))
+    node = fleet.join("a", 1, 0.0)
+    fleet.learn(node, 3, wall_s)
+    assert node.mean_event_s is None
+
+
+# ---- retries
+
+
+def test_pauses_double_and_end():
+    retries = RetryLedger(EngineConfig(retry_delay_s=1.0))
+    retries.pause(7, 1, 0, now=0.0)
+    assert (retries.due(0.9), retries.waiting) == ([], 1)
+    assert (retries.due(1.0), retries.waiting) == ([7], 0)
+    retries.pause(7, 2, 0, now=5.0)
+    assert retries.due(6.9) == []
+    assert retries.due(7.0) == [7]
+
+
+def test_a_range_that_was_taken_up_early_does_not_pause_any_more():
+    retries = RetryLedger(EngineConfig(retry_delay_s=1.0))
+    retries.pause(7, 1, 0, now=0.0)
+    retries.resume([7])
+    assert retries.waiting == 0
+    assert retries.due(100.0) == []
+
+
+def test_a_range_lost_twice_is_a_suspect_and_in_the_end_guilty():
+    retries = RetryLedger(EngineConfig(max_losses=3))
+    assert [(retries.charge_loss(7), retries.is_suspect(7)) for _ in range(3)] == [(False, False), (False, True), (True, True)]
+    retries.settled(7)
+    assert not retries.is_suspect(7)
+    assert not retries.any_on_record
+
+
+# ---- the end of the job
+
+
+def node_with(number, cores, queued, running=(), mean_s=1.0):
+    node = Node(number, f"n{number}", cores, 0.0)
+    node.queued, node.running, node.mean_event_s = queued, running, mean_s
+    return node
+
+
+def test_the_node_that_needs_longest_is_asked_first_and_keeps_half():
+    slow, quick = node_with(0, 1, 8, ((0, 1.0),), 10.0), node_with(1, 1, 8, ((1, 1.0),), 1.0)
+    assert [(recall.node, recall.count) for recall in plan_recalls([quick, slow], 5, 10.0)] == [(slow, 4), (quick, 1)]
+
+
+def test_nobody_is_asked_for_what_its_own_cores_are_about_to_begin():
+    assert plan_recalls([node_with(0, 4, 3, ((0, 1.0),))], 2, 10.0) == []
+
+
+def test_a_node_is_not_asked_again_before_it_answered_nor_when_it_had_nothing():
+    asked, barren = node_with(0, 1, 8, ((0, 1.0),)), node_with(1, 1, 8, ((1, 1.0),))
+    asked.recalling, asked.recalled_at = 3, 9.0
+    barren.barren_at = 9.5
+    assert plan_recalls([asked, barren], 3, 10.0) == []
+    assert [recall.node for recall in plan_recalls([asked, barren], 4, 10.6)] == [barren]
+
+
+def test_the_latest_events_are_begun_again_elsewhere_once_each():
+    config = EngineConfig(straggler_factor=2.0, straggler_min_s=1.0)
+    busy, idle = node_with(0, 3, 0, ((4, 9.0), (5, 30.0), (6, 1.0))), node_with(1, 1, 0)
+    plans = plan_duplicates([busy, idle], set(), 2.0, config, 0.0)
+    assert [(plan.index, plan.node) for plan in plans] == [(5, idle)]
+    assert [plan.index for plan in plan_duplicates([busy, idle], {5}, 2.0, config, 0.0)] == [4]
+
+
+# ---- merge planning
+
+
+def planner(events=(4, 4), per_output=4, **config):
+    return MergePlanner(OutputMap.plan(events, per_output), EngineConfig(**config))
+
+
+def test_an_output_is_merged_when_nothing_of_it_is_open():
+    merges = planner()
+    merges.stored_in(1, "g", 3)
+    assert merges.next_merge() is None
+    merges.given_up(1)
+    assert merges.next_merge() == (1, 1, 1)
+    assert merges.succeeded(1) == 1
+    assert merges.committed(1) == ("g",)
+    assert (merges.state(1), merges.all_final) == (OutputState.MERGED, False)
+
+
+def test_an_output_without_any_result_has_nothing_to_merge():
+    merges = planner()
+    merges.given_up(0, 4)
+    assert merges.next_merge() is None
+    assert merges.state(0) is OutputState.EMPTY
+
+
+def test_merges_run_a_few_at_a_time_and_are_tried_a_few_times():
+    merges = planner(max_merges=1, max_merge_attempts=2)
+    merges.stored_in(0, "a", 4)
+    merges.stored_in(1, "b", 4)
+    assert merges.next_merge() == (1, 0, 1)
+    assert merges.next_merge() is None
+    merges.failed(1, "no")
+    assert merges.next_merge() == (2, 1, 1)
+    merges.failed(2, "no")
+    assert merges.next_merge() == (3, 0, 2)
+    merges.failed(3, "never")
+    assert merges.unmergeable == {0: "never"}
+
+
+def test_lost_results_open_an_output_again_with_all_its_chances():
+    merges = planner(max_merge_attempts=1)
+    merges.stored_in(0, "a", 4)
+    merge, _, _ = merges.next_merge()
+    merges.abandoned(merge, 2)
+    assert (merges.state(0), merges.open_ranges[0]) == (OutputState.OPEN, 2)
+    merges.stored_in(0, "b", 2)
+    assert merges.next_merge() == (2, 0, 1)
+    assert merges.groups_of(0) == ("a", "b")
+
+
+def test_more_results_than_ranges_are_a_defect():
+    with pytest.raises(InternalError, match="too many"):
+        planner().stored_in(0, "a", 5)
