@@ -1,0 +1,431 @@
+"""Reading a ledger: what it remembers, row by row, each row checked before it is believed.
+
+A view never changes a byte of the ledger. When a journal lies beside it (a coordinator is at work, or died) the view reads a
+private copy of both, taken without any lock; otherwise it reads the file in place, declared immutable to SQLite.
+
+A view refuses to judge: it does not know whether a job went well, only what was committed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from raythena.domain.errors import InternalError, LedgerBusy, LedgerCorrupt
+from raythena.domain.records import AttemptFailed, Restored
+from raythena.domain.results import ENTRY_DTYPE, Entries, FailureKind, GroupReport, MergedOutput
+from raythena.storage.atomic import disk_errors
+from raythena.storage.ledger_format import (
+    META_KEYS,
+    NUMBERED_TABLES,
+    OPEN_ROWS,
+    SCHEMA,
+    examine,
+    journal_of,
+    row_checksum,
+    selection,
+    selection_of_one,
+    translated,
+)
+
+_ENTRY_FIELDS = ENTRY_DTYPE.names or ()
+EVENT_DTYPE = np.dtype(
+    [*((name, ENTRY_DTYPE[name]) for name in _ENTRY_FIELDS), ("output", "<u4"), ("node", "<u4"), ("session", "<u4")]
+)
+"""A committed event: its entry, the index of its output, of its node (in `EventChunk.nodes`) and its session, from 1."""
+
+_MAX_NODES = 1 << 32
+_COPY_ATTEMPTS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class EventChunk:
+    """Some of the committed events, in the order of their commits. `events` is of `EVENT_DTYPE`."""
+
+    nodes: tuple[str, ...]
+    events: npt.NDArray[np.void]
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRecord:
+    """One life of a coordinator on this task."""
+
+    number: int
+    name: str
+    host: str
+    pid: int
+    batch_job: str
+    version: str
+    began_at: float
+    ended_at: float | None
+    """None: still running, or died."""
+    verdict: str
+
+
+@dataclass(frozen=True, slots=True)
+class NodeTotals:
+    """What one node contributed during one session. Times are wall-clock seconds since the epoch."""
+
+    session: int
+    node: str
+    events: int
+    cpu_s: float
+    wall_s: float
+    first_start: float
+    last_end: float
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerSummary:
+    """The whole task in numbers."""
+
+    job_name: str
+    fingerprint: str
+    n_ranges: int
+    events: int
+    """Events whose output is committed, merged or not."""
+    failed: int
+    """Events given up for good."""
+    outputs_merged: int
+    events_merged: int
+    groups: int
+    event_bytes: int
+    cpu_s: float
+    wall_s: float
+    attempts_failed: dict[str, int]
+    """By kind of failure, retried attempts included."""
+    sessions: tuple[SessionRecord, ...]
+    nodes: tuple[NodeTotals, ...]
+
+
+class LedgerView:
+    """Read-only queries on a ledger. One thread at a time. `read` opens one."""
+
+    def __init__(self, path: Path, connection: sqlite3.Connection, resources: contextlib.ExitStack) -> None:
+        self.path = path
+        self._connection = connection
+        self._resources = resources
+        self._meta: dict[str, str] = {}
+
+    @staticmethod
+    def read(path: Path) -> LedgerView:
+        """Look at a ledger as it is now, whoever may be writing it.
+
+        Raises LedgerForeign, LedgerCorrupt, StorageError; LedgerBusy if it changes too fast to be copied.
+        """
+        with contextlib.ExitStack() as resources:
+            hot = examine(path).hot
+            source = resources.enter_context(_private_copy(path)) if hot else path
+            connection = resources.enter_context(contextlib.closing(_connect_copy(source) if hot else _connect_in_place(source)))
+            view = LedgerView(path, connection, resources.pop_all())
+        try:
+            view.verify(hot=hot)
+        except BaseException:
+            view.close()
+            raise
+        return view
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give everything back. Safe to call twice."""
+        self._resources.close()
+
+    @property
+    def job_name(self) -> str:
+        """Name of the job the ledger belongs to."""
+        return self._meta["job"]
+
+    @property
+    def fingerprint(self) -> str:
+        """`Job.fingerprint` of the job the ledger belongs to."""
+        return self._meta["fingerprint"]
+
+    @property
+    def n_ranges(self) -> int:
+        """Ranges of the job."""
+        return int(self._meta["n_ranges"])
+
+    def verify(self, *, hot: bool) -> None:
+        """Check the structure of the file and every row in it.
+
+        `hot`: its journal was there when it was opened. Raises LedgerCorrupt, StorageError.
+        """
+        with self._reading():
+            problems = [text for (text,) in self._connection.execute("PRAGMA integrity_check(3)")]
+            tables = dict(self._connection.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL"))
+        if problems != ["ok"]:
+            raise LedgerCorrupt(f"{self.path} is damaged: {'; '.join(problems)}. Restore it from a copy")
+        if tables != SCHEMA:
+            raise LedgerCorrupt(f"{self.path} is damaged: its tables are not those of a ledger")
+        self._meta = self._read_meta()
+        if self._meta["rows"] == OPEN_ROWS and not hot:
+            raise LedgerCorrupt(
+                f"{self.path} is damaged: its journal {journal_of(self.path).name} is gone, and with it the last commits. "
+                "Put the journal back beside it"
+            )
+        lengths = [sum(1 for _ in self._rows(table)) for table in NUMBERED_TABLES]
+        if self._meta["rows"] not in (OPEN_ROWS, str(lengths)):
+            raise LedgerCorrupt(f"{self.path} is damaged: its tables have {lengths} rows instead of {self._meta['rows']}")
+
+    def restore(self) -> Restored:
+        """What the engine must know to go on. Raises LedgerCorrupt, StorageError."""
+        merged = tuple(sorted((_merged_of(row) for row in self._rows("outputs")), key=lambda output: output.output))
+        done = {output.output for output in merged}
+        retracted = self._retracted()
+        groups = []
+        for row in self._rows("groups"):
+            if row[4] not in done:
+                # also those with nothing left: their nodes may report them again, and must be told that they are known
+                groups.append(_group_of(row, retracted.get(row[2])))
+        with self._reading():
+            failed = [index for (index,) in self._connection.execute("SELECT range FROM failures WHERE final = 1 ORDER BY range")]
+            attempts = self._connection.execute(
+                "SELECT range, max(attempt) FROM failures GROUP BY range HAVING max(final) = 0 ORDER BY range"
+            ).fetchall()
+        return Restored(tuple(groups), merged, np.asarray(failed, dtype=np.int64), tuple(attempts))
+
+    def groups(self) -> Iterator[GroupReport]:
+        """Every group ever committed, in order, without its retracted entries (perhaps none are left)."""
+        retracted = self._retracted()
+        for row in self._rows("groups"):
+            yield _group_of(row, retracted.get(row[2]))
+
+    def groups_named(self, names: Iterable[str]) -> list[GroupReport]:
+        """The groups of these names, in the order asked for, without their retracted entries.
+
+        Raises InternalError for a name that was never committed.
+        """
+        retracted = self._retracted()
+        places = self._places()
+        groups = []
+        for name in names:
+            if name not in places:
+                raise InternalError(f"the ledger knows no group {name}")
+            with self._reading():
+                row = self._connection.execute(selection_of_one("groups"), (places[name],)).fetchone()
+            groups.append(_group_of(self._checked("groups", row), retracted.get(name)))
+        return groups
+
+    def failures(self) -> Iterator[AttemptFailed]:
+        """Every failed attempt, in order."""
+        for _, _, index, attempt, node, kind, message, final, at in self._rows("failures"):
+            yield AttemptFailed(index, attempt, node, FailureKind(kind), message, bool(final), at)
+
+    def sessions(self) -> tuple[SessionRecord, ...]:
+        """Every life of a coordinator, in order."""
+        return tuple(_session_of(row) for row in self._rows("sessions"))
+
+    def iter_events(self, chunk_events: int = 65536) -> Iterator[EventChunk]:
+        """Every committed event, in chunks of about `chunk_events`."""
+        nodes: dict[str, int] = {}
+        retracted = self._retracted()
+        pending: list[tuple[Any, ...]] = []
+        n_pending = 0
+        for row in self._rows("groups"):
+            entries = _without(row[8], retracted.get(row[2]))
+            pending.append((entries, row[4], nodes.setdefault(row[3], len(nodes)), row[1]))
+            n_pending += len(entries)
+            if n_pending >= chunk_events:
+                yield EventChunk(tuple(nodes), _events_of(pending))
+                pending, n_pending = [], 0
+        if n_pending:
+            yield EventChunk(tuple(nodes), _events_of(pending))
+
+    def summary(self) -> LedgerSummary:
+        """The task in numbers; reads every event once."""
+        totals = _Totals()
+        for chunk in self.iter_events():
+            totals.add(chunk)
+        merged = [_merged_of(row) for row in self._rows("outputs")]
+        with self._reading():
+            kinds = dict(self._connection.execute("SELECT kind, count(*) FROM failures GROUP BY kind ORDER BY kind"))
+            ((failed,),) = self._connection.execute("SELECT count(*) FROM failures WHERE final = 1")
+            ((groups,),) = self._connection.execute("SELECT count(*) FROM groups")
+        nodes = totals.by_node()
+        return LedgerSummary(
+            job_name=self.job_name,
+            fingerprint=self.fingerprint,
+            n_ranges=self.n_ranges,
+            events=sum(node.events for node in nodes),
+            failed=failed,
+            outputs_merged=len(merged),
+            events_merged=sum(output.n_events for output in merged),
+            groups=groups,
+            event_bytes=totals.event_bytes,
+            cpu_s=sum(node.cpu_s for node in nodes),
+            wall_s=sum(node.wall_s for node in nodes),
+            attempts_failed=kinds,
+            sessions=self.sessions(),
+            nodes=nodes,
+        )
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise translated(error, self.path) from error
+
+    def _rows(self, table: str) -> Iterator[tuple[Any, ...]]:
+        """The rows of a table without their checksums, which are checked, as is that none is missing."""
+        expected = 0
+        with self._reading():
+            for row in self._connection.execute(selection(table)):
+                expected += 1
+                if row[0] != expected:
+                    raise LedgerCorrupt(f"{self.path} is damaged: row {expected} of its table {table} is lost")
+                yield self._checked(table, row)
+
+    def _checked(self, table: str, row: tuple[Any, ...]) -> tuple[Any, ...]:
+        fields = row[:-1]
+        if row[-1] != row_checksum(fields):
+            raise LedgerCorrupt(f"{self.path} is damaged: row {row[0]} of its table {table} was altered")
+        return fields
+
+    def _read_meta(self) -> dict[str, str]:
+        with self._reading():
+            rows = self._connection.execute("SELECT key, value, crc FROM meta").fetchall()
+        if {key for key, _, _ in rows} != META_KEYS or any(row_checksum((key, value)) != crc for key, value, crc in rows):
+            raise LedgerCorrupt(f"{self.path} is damaged: what it says about itself was altered")
+        return {key: value for key, value, _ in rows}
+
+    def _places(self) -> dict[str, int]:
+        """Row number of every group by its name. A writer knows them by heart."""
+        with self._reading():
+            return dict(self._connection.execute("SELECT name, seq FROM groups"))
+
+    def _retracted(self) -> dict[str, npt.NDArray[np.uint32]]:
+        """Retracted ranges by the name of the group."""
+        retracted: dict[str, npt.NDArray[np.uint32]] = {}
+        for _, _, name, ranges in self._rows("retractions"):
+            new = np.frombuffer(ranges, dtype="<u4")
+            retracted[name] = np.concatenate((retracted[name], new)) if name in retracted else new
+        return retracted
+
+
+class _Totals:
+    """Sums over events by (session, node), chunk by chunk."""
+
+    def __init__(self) -> None:
+        self.event_bytes = 0
+        self._nodes: tuple[str, ...] = ()
+        self._sums: dict[tuple[int, int], tuple[int, float, float, float, float]] = {}
+
+    def add(self, chunk: EventChunk) -> None:
+        self._nodes = chunk.nodes
+        self.event_bytes += int(chunk.events["size"].sum(dtype=np.uint64))
+        keys = chunk.events["session"].astype(np.int64) * _MAX_NODES + chunk.events["node"]
+        order = np.argsort(keys, kind="stable")
+        starts = np.flatnonzero(np.diff(keys[order], prepend=-1))
+        for mine in np.split(chunk.events[order], starts[1:]):
+            self._merge((int(mine["session"][0]), int(mine["node"][0])), mine)
+
+    def _merge(self, key: tuple[int, int], events: npt.NDArray[np.void]) -> None:
+        first = float(events["start"].min())
+        last = float((events["start"] + events["wall_s"]).max())
+        old = self._sums.get(key, (0, 0.0, 0.0, first, last))
+        cpu_s, wall_s = (float(events[name].sum(dtype=np.float64)) for name in ("cpu_s", "wall_s"))
+        self._sums[key] = (old[0] + len(events), old[1] + cpu_s, old[2] + wall_s, min(old[3], first), max(old[4], last))
+
+    def by_node(self) -> tuple[NodeTotals, ...]:
+        return tuple(NodeTotals(session, self._nodes[node], *sums) for (session, node), sums in sorted(self._sums.items()))
+
+
+def _without(blob: bytes, retracted: npt.NDArray[np.uint32] | None) -> Entries:
+    entries: Entries = np.frombuffer(blob, dtype=ENTRY_DTYPE)
+    return entries if retracted is None else entries[~np.isin(entries["range"], retracted)]
+
+
+def _session_of(row: tuple[Any, ...]) -> SessionRecord:
+    number, name, host, pid, batch_job, version, began_at, ended_at, verdict = row
+    return SessionRecord(number, name, host, pid, batch_job, version, began_at, ended_at, verdict or "")
+
+
+def _group_of(row: tuple[Any, ...], retracted: npt.NDArray[np.uint32] | None) -> GroupReport:
+    _, _, name, node, output, path, size_bytes, adler32, blob = row
+    return GroupReport(name, node, output, path, size_bytes, adler32, _without(blob, retracted))
+
+
+def _merged_of(row: tuple[Any, ...]) -> MergedOutput:
+    _, _, output, lfn, path, guid, size_bytes, adler32, n_events, missing, wall_s = row
+    indices = tuple(np.frombuffer(missing, dtype="<u4").tolist())
+    return MergedOutput(output, lfn, path, guid, size_bytes, adler32, n_events, indices, wall_s)
+
+
+def _events_of(pending: list[tuple[Any, ...]]) -> npt.NDArray[np.void]:
+    lengths = [len(entries) for entries, _, _, _ in pending]
+    packed = np.concatenate([entries for entries, _, _, _ in pending])
+    events = np.empty(len(packed), dtype=EVENT_DTYPE)
+    for name in _ENTRY_FIELDS:
+        events[name] = packed[name]
+    for position, name in enumerate(("output", "node", "session"), start=1):
+        events[name] = np.repeat([part[position] for part in pending], lengths)
+    return events
+
+
+@contextlib.contextmanager
+def _private_copy(path: Path) -> Iterator[Path]:
+    """A copy of the ledger and its journal that belong together.
+
+    The ledger itself changes only when its journal is folded into it; if neither its time stamp nor the head of the journal
+    changed while both were copied, the copies are one moment of its life. A commit caught half-copied is cut off by
+    SQLite's own checksums.
+    """
+    with tempfile.TemporaryDirectory(prefix="raythena-ledger-") as directory:
+        for _ in range(_COPY_ATTEMPTS):
+            with disk_errors("copy the ledger", path):
+                before = _stamp(path)
+                target = _copy_into(path, Path(directory))
+                if _stamp(path) == before:
+                    break
+        else:
+            raise LedgerBusy(f"{path} is being written faster than it can be copied; try again in a moment")
+        yield target
+
+
+def _copy_into(path: Path, directory: Path) -> Path:
+    target = directory / path.name
+    shutil.copyfile(path, target)
+    for suffix in ("-wal", "-journal"):
+        beside = target.with_name(target.name + suffix)
+        beside.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            shutil.copyfile(path.with_name(path.name + suffix), beside)
+    return target
+
+
+def _stamp(path: Path) -> tuple[int, int, int, bytes]:
+    status = path.stat()
+    try:
+        with journal_of(path).open("rb") as stream:
+            head = stream.read(32)
+    except FileNotFoundError:
+        head = b""
+    return status.st_mtime_ns, status.st_size, status.st_ino, head
+
+
+def _connect_copy(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
+    connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+    return connection
+
+
+def _connect_in_place(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True, timeout=0, isolation_level=None, check_same_thread=False
+    )

@@ -1,0 +1,72 @@
+"""Where things are in a task directory. Names only: nothing here opens a file.
+
+job.json            the job, as it was accepted
+ledger.sqlite       what has happened, durable
+coordinator.lease   who is writing the ledger now
+status.json         a snapshot for people, replaced about once a second
+jobReport.json      what became of the job
+outputs/            merged outputs
+staging/            groups of outputs waiting to be merged, by session and node
+logs/               of the coordinator, the agents and the payload, by session and node
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class TaskDirectory:
+    """The paths below `root`."""
+
+    root: Path
+
+    @property
+    def job(self) -> Path:
+        """The job as accepted (`Job.to_dict`)."""
+        return self.root / "job.json"
+
+    @property
+    def ledger(self) -> Path:
+        """The ledger's database."""
+        return self.root / "ledger.sqlite"
+
+    @property
+    def lease(self) -> Path:
+        """The coordinator's lease file."""
+        return self.root / "coordinator.lease"
+
+    @property
+    def status(self) -> Path:
+        """The latest snapshot of the job's progress."""
+        return self.root / "status.json"
+
+    @property
+    def report(self) -> Path:
+        """The job report."""
+        return self.root / "jobReport.json"
+
+    @property
+    def outputs(self) -> Path:
+        """Directory of the merged outputs."""
+        return self.root / "outputs"
+
+    @property
+    def staging(self) -> Path:
+        """Directory of the groups."""
+        return self.root / "staging"
+
+    @property
+    def logs(self) -> Path:
+        """Directory of the logs."""
+        return self.root / "logs"
+
+    def group(self, name: str) -> Path:
+        """The file of a group."""
+        return self.root / group_path(name)
+
+
+def group_path(name: str) -> str:
+    """The file of a group, relative to the task directory."""
+    return f"staging/{name}.zip"
