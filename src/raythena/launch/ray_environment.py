@@ -1,0 +1,68 @@
+"""How Ray is set up for us, on every node alike: quiet, small, private.
+
+Ray's own defaults suit long-lived clusters with many users. Ours lives as long as one job, so everything that starts processes,
+sends usage data or listens for people is off, and nobody without the token gets in.
+"""
+
+from __future__ import annotations
+
+import secrets
+import sys
+from pathlib import Path
+
+OBJECT_STORE_BYTES = 80_000_000
+"""Ray's minimum is 75 MB; messages of ours travel inline, the store stays empty."""
+
+_SETTINGS = {
+    "RAY_enable_worker_prestart": "0",
+    "RAY_prestart_worker_first_driver": "0",
+    "RAY_num_workers_soft_limit": "1",
+    "RAY_enable_metrics_collection": "0",
+    "RAY_event_stats": "0",
+    "RAY_health_check_initial_delay_ms": "1000",
+    "RAY_health_check_period_ms": "1000",
+    "RAY_health_check_timeout_ms": "2000",
+    "RAY_health_check_failure_threshold": "3",
+    "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_DEDUP_LOGS": "0",
+    "RAY_worker_niceness": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+
+
+def ray_environment(token_file: Path) -> dict[str, str]:
+    """Environment variables every Ray process of a cluster needs, the driver included."""
+    return {**_SETTINGS, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token_file)}
+
+
+def write_token(path: Path) -> None:
+    """Make a new secret, readable by its owner only."""
+    path.touch(mode=0o600, exist_ok=False)
+    path.write_text(secrets.token_hex(32))
+
+
+def start_head(address: str, port: int, temporary: Path, cores: int, resource: str) -> list[str]:
+    """Command line that starts the head node and stays with it."""
+    only_head = ["--head", "--include-dashboard=false", f"--temp-dir={temporary}"]
+    return [*_start(cores, resource), *only_head, f"--node-ip-address={address}", f"--port={port}"]
+
+
+def start_node(head: str, address: str, cores: int, resource: str) -> list[str]:
+    """Command line that starts another node and stays with it. `head` is `host:port`."""
+    return [*_start(cores, resource), f"--address={head}", f"--node-ip-address={address}"]
+
+
+def _start(cores: int, resource: str) -> list[str]:
+    return [
+        sys.executable,
+        "-m",
+        "ray.scripts.scripts",
+        "start",
+        "--block",
+        "--disable-usage-stats",
+        "--include-log-monitor=false",
+        f"--object-store-memory={OBJECT_STORE_BYTES}",
+        f"--num-cpus={cores}",
+        f'--resources={{"{resource}": {cores}}}',
+    ]

@@ -1,0 +1,114 @@
+"""The Ray face of the coordinator, and the merge task.
+
+The actor is detached and restarts by itself; a restarted one knows only its configuration, so the first call of whoever comes
+first (an agent, the driver) brings it back to life from the ledger.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from raythena.domain.errors import RaythenaError
+from raythena.domain.progress import Progress
+from raythena.domain.ranges import Indices
+from raythena.domain.results import MergedOutput
+from raythena.engine.node import CoordinatorReply, NodeMessage
+from raythena.runtime.config import SessionConfig, StopOrder
+from raythena.runtime.coordinator import Coordinator
+from raythena.runtime.ending import SessionResult
+from raythena.runtime.logs import log_to_file
+from raythena.runtime.merge_task import MergeOrder, merge_output
+from raythena.runtime.supervisor import Supervisor
+
+logger = logging.getLogger(__name__)
+
+_DISMISS_S = 10.0
+
+
+async def merge_in_ray(order: MergeOrder) -> MergedOutput:
+    """Run `merge_output` in a Ray task, near the coordinator if there is room."""
+    here = ray.get_runtime_context().get_node_id()
+    task = ray.remote(merge_output).options(
+        num_cpus=0, max_retries=0, scheduling_strategy=NodeAffinitySchedulingStrategy(here, soft=True)
+    )
+    try:
+        merged: MergedOutput = await task.remote(order)
+    except ray.exceptions.RayTaskError as problem:
+        raise problem.cause if isinstance(problem.cause, RaythenaError) else problem from problem
+    return merged
+
+
+class CoordinatorActor:
+    """One coordinator, and the supervisor of its nodes."""
+
+    def __init__(self, config: SessionConfig) -> None:
+        self._config = config
+        self._coordinator: Coordinator | None = None
+        self._lock = asyncio.Lock()
+        self._supervision: asyncio.Task[None] | None = None
+
+    async def start(self) -> tuple[str, int] | None:
+        """Take the task over. None, or (message, exit code) when it is refused."""
+        try:
+            await self._alive()
+        except RaythenaError as problem:
+            return str(problem), int(problem.exit_code)
+        return None
+
+    async def register(self, node: str, cores: int, held: Indices) -> CoordinatorReply:
+        """See `Coordinator.register`."""
+        return await self._answer(lambda coordinator: coordinator.register(node, cores, held))
+
+    async def exchange(self, message: NodeMessage) -> CoordinatorReply:
+        """See `Coordinator.exchange`."""
+        return await self._answer(lambda coordinator: coordinator.exchange(message))
+
+    async def progress(self) -> Progress:
+        """See `Coordinator.progress`."""
+        return (await self._alive()).progress()
+
+    async def stop(self, order: StopOrder) -> None:
+        """See `Coordinator.obey`."""
+        (await self._alive()).obey(order)
+
+    async def ended(self) -> SessionResult:
+        """Wait for the end of the job and for the agents to leave."""
+        result = await (await self._alive()).ended()
+        if self._supervision is not None:
+            await asyncio.shield(self._supervision)
+        return result
+
+    async def _answer(self, ask: Callable[[Coordinator], CoordinatorReply]) -> CoordinatorReply:
+        coordinator = await self._alive()
+        if coordinator.over:
+            return CoordinatorReply(stop=True)
+        try:
+            return ask(coordinator)
+        except Exception as problem:  # noqa: BLE001 (whatever it is, it is a defect of ours, and it ends the job)
+            coordinator.give_up(problem)
+            return CoordinatorReply(stop=True)
+
+    async def _alive(self) -> Coordinator:
+        async with self._lock:
+            if self._coordinator is None:
+                log_to_file(Path(self._config.task_directory) / "logs" / self._config.session / "coordinator.log")
+                coordinator = await Coordinator.take_over(self._config, merge_in_ray)
+                self._coordinator = coordinator
+                self._supervision = asyncio.create_task(self._supervise(coordinator))
+        return self._coordinator
+
+    async def _supervise(self, coordinator: Coordinator) -> None:
+        supervisor = Supervisor(self._config, coordinator)
+        try:
+            await supervisor.run()
+        except Exception:  # a defect; without a supervisor nothing goes on, so it must end the job
+            logger.critical("the supervisor failed", exc_info=True)
+            coordinator.stop("a defect in the supervisor, see the coordinator's log")
+            raise
+        await supervisor.dismiss(_DISMISS_S)

@@ -1,0 +1,295 @@
+"""The node agent: keeps the payload of one node fed, and its results safe.
+
+A loop around two things: the payload (what computes) and the `NodeCore` (what decides). The agent carries ranges from one to
+the other, writes finished outputs into group files on the shared file system, and exchanges messages with the coordinator
+through a `Link`. It decides nothing itself, and knows nothing about Ray: `NodeAgentActor` at the end of the module is the thin
+Ray face.
+
+Rules: the loop never waits for the disk or for the coordinator (both are tasks of their own); a result leaves the scratch disk
+only once its group is durable; when the agent ends, for whatever reason it can notice, the payload has been stopped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from raythena.domain.errors import ClusterError, PayloadError, StorageError
+from raythena.domain.outputs import OutputMap
+from raythena.domain.ranges import RangeLayout
+from raythena.domain.results import ENTRY_DTYPE, FailureKind, GroupReport, RangeFailure
+from raythena.engine.node import CoordinatorReply, FinishedRange, GroupToWrite, NodeCore
+from raythena.runtime.config import AgentOrder
+from raythena.runtime.link import Link, RayLink
+from raythena.runtime.logs import log_to_file
+from raythena.runtime.payload import Assignment, Done, Failed, Outcome, Payload, PayloadContext, Released, Started, payload_plugin
+from raythena.runtime.scratch import scratch_directory
+from raythena.storage.groups import Member, write_group
+from raythena.storage.taskdir import TaskDirectory, group_path
+
+logger = logging.getLogger(__name__)
+
+_POLL_S = 0.1
+_LONGEST_BREATH_S = 0.05
+_MAX_RESTARTS = 3
+_RESTART_PAUSE_S = 1.0
+_STORAGE_PAUSE_S = 2.0
+
+
+class Agent:
+    """One incarnation of a node."""
+
+    def __init__(self, order: AgentOrder, link: Link) -> None:
+        config = order.config
+        self._order = order
+        self._link = link
+        self._layout = RangeLayout(config.job.inputs)
+        outputs = OutputMap.plan([file.n_events for file in config.job.inputs], config.job.events_per_output)
+        self.core = NodeCore(order.node, outputs, config.node)
+        self._directory = TaskDirectory(Path(config.task_directory))
+        self._payload: Payload | None = None
+        self._exchange: asyncio.Task[None] | None = None
+        self._writes: set[asyncio.Task[None]] = set()
+        self._over = False
+        self._restarts = 0
+
+    async def run(self) -> None:
+        """Work until the coordinator says that the job is over.
+
+        Raises PayloadError when the payload cannot be kept running, ClusterError when the coordinator is gone for good.
+        """
+        config = self._order.config
+        place = self._order.node.rpartition(".")[0]
+        with scratch_directory(config.scratch_directory, config.task_directory, config.session, place) as scratch:
+            try:
+                await self._start_payload(scratch)
+                await self._register()
+                await self._work(scratch)
+            finally:
+                await self._end()
+
+    # ---- the payload
+
+    async def _start_payload(self, scratch: Path) -> None:
+        config = self._order.config
+        home = Path(tempfile.mkdtemp(prefix="payload-", dir=scratch))
+        log_dir = self._directory.logs / config.session / self._order.node
+        log_dir.mkdir(parents=True, exist_ok=True)
+        limits = config.limits
+        context = PayloadContext(
+            self._order.node,
+            self._order.cores,
+            home,
+            config.job.payload.options,
+            config.job.name,
+            log_dir,
+            limits.min_time_limit_s,
+            limits.time_limit_factor,
+            limits.first_time_limit_s,
+        )
+        payload: Payload = payload_plugin(config.job.payload.kind).factory()
+        self._payload = payload
+        await payload.start(context)
+
+    async def _restart_payload(self, scratch: Path, problem: PayloadError) -> None:
+        self._restarts += 1
+        logger.error("the payload failed (%d of %d): %s", self._restarts, _MAX_RESTARTS, problem)
+        if self._payload is not None:
+            await self._payload.stop()
+        for index in self.core.payload_lost():
+            self.core.failed(RangeFailure(index, FailureKind.CRASH, str(problem), self._order.node))
+        if self._restarts >= _MAX_RESTARTS:
+            raise problem
+        await asyncio.sleep(_RESTART_PAUSE_S * self._restarts)
+        await self._start_payload(scratch)
+
+    async def _work(self, scratch: Path) -> None:
+        while not self._over and self._payload is not None:
+            try:
+                outcomes = await self._payload.poll(_POLL_S)
+            except PayloadError as problem:
+                await self._restart_payload(scratch, problem)
+                continue
+            self._take(outcomes)
+            self._go_on()
+            if outcomes and self.core.computing >= 2 * self._order.cores:
+                # The cores have work for a while: let news collect instead of waking up for every single event.
+                await asyncio.sleep(self._breath_s())
+
+    def _breath_s(self) -> float:
+        """A quarter of the time the payload's ranges last."""
+        return min(_LONGEST_BREATH_S, 0.25 * self.core.mean_event_s * self.core.computing / self._order.cores)
+
+    def _go_on(self) -> None:
+        """Everything that may have become possible: begin, group, report."""
+        self._feed()
+        now = time.monotonic()
+        for group in self.core.groups_due(now):
+            self._spawn_write(group)
+        if self._exchange is not None and self._exchange.done():
+            exchange, self._exchange = self._exchange, None
+            exchange.result()
+        if self._exchange is None and self.core.exchange_due(now):
+            self._exchange = asyncio.create_task(self._exchange_once())
+
+    def _feed(self) -> None:
+        payload = self._payload
+        if payload is None or self.core.queued == 0:
+            return
+        indices = self.core.to_feed(payload.appetite)
+        if indices:
+            payload.feed([Assignment(index, self._layout.event_range(index)) for index in indices])
+
+    def _take(self, outcomes: Sequence[Outcome]) -> None:
+        core = self.core
+        now = time.monotonic()
+        for outcome in outcomes:
+            match outcome:
+                case Done():
+                    self._restarts = 0
+                    if not core.done(_finished(outcome), now):
+                        self._discard(outcome)
+                case Started():
+                    core.started(outcome.index, outcome.at)
+                case Failed():
+                    logger.warning("range %d failed (%s): %s", outcome.index, outcome.kind, outcome.message)
+                    core.failed(RangeFailure(outcome.index, outcome.kind, outcome.message, self._order.node, outcome.wall_s))
+                case Released():
+                    core.released(outcome.index)
+
+    def _discard(self, result: Done) -> None:
+        """A result nobody asked for."""
+        if result.whole_file:
+            result.path.unlink(missing_ok=True)
+        elif self._payload is not None:
+            self._payload.collected([result.path])
+
+    # ---- results
+
+    def _spawn_write(self, group: GroupToWrite) -> None:
+        task = asyncio.create_task(self._write(group))
+        self._writes.add(task)
+        task.add_done_callback(self._write_ended)
+
+    def _write_ended(self, task: asyncio.Task[None]) -> None:
+        self._writes.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            logger.error("a group could not be written", exc_info=task.exception())
+        elif not self._over:
+            self._go_on()
+
+    async def _write(self, group: GroupToWrite) -> None:
+        """Make a group durable. A disk that refuses is asked again until it accepts: the results are safe on scratch so far."""
+        name = f"{self._order.config.session}/{self._order.node}/{group.number:06d}"
+        while True:
+            try:
+                report, bad = await asyncio.to_thread(self._write_group, name, group)
+                break
+            except StorageError as problem:
+                logger.error("group %s could not be written, trying again: %s", name, problem)
+                await asyncio.sleep(_STORAGE_PAUSE_S)
+        for failure in bad:
+            self.core.failed(failure)
+        if self._payload is not None:
+            self._payload.collected([Path(member.path) for member in group.members if not member.whole_file])
+        self.core.group_written(group.number, report)
+
+    def _write_group(self, name: str, group: GroupToWrite) -> tuple[GroupReport | None, list[RangeFailure]]:
+        target = self._directory.group(name)
+        members = [
+            Member(member.index, Path(member.path), member.offset, None if member.whole_file else member.size_bytes)
+            for member in group.members
+        ]
+        written = write_group(target, members)
+        bad = [RangeFailure(index, FailureKind.BAD_OUTPUT, text, self._order.node) for index, text in written.bad.items()]
+        for member in group.members:
+            if member.whole_file:
+                Path(member.path).unlink(missing_ok=True)
+        if not len(written.indices):
+            return None, bad
+        kept = [member for member in group.members if member.index not in written.bad]
+        entries = np.empty(len(kept), dtype=ENTRY_DTYPE)
+        entries["range"] = written.indices
+        entries["size"] = written.sizes
+        entries["adler32"] = written.adlers
+        for column in ("attempt", "cpu_s", "wall_s"):
+            entries[column] = [getattr(member, column) for member in kept]
+        entries["start"] = [member.started_at for member in kept]
+        report = GroupReport(name, self._order.node, group.output, group_path(name), written.size_bytes, written.adler32, entries)
+        return report, bad
+
+    # ---- the coordinator
+
+    async def _register(self) -> None:
+        reply = await self._link.register(self._order.node, self._order.cores, self.core.held())
+        self.core.registered()
+        self._obey(reply, self.core.apply(reply))
+
+    async def _exchange_once(self) -> None:
+        message = self.core.message(time.monotonic(), time.time())
+        reply = await self._link.exchange(message)
+        if reply.register:
+            await self._register()
+        else:
+            self._obey(reply, self.core.answered(reply))
+
+    def _obey(self, reply: CoordinatorReply, wanted_back: list[int]) -> None:
+        if self._payload is not None and wanted_back:
+            self._payload.release(wanted_back)
+        self._over = self._over or reply.stop
+        self._feed()
+
+    async def _end(self) -> None:
+        if self._exchange is not None:
+            self._exchange.cancel()
+        if self._payload is not None:
+            await self._payload.stop()
+        for task in list(self._writes):
+            task.cancel()
+
+
+def _finished(done: Done) -> FinishedRange:
+    return FinishedRange(
+        done.index,
+        str(done.path),
+        done.offset,
+        done.size_bytes,
+        done.whole_file,
+        1,
+        done.cpu_s,
+        done.wall_s,
+        done.started_at,
+    )
+
+
+class NodeAgentActor:
+    """The Ray face of an agent: one actor per node incarnation."""
+
+    def __init__(self) -> None:
+        self._work: asyncio.Task[str] | None = None
+
+    async def run(self, order: AgentOrder) -> str:
+        """Work until the job is over. Returns "" or why the node gave up; raises only for defects.
+
+        A second call, from a coordinator that replaces the first one, waits for the same work.
+        """
+        if self._work is None:
+            self._work = asyncio.create_task(self._run(order))
+        return await asyncio.shield(self._work)
+
+    async def _run(self, order: AgentOrder) -> str:
+        log_to_file(Path(order.config.task_directory) / "logs" / order.config.session / order.node / "agent.log")
+        logger.info("node %s: %d cores", order.node, order.cores)
+        try:
+            await Agent(order, RayLink(order.config.namespace, order.config.coordinator_patience_s)).run()
+        except (PayloadError, ClusterError, StorageError) as problem:
+            logger.error("giving up: %s", problem)
+            return f"{type(problem).__name__}: {problem}"
+        logger.info("node %s: done", order.node)
+        return ""

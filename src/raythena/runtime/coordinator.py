@@ -1,0 +1,338 @@
+"""The coordinator: carries out what the engine decides, and tells it what happened.
+
+One per session, on the head node. It owns the desk (and so the engine), the ledger and its writer, and runs the merges. It
+takes no decision of its own. It may be killed at any instant: a new one opens the same ledger, knows everything that was ever
+acknowledged, and the agents introduce themselves with what they hold.
+
+Rules: the ledger is touched in one thread only; merged outputs are moved into place here and nowhere else, before they are
+committed, so an output in the ledger exists; a file is removed only when the ledger says that nobody needs it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import socket
+import time
+import uuid
+from collections.abc import Callable, Coroutine
+from dataclasses import replace
+from pathlib import Path
+
+from raythena import __version__
+from raythena.domain.errors import ExitCode, InternalError, LedgerError, MergeError, RaythenaError, StorageError
+from raythena.domain.progress import Progress
+from raythena.domain.ranges import Indices
+from raythena.domain.records import Restored
+from raythena.domain.results import GroupReport, MergedOutput
+from raythena.domain.taxonomy import EndCause
+from raythena.engine import commands as do
+from raythena.engine import events as ev
+from raythena.engine.desk import CoordinatorDesk
+from raythena.engine.engine import Engine
+from raythena.engine.node import CoordinatorReply, NodeMessage
+from raythena.runtime.config import SessionConfig, StopOrder
+from raythena.runtime.ending import SessionResult, sweep_staging, write_report
+from raythena.runtime.ledger_writer import LedgerWriter
+from raythena.runtime.merge_task import MergeOrder
+from raythena.runtime.snapshot import ProgressMeter
+from raythena.storage.atomic import disk_errors, durable_rename, write_atomically
+from raythena.storage.lease import TaskLease
+from raythena.storage.ledger import Ledger, SessionInfo
+from raythena.storage.taskdir import TaskDirectory
+
+logger = logging.getLogger(__name__)
+
+_TICK_S = 0.1
+_STATUS_S = 1.0
+_HEARTBEAT_S = 5.0
+
+Merge = Callable[[MergeOrder], Coroutine[None, None, MergedOutput]]
+"""Runs `merge_output` somewhere. Raises MergeError, or anything when the process running it died."""
+
+
+class Coordinator:
+    """One life of a session's coordinator."""
+
+    def __init__(self, config: SessionConfig, merge: Merge, lease: TaskLease, ledger: Ledger, restored: Restored) -> None:
+        self.config = config
+        self._merge = merge
+        self._directory = TaskDirectory(Path(config.task_directory))
+        self._lease = lease
+        self._ledger = ledger
+        now = time.monotonic()
+        engine = Engine(config.job, restored, config.engine, time.time() - now)
+        self._desk = CoordinatorDesk(engine, config.desk)
+        self._meter = ProgressMeter(engine, now)
+        self._writer = LedgerWriter(ledger, config.commit_interval_s, config.storage_patience_s, self.tell)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._writing: asyncio.Task[None] | None = None
+        self._ended = asyncio.Event()
+        self._warnings_logged = 0
+        self._finish: do.Finish | None = None
+        self._cause: RaythenaError | None = None
+        self.result: SessionResult | None = None
+
+    @classmethod
+    async def take_over(cls, config: SessionConfig, merge: Merge) -> Coordinator:
+        """Take a task over: lease, ledger, engine; begin to work. Raises LedgerError and its kinds, StorageError."""
+        directory = TaskDirectory(Path(config.task_directory))
+        with disk_errors("preparing", directory.root):
+            for path in (directory.outputs, directory.staging, directory.logs):
+                path.mkdir(parents=True, exist_ok=True)
+        lease = TaskLease(directory.lease)
+        await asyncio.to_thread(lease.acquire, session=config.session, batch_job=config.batch_job)
+        try:
+            ledger, restored = await asyncio.to_thread(_open_ledger, config, directory)
+        except BaseException:
+            await asyncio.to_thread(lease.release)
+            raise
+        coordinator = cls(config, merge, lease, ledger, restored)
+        coordinator.begin()
+        return coordinator
+
+    def begin(self) -> None:
+        """Start the coordinator's own tasks."""
+        engine = self._desk.engine
+        logger.info("session %s: %d events, %d of them finished before", self.config.session, len(engine.table), engine.resumed)
+        self._spawn(self._keep_time())
+        self._writing = self._spawn(self._write_ledger())
+        if self.config.ends_at is not None:
+            self.tell(ev.DeadlineSet(time.monotonic() + self.config.ends_at - time.time()))
+        self.tell(ev.Tick())
+
+    async def ended(self) -> SessionResult:
+        """Wait for the end of the job."""
+        await self._ended.wait()
+        if self.result is None:
+            raise RaythenaError("the coordinator ended without a result")
+        return self.result
+
+    # ---- what agents, nodes and people say
+
+    def register(self, node: str, cores: int, held: Indices) -> CoordinatorReply:
+        """An agent introduces itself."""
+        reply = self._desk.register(node, cores, held, time.monotonic())
+        self._carry_out()
+        return reply
+
+    def exchange(self, message: NodeMessage) -> CoordinatorReply:
+        """An agent reports."""
+        reply = self._desk.exchange(message, time.monotonic())
+        self._carry_out()
+        return reply
+
+    def node_lost(self, node: str, reason: str) -> None:
+        """An agent or its node is known to be gone."""
+        logger.warning("node %s lost: %s", node, reason)
+        self._desk.lose(node, reason, time.monotonic())
+        self._carry_out()
+
+    def stop(self, reason: str, cause: RaythenaError | None = None) -> None:
+        """End the job early; `cause` is the error that makes going on pointless, and gives the exit code."""
+        logger.warning("stopping: %s", reason)
+        self._cause = self._cause or cause
+        ends_by = EndCause.ASKED if cause is None else EndCause.ERROR
+        self.tell(ev.StopRequested(reason, abort=cause is not None, cause=ends_by))
+
+    def obey(self, order: StopOrder) -> None:
+        """Somebody wants an early end. Safe to repeat."""
+        logger.warning("stopping: %s", order.reason)
+        within_s = None if order.by is None else max(0.0, order.by - time.time())
+        self.tell(ev.StopRequested(order.reason, within_s=within_s, cause=order.cause))
+
+    def give_up(self, problem: BaseException | None) -> None:
+        """A defect of ours: nothing the engine says can be trusted any more. What is committed stands."""
+        logger.critical("a defect of ours", exc_info=problem)
+        if self._finish is None:
+            self._cause = InternalError(f"{type(problem).__name__}: {problem}")
+            self._finish = do.Finish(do.Outcome.ABORTED, f"a defect in raythena, see the coordinator's log: {self._cause}")
+            self._spawn(self._end(self._finish))
+
+    def tell(self, event: ev.Event) -> None:
+        """Hand an event to the engine and do what it says."""
+        self._desk.step(event, time.monotonic())
+        self._carry_out()
+
+    def progress(self) -> Progress:
+        """The job at this moment."""
+        return self._meter.read(time.monotonic())
+
+    @property
+    def over(self) -> bool:
+        """The engine has decided how the job ends."""
+        return self._finish is not None
+
+    # ---- carrying out
+
+    def _carry_out(self) -> None:
+        self._log_warnings()
+        for command in self._desk.take_world():
+            match command:
+                case do.Commit():
+                    self._writer.add(command)
+                case do.DiscardGroups():
+                    self._spawn(self._discard(command.groups))
+                case do.StartMerge():
+                    self._spawn(self._run_merge(command))
+                case do.Finish():
+                    self._finish = command
+                    self._spawn(self._end(command))
+
+    def _log_warnings(self) -> None:
+        warnings = self._desk.engine.warnings
+        for warning in warnings[self._warnings_logged :]:
+            logger.warning("%s", warning)
+        self._warnings_logged = len(warnings)
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._task_ended)
+        return task
+
+    def _task_ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            self.give_up(task.exception())
+
+    async def _discard(self, groups: tuple[str, ...]) -> None:
+        def remove() -> None:
+            for name in groups:
+                self._directory.group(name).unlink(missing_ok=True)
+
+        try:
+            await asyncio.to_thread(remove)
+        except OSError as problem:
+            logger.warning("cannot remove the group %s: %s", groups[0], problem)  # swept at the end of the session
+
+    async def _keep_time(self) -> None:
+        status_at = heartbeat_at = float("-inf")
+        while not self.over:
+            now = time.monotonic()
+            for name in self._desk.lose_silent_nodes(now):
+                logger.warning("node %s lost: silent", name)
+            self.tell(ev.Tick())
+            if now - heartbeat_at >= _HEARTBEAT_S:
+                heartbeat_at = now
+                await self._beat()
+            if now - status_at >= _STATUS_S:
+                status_at = now
+                await asyncio.to_thread(self._write_status, self.progress(), {})
+            await asyncio.sleep(_TICK_S)
+
+    async def _beat(self) -> None:
+        try:
+            await asyncio.to_thread(self._lease.heartbeat)
+        except LedgerError as problem:
+            logger.critical("%s", problem)
+            os._exit(1)  # somebody else writes this ledger now: not one more byte from us
+        except StorageError as problem:
+            logger.error("cannot renew the lease: %s", problem)
+
+    def _write_status(self, progress: Progress, more: dict[str, object]) -> None:
+        document = {**progress.to_dict(), "written_at": time.time(), "host": socket.gethostname(), "pid": os.getpid(), **more}
+        try:
+            write_atomically(self._directory.status, json.dumps(document))
+        except StorageError as problem:
+            logger.error("cannot write the status: %s", problem)
+
+    async def _write_ledger(self) -> None:
+        try:
+            await self._writer.run()
+        except StorageError as problem:
+            self._cause = problem
+            self._finish = do.Finish(do.Outcome.ABORTED, f"the disk has refused for too long: {problem}")
+            await self._end(self._finish)
+
+    # ---- merges
+
+    async def _run_merge(self, command: do.StartMerge) -> None:
+        """Merge one output; move it into place; tell the engine."""
+        if command.delay_s:
+            await asyncio.sleep(command.delay_s)
+        groups = await self._writer.in_thread(lambda: self._ledger.groups_named(command.groups))
+        order = self._merge_order(command, tuple(groups))
+        try:
+            merged = await self._merge(order)
+            final = Path("outputs") / order.lfn
+            await asyncio.to_thread(durable_rename, self._directory.root / merged.path, self._directory.root / final)
+        except MergeError as problem:
+            logger.error("merging %s failed: %s", order.lfn, problem)
+            self.tell(ev.MergeFailed(command.merge, str(problem), _by_group(groups, problem.bad_ranges)))
+        except Exception as problem:  # noqa: BLE001 (the merge process may die of anything; it goes into the log and to the engine)
+            logger.error("merging %s failed: %s", order.lfn, problem)
+            self.tell(ev.MergeFailed(command.merge, f"{type(problem).__name__}: {problem}"))
+        else:
+            logger.info("merged %s: %d events in %.1f s", order.lfn, merged.n_events, merged.wall_s)
+            self.tell(ev.MergeSucceeded(command.merge, replace(merged, path=str(final))))
+
+    def _merge_order(self, command: do.StartMerge, groups: tuple[GroupReport, ...]) -> MergeOrder:
+        job = self.config.job
+        lfn = job.outputs[command.output]
+        token = uuid.uuid4().hex[:8]
+        return MergeOrder(
+            self.config.task_directory,
+            self.config.scratch_directory,
+            command.output,
+            lfn,
+            str(uuid.uuid4()).upper(),
+            job.merge,
+            groups,
+            command.expected,
+            command.missing,
+            f"outputs/.merging/{token}.{lfn}",
+        )
+
+    # ---- the end
+
+    async def _end(self, finish: do.Finish) -> None:
+        """Everything after the engine's last word: report, status, ledger, lease."""
+        logger.info("the job ends: %s (%s)", finish.outcome, finish.reason)
+        progress = self.progress()
+        try:
+            self.result = await self._writer.in_thread(
+                lambda: write_report(self.config, self._ledger, finish, progress, self._cause)
+            )
+            if not isinstance(self._cause, StorageError):
+                await self._writer.in_thread(lambda: sweep_staging(self._directory, self._ledger))
+            more = {"verdict": str(finish.outcome), "exit_code": int(self.result.exit_code)}
+            await asyncio.to_thread(self._write_status, replace(progress, phase="ended", message=finish.reason), more)
+            await self._writer.in_thread(self._ledger.close)
+        except StorageError as problem:
+            logger.error("the end of the session could not be recorded: %s", problem)
+            self.result = self.result or SessionResult.storage_failure(finish, progress)
+        except Exception as problem:  # a defect in the very last steps; whoever waits for the end must learn of it
+            logger.critical("a defect of ours", exc_info=True)
+            reason = f"a defect in raythena, see the coordinator's log: {type(problem).__name__}: {problem}"
+            self.result = SessionResult(str(do.Outcome.ABORTED), reason, ExitCode.INTERNAL, progress)
+        finally:
+            await self._leave()
+
+    async def _leave(self) -> None:
+        """Give the task back; whatever happens, those who wait for the end are told."""
+        try:
+            await asyncio.to_thread(self._lease.release)
+        except StorageError as problem:
+            logger.error("the lease could not be given back, it ends with this process: %s", problem)
+        finally:
+            self._ended.set()
+            if self._writing is not None:
+                self._writing.cancel()
+
+
+def _open_ledger(config: SessionConfig, directory: TaskDirectory) -> tuple[Ledger, Restored]:
+    path = directory.ledger
+    ledger = Ledger.open(path, config.job) if path.exists() else Ledger.create(path, config.job)
+    info = SessionInfo(config.session, socket.gethostname(), os.getpid(), time.time(), config.batch_job, __version__)
+    ledger.begin_session(info)
+    return ledger, ledger.restore()
+
+
+def _by_group(groups: list[GroupReport], bad: tuple[int, ...]) -> tuple[tuple[str, tuple[int, ...]], ...]:
+    """Which of the bad ranges are in which group."""
+    wanted = set(bad)
+    found = ((group.name, tuple(sorted(wanted.intersection(group.entries["range"].tolist())))) for group in groups)
+    return tuple((name, ranges) for name, ranges in found if ranges)

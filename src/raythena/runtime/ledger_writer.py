@@ -1,0 +1,78 @@
+"""Group commit: many records, one transaction, one wait for the disk.
+
+Records wait in a list; a task commits all of them at once in the ledger's own thread, then tells which tickets are durable.
+While one commit is under way the next batch collects, so the rate of commits follows the disk and the size of a batch follows
+the load. When the disk refuses, the same batch is tried again, with pauses, and the engine is told that storage is stalled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from raythena.domain.errors import StorageError
+from raythena.engine import commands as do
+from raythena.engine import events as ev
+from raythena.storage.ledger import Ledger
+
+logger = logging.getLogger(__name__)
+
+_RETRY_PAUSE_S = 1.0
+_T = TypeVar("_T")
+
+
+class LedgerWriter:
+    """Commits records in the background. `tell` receives `Committed`, `StorageStalled` and `StorageRecovered`."""
+
+    def __init__(self, ledger: Ledger, interval_s: float, patience_s: float, tell: Callable[[ev.Event], None]) -> None:
+        self._ledger = ledger
+        self._interval_s = interval_s
+        self._patience_s = patience_s
+        self._tell = tell
+        self._waiting: list[do.Commit] = []
+        self._wake = asyncio.Event()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="ledger")
+        self.commits = 0
+        self.records = 0
+
+    def add(self, commit: do.Commit) -> None:
+        """Have a record committed soon."""
+        self._waiting.append(commit)
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Commit until cancelled. Raises StorageError when the disk has refused for too long."""
+        while True:
+            await self._wake.wait()
+            await asyncio.sleep(self._interval_s)
+            self._wake.clear()
+            batch, self._waiting = self._waiting, []
+            await self._commit(batch)
+
+    async def _commit(self, batch: list[do.Commit]) -> None:
+        records = [commit.record for commit in batch]
+        stalled_since: float | None = None
+        while True:
+            try:
+                await self.in_thread(lambda: self._ledger.commit(records))
+                break
+            except StorageError as problem:
+                stalled_since = stalled_since or time.monotonic()
+                logger.error("the ledger cannot be written: %s", problem)
+                if time.monotonic() - stalled_since > self._patience_s:
+                    raise
+                self._tell(ev.StorageStalled(str(problem)))
+                await asyncio.sleep(_RETRY_PAUSE_S)
+        if stalled_since is not None:
+            self._tell(ev.StorageRecovered())
+        self.commits += 1
+        self.records += len(records)
+        self._tell(ev.Committed(tuple(commit.ticket for commit in batch)))
+
+    async def in_thread(self, work: Callable[[], _T]) -> _T:
+        """Do something with the ledger in the one thread that may touch it."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)

@@ -1,0 +1,101 @@
+"""Merging one output, in a process of its own.
+
+The task takes exactly the ranges the ledger has committed out of their groups, checks each against the size and checksum the node
+measured, hands them to the merger in event order, and leaves the result under a temporary name: only the coordinator moves it
+into place. So a merge that is started twice, or whose coordinator has been replaced meanwhile, can overwrite nothing.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from raythena.domain.errors import MergeError
+from raythena.domain.job import MergeSpec
+from raythena.domain.results import GroupReport, MergedOutput
+from raythena.runtime.merger import MergeContext, merger_named
+from raythena.storage.atomic import adler32_of, sync_file
+from raythena.storage.groups import read_members
+from raythena.storage.taskdir import TaskDirectory
+
+
+@dataclass(frozen=True, slots=True)
+class MergeOrder:
+    """One output to merge."""
+
+    task_directory: str
+    scratch_directory: str
+    output: int
+    lfn: str
+    guid: str
+    spec: MergeSpec
+    groups: tuple[GroupReport, ...]
+    """With exactly the entries to take."""
+    expected: int
+    """How many events must come out."""
+    missing: tuple[int, ...]
+    temporary: str
+    """Where to write, relative to the task directory."""
+
+
+def merge_output(order: MergeOrder) -> MergedOutput:
+    """Merge and describe the result, whose `path` is the temporary one. Raises MergeError."""
+    began = time.monotonic()
+    directory = TaskDirectory(Path(order.task_directory))
+    target = directory.root / order.temporary
+    scratch = Path(tempfile.mkdtemp(prefix="raythena-merge-", dir=order.scratch_directory or None))
+    try:
+        inputs = _unpack(order, directory, scratch)
+        _merge(order, inputs, target)
+        sync_file(target)
+    except BaseException:
+        target.unlink(missing_ok=True)
+        raise
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return MergedOutput(
+        order.output,
+        order.lfn,
+        order.temporary,
+        order.guid,
+        target.stat().st_size,
+        adler32_of(target),
+        order.expected,
+        order.missing,
+        time.monotonic() - began,
+    )
+
+
+def _unpack(order: MergeOrder, directory: TaskDirectory, scratch: Path) -> list[Path]:
+    """Every event's output as a file, in event order."""
+    bad: dict[int, str] = {}
+    indices: list[int] = []
+    for group in order.groups:
+        for index, content in read_members(directory.root / group.path, group.entries, bad):
+            (scratch / f"{index:010d}").write_bytes(content)
+            indices.append(index)
+    if bad:
+        first = min(bad)
+        raise MergeError(f"{len(bad)} stored outputs are lost, the first is of range {first}: {bad[first]}", tuple(sorted(bad)))
+    indices.sort()
+    if len(indices) != order.expected or len(np.unique(indices)) != order.expected:
+        raise MergeError(f"{order.lfn}: {len(indices)} stored outputs where {order.expected} were expected")
+    return [scratch / f"{index:010d}" for index in indices]
+
+
+def _merge(order: MergeOrder, inputs: list[Path], target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    context = MergeContext(order.lfn, order.guid, order.spec.options)
+    try:
+        merger_named(order.spec.kind)(inputs, target, context)
+    except MergeError:
+        raise
+    except Exception as problem:  # a merger is foreign code: whatever it raises is told as its failure
+        raise MergeError(f"{order.lfn}: the {order.spec.kind} merger failed: {type(problem).__name__}: {problem}") from problem
+    if not target.is_file() or target.stat().st_size == 0:
+        raise MergeError(f"{order.lfn}: the {order.spec.kind} merger wrote nothing")

@@ -1,0 +1,222 @@
+"""Ray's side of a session: which nodes there are, and an agent on each of them.
+
+Nodes carry the resource `NODE_RESOURCE`; whenever one appears it gets an agent, however late it comes. An agent that dies is
+replaced on the same node, under a new incarnation's name, after a pause that grows; one that keeps dying is not. When no node
+can be used any more and at least one was given up for its payload's sake, the job is stopped: waiting would burn the allocation
+for nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.actor import ActorHandle
+from ray.exceptions import ActorUnavailableError, RayError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from raythena.domain.errors import JobAborted, PayloadError
+from raythena.runtime.agent import NodeAgentActor
+from raythena.runtime.config import NODE_RESOURCE, AgentOrder, SessionConfig
+from raythena.runtime.coordinator import Coordinator
+from raythena.storage.taskdir import TaskDirectory
+
+logger = logging.getLogger(__name__)
+
+_LOOK_S = 0.5
+_FIRST_PAUSE_S = 0.5
+_LAST_PAUSE_S = 30.0
+_STABLE_S = 60.0
+_MAX_QUICK_DEATHS = 5
+_AGENT = "agent-"
+
+
+@dataclass(slots=True)
+class _Place:
+    """One Ray node and its present agent."""
+
+    name: str
+    node_id: str
+    cores: int
+    alive: bool = True
+    incarnation: int = 0
+    quick_deaths: int = 0
+    given_up: bool = False
+    agent: ActorHandle[Any] | None = None
+    watch: asyncio.Task[None] | None = None
+
+
+class Supervisor:
+    """Keeps an agent on every node until the job is over."""
+
+    def __init__(self, config: SessionConfig, coordinator: Coordinator) -> None:
+        self._config = config
+        self._coordinator = coordinator
+        self._places: dict[str, _Place] = {}
+        self._last_problem = ""
+
+    async def run(self) -> None:
+        """Look after nodes and agents until the coordinator is over, then wait for the agents to leave."""
+        while not self._coordinator.over:
+            try:
+                self._compare(await asyncio.to_thread(ray.nodes))
+            except RayError as problem:
+                logger.warning("cannot list the nodes: %s", problem)
+            await asyncio.sleep(_LOOK_S)
+
+    async def dismiss(self, limit_s: float) -> None:
+        """Wait for the agents to end by themselves; kill those that do not."""
+        watches = [place.watch for place in self._places.values() if place.watch is not None]
+        if watches:
+            await asyncio.wait(watches, timeout=limit_s)
+        for place in self._places.values():
+            if place.watch is not None and not place.watch.done() and place.agent is not None:
+                logger.warning("killing the agent of %s", place.name)
+                await asyncio.to_thread(ray.kill, place.agent)
+        for name in await asyncio.to_thread(self._living_agents):
+            await self._dismiss_stray(name, limit_s)
+
+    async def _dismiss_stray(self, name: str, limit_s: float) -> None:
+        """An agent that outlived an earlier coordinator, and that this one ended too early to meet."""
+        order = AgentOrder(name.removeprefix(_AGENT), 1, self._config)
+        try:
+            agent = await asyncio.to_thread(ray.get_actor, name, namespace=self._config.namespace)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(agent.run.remote(order), limit_s)
+            await asyncio.to_thread(ray.kill, agent)
+        except (RayError, ValueError) as problem:  # ValueError: it is gone already
+            logger.info("agent %s left: %s", name, str(problem).splitlines()[0])
+
+    def _living_agents(self) -> list[str]:
+        actors = ray.util.list_named_actors(all_namespaces=True)
+        names = [str(actor["name"]) for actor in actors if actor["namespace"] == self._config.namespace]
+        return [name for name in names if name.startswith(_AGENT)]
+
+    def _compare(self, nodes: list[dict[str, object]]) -> None:
+        seen: dict[str, bool] = {}
+        for entry in nodes:
+            resources = entry["Resources"]
+            node_id = str(entry["NodeID"])
+            seen[node_id] = bool(entry["Alive"])
+            cores = int(resources.get(NODE_RESOURCE, 0)) if isinstance(resources, dict) else 0
+            if entry["Alive"] and cores > 0 and node_id not in self._places:
+                place = _Place(_place_name(entry, node_id), node_id, cores)
+                self._places[node_id] = place
+                place.watch = asyncio.create_task(self._keep_agent(place))
+                place.watch.add_done_callback(self._watch_ended)
+        for node_id, place in self._places.items():
+            if place.alive and not seen.get(node_id, False):
+                place.alive = False
+                self._coordinator.node_lost(f"{place.name}.{place.incarnation}", "its Ray node is dead")
+
+    def _watch_ended(self, watch: asyncio.Task[None]) -> None:
+        if not watch.cancelled() and watch.exception() is not None:
+            self._coordinator.give_up(watch.exception())
+
+    async def _name_agent(self, place: _Place) -> None:
+        """Settle which incarnation the place begins with, however long it takes to find out."""
+        while place.incarnation == 0 and place.alive and not self._coordinator.over:
+            try:
+                place.incarnation = await asyncio.to_thread(self._first_incarnation, place)
+            except (RayError, OSError) as problem:
+                logger.warning("cannot look for agents on %s: %s", place.name, problem)
+                await asyncio.sleep(_LOOK_S)
+
+    async def _keep_agent(self, place: _Place) -> None:
+        pause_s = _FIRST_PAUSE_S
+        await self._name_agent(place)
+        while place.alive and not self._coordinator.over:
+            began = time.monotonic()
+            problem = await self._run_agent(place)
+            if self._coordinator.over:
+                return
+            self._coordinator.node_lost(f"{place.name}.{place.incarnation}", problem or "its agent left")
+            place.incarnation += 1
+            if time.monotonic() - began > _STABLE_S:
+                place.quick_deaths, pause_s = 0, _FIRST_PAUSE_S
+            place.quick_deaths += 1
+            if place.quick_deaths >= _MAX_QUICK_DEATHS or problem.startswith("PayloadError"):
+                self._give_up(place, problem)
+                return
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, _LAST_PAUSE_S)
+
+    async def _run_agent(self, place: _Place) -> str:
+        """Have the place's agent work to its end; why it ended."""
+        order = AgentOrder(f"{place.name}.{place.incarnation}", place.cores, self._config)
+        try:
+            place.agent = agent = await asyncio.to_thread(self._agent, place)
+            reason = await self._await_end(agent, order)
+            await asyncio.to_thread(ray.kill, agent)
+        except RayError as problem:
+            return f"{type(problem).__name__}: {str(problem).splitlines()[0]}"
+        return reason
+
+    async def _await_end(self, agent: ActorHandle[Any], order: AgentOrder) -> str:
+        """Wait for the end of an agent's work. Raises RayError when it is dead for certain.
+
+        One that is out of reach for a moment works on, and must not get a second one beside it on the same cores.
+        """
+        while True:
+            try:
+                return str(await agent.run.remote(order))
+            except ActorUnavailableError as problem:
+                logger.warning("agent %s is out of reach: %s", order.node, str(problem).splitlines()[0])
+                await asyncio.sleep(_LOOK_S)
+
+    def _agent(self, place: _Place) -> ActorHandle[Any]:
+        """The agent of a place's present incarnation: one that outlived an earlier coordinator, or a new one."""
+        factory: Any = ray.remote(NodeAgentActor)
+        actor = factory.options(
+            num_cpus=0,
+            max_restarts=0,
+            max_concurrency=16,
+            lifetime="detached",
+            get_if_exists=True,
+            scheduling_strategy=NodeAffinitySchedulingStrategy(place.node_id, soft=False),
+            name=_agent_name(place),
+            namespace=self._config.namespace,
+        )
+        handle: ActorHandle[Any] = actor.remote()
+        return handle
+
+    def _first_incarnation(self, place: _Place) -> int:
+        """The incarnation this coordinator begins with: the agent that outlived an earlier coordinator, or a new name.
+
+        A name that was used once in a session is never used again, because groups are called after it. Agents leave their
+        traces among the logs before they do anything else.
+        """
+        prefix = f"{_AGENT}{place.name}."
+        alive = [int(name.removeprefix(prefix)) for name in self._living_agents() if name.startswith(prefix)]
+        return max(alive) if alive else 1 + max(self._incarnations_seen(place), default=0)
+
+    def _incarnations_seen(self, place: _Place) -> Iterator[int]:
+        logs = TaskDirectory(Path(self._config.task_directory)).logs / self._config.session
+        for path in logs.iterdir():
+            name, _, incarnation = path.name.rpartition(".")
+            if name == place.name and incarnation.isdigit():
+                yield int(incarnation)
+
+    def _give_up(self, place: _Place, problem: str) -> None:
+        place.given_up = True
+        logger.error("node %s is not used any more: %s", place.name, problem)
+        usable = [other for other in self._places.values() if other.alive and not other.given_up]
+        if not usable:
+            cause = (PayloadError if problem.startswith("PayloadError") else JobAborted)(problem)
+            self._coordinator.stop(f"no node is left to work on; the last one failed with {problem}", cause)
+
+
+def _place_name(entry: dict[str, object], node_id: str) -> str:
+    host = str(entry.get("NodeManagerHostname") or entry.get("NodeManagerAddress") or "node")
+    return f"{host.partition('.')[0]}-{node_id[:6]}"
+
+
+def _agent_name(place: _Place) -> str:
+    return f"{_AGENT}{place.name}.{place.incarnation}"

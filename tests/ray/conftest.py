@@ -1,0 +1,52 @@
+"""One real Ray cluster for all tests that may share one; those that break clusters bring their own."""
+
+import shutil
+import subprocess
+import sys
+import uuid
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from ray_kit import SharedCluster, raythena_processes
+
+
+@pytest.fixture(scope="session")
+def cluster():
+    """Two logical nodes with one core each, shared by all tests that leave it as they found it."""
+    with SharedCluster(nodes=2, cores=1) as shared:
+        yield shared
+
+
+@pytest.fixture
+def mark():
+    """A word in the environment of everything a test starts, by which its processes are found again; none may be left."""
+    word = uuid.uuid4().hex
+    yield word
+    left = raythena_processes(word)
+    for process in left:
+        process.kill()
+    assert not left, f"left behind: {left}"
+
+
+@pytest.fixture(scope="session")
+def event_loop_program(tmp_path_factory):
+    """The C++ example, compiled."""
+    if shutil.which("g++") is None:
+        pytest.skip("no C++ compiler")
+    root = Path(__file__).parents[2]
+    program = tmp_path_factory.mktemp("cpp") / "event_loop"
+    include = root / "src/raythena/payloads/include"
+    subprocess.run(
+        ["g++", "-std=c++17", "-O1", f"-I{include}", "-o", program, root / "examples/cpp/event_loop.cpp", "-pthread"], check=True
+    )
+    return program
+
+
+def pytest_collection_modifyitems(items):
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.ray)

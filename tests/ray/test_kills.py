@@ -1,0 +1,193 @@
+"""`kill -9` of one process at a time, in the middle of a job: it ends by itself, with nothing lost, repeated or left behind."""
+
+import os
+import signal
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from ray_kit import ToyJob, attempts, make_job
+
+from raythena.domain.errors import ExitCode
+from raythena.engine.desk import DeskConfig
+
+EVENTS = {"cpu_s": 0.02, "as_file": False}
+SLOW_MERGE = """
+import shutil, time
+
+def merge(inputs, output, context):
+    time.sleep(1.5)
+    with output.open("wb") as target:
+        for path in inputs:
+            target.write(path.read_bytes())
+"""
+RECOVERY_S = 20.0
+"""From a kill to the next committed event, on a machine with better things to do."""
+
+
+def toy_job(directory: Path) -> ToyJob:
+    return make_job(directory, [150, 50, 100], 100, EVENTS)
+
+
+@pytest.mark.parametrize("role", ["worker", "zygote", "warden", "agent", "coordinator"])
+def test_one_process_killed(cluster, tmp_path, role):
+    toy = toy_job(tmp_path)
+    with cluster.session(toy) as session:
+        session.until_finished(20)
+        victim = session.one(role)
+        before = len(toy.committed())
+        victim.kill()
+        killed_at = time.monotonic()
+        session.until(lambda progress: progress.finished > before, "events committed after the kill")
+        assert time.monotonic() - killed_at < RECOVERY_S
+        result = session.end()
+        assert result.exit_code is ExitCode.OK
+    toy.assert_complete()
+    charged = attempts(toy)
+    assert len(charged) <= 2, "a kill costs the events on a core, and no other"
+    if role == "coordinator":
+        assert len(toy.summary().sessions) == 2, "the coordinator did not come back by itself"
+        assert sum(1 for session in toy.committed().values() if session == 1) >= before
+        names = {node.node for node in toy.summary().nodes}
+        assert len(names) == 2, f"agents were not found again but replaced: {names}"
+
+
+@pytest.mark.slow
+def test_the_coordinator_killed_again_and_again(cluster, tmp_path):
+    toy = make_job(tmp_path, [500], 250, EVENTS)
+    with cluster.session(toy) as session:
+        for goal in (10, 60, 110):
+            session.until_finished(goal)
+            session.one("coordinator").kill()
+        assert session.end().exit_code is ExitCode.OK
+    toy.assert_complete()
+    assert len(toy.summary().sessions) == 4
+
+
+def test_coordinator_and_agents_killed_together(cluster, tmp_path):
+    """The new agents of the new coordinator take nobody's name: groups of the dead are as good as any."""
+    toy = toy_job(tmp_path)
+    with cluster.session(toy) as session:
+        session.until_finished(40)
+        victims = [session.one("coordinator"), *session.find("agent")]
+        assert len(victims) == 3
+        for victim in victims:
+            victim.kill()
+        before = len(toy.committed())
+        result = session.end()
+        assert result.exit_code is ExitCode.OK, result.reason
+    toy.assert_complete()
+    assert sum(1 for session in toy.committed().values() if session == 1) >= before
+    assert len({node.node for node in toy.summary().nodes}) == 4
+
+
+def test_the_coordinator_killed_while_the_job_is_being_stopped(cluster, tmp_path):
+    """The one that follows is told again to stop."""
+    toy = make_job(tmp_path, [400], 200, EVENTS)
+    with cluster.session(toy) as session:
+        session.until_finished(20)
+        victim = session.one("coordinator")
+        session.session.stop("enough")
+        victim.kill()
+        result = session.end()
+        assert result.exit_code is ExitCode.STOPPED
+        assert "enough" in result.reason
+    assert 20 <= len(toy.committed()) < 400
+    assert cluster.run(toy, resume=True).exit_code is ExitCode.OK
+    toy.assert_complete()
+
+
+def test_the_coordinator_killed_before_it_has_begun(cluster, tmp_path):
+    toy = make_job(tmp_path, [40], 20, EVENTS)
+    session = cluster.session(toy)
+
+    def kill_the_first() -> None:
+        session.one("coordinator").kill()
+
+    killer = threading.Thread(target=kill_the_first)
+    killer.start()
+    with session:
+        killer.join()
+        assert session.end().exit_code is ExitCode.OK
+    toy.assert_complete()
+
+
+def slow_merge_job(directory: Path) -> ToyJob:
+    (directory / "slow_merge.py").write_text(SLOW_MERGE)
+    return make_job(directory, [60], 30, EVENTS, merge={"python": "slow_merge:merge", "path": ["."]})
+
+
+def test_a_merge_killed(cluster, tmp_path):
+    toy = slow_merge_job(tmp_path)
+    with cluster.session(toy) as session:
+        session.one("merge").kill()
+        assert session.end().exit_code is ExitCode.OK
+        assert "merging OUT" in session.log()
+    toy.assert_complete()
+    assert attempts(toy) == {}
+
+
+def test_the_coordinator_killed_while_outputs_are_merged(cluster, tmp_path):
+    """The merge goes on without it; what it wrote is nobody's, and is swept away."""
+    toy = slow_merge_job(tmp_path)
+    with cluster.session(toy) as session:
+        session.one("merge")
+        session.one("coordinator").kill()
+        assert session.end().exit_code is ExitCode.OK
+    toy.assert_complete()
+
+
+def test_a_node_that_was_given_up_comes_back(cluster, tmp_path):
+    """Its results come too late and are refused; its work goes on."""
+    toy = toy_job(tmp_path)
+    session = cluster.session(toy)
+    session.change(desk=DeskConfig(node_timeout_s=1.5))
+    with session:
+        session.until_finished(10)
+        frozen = session.one("agent")
+        frozen.kill(signal.SIGSTOP)
+        try:
+            session.until(lambda progress: any(node.state == "lost" for node in progress.nodes), "the silent node given up")
+        finally:
+            frozen.kill(signal.SIGCONT)
+        assert session.end().exit_code is ExitCode.OK
+    toy.assert_complete()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small file system")
+def test_a_full_disk(cluster, tmp_path):
+    """Nothing new is handed out while the disk refuses, the job says so, and goes on when there is room again."""
+    toy = make_job(tmp_path, [600], 300, EVENTS)
+    toy.task.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", toy.task], check=True)
+    try:
+        with cluster.session(toy) as session:
+            session.until_finished(20)
+            ballast = toy.task / "ballast"
+            fill(ballast)
+            stalled = session.until(lambda progress: "disk refuses" in progress.message, "the job says that the disk is full")
+            time.sleep(3.0)
+            later = session.progress()
+            assert later.finished == stalled.finished
+            assert later.leased <= stalled.leased
+            assert session.find("worker"), "the nodes wait, they do not leave"
+            assert later.ready > 0
+            ballast.unlink()
+            assert session.end().exit_code is ExitCode.OK
+            assert "No space left" in session.log() or "full" in session.log()
+        toy.assert_complete()
+    finally:
+        subprocess.run(["umount", "--lazy", toy.task], check=True)
+
+
+def fill(path: Path) -> None:
+    """Leave no byte on a file system."""
+    with path.open("wb", buffering=0) as stream:
+        for size in (1 << 16, 1 << 12, 512, 1):
+            try:
+                while stream.write(bytes(size)) == size:
+                    pass
+            except OSError:
+                continue

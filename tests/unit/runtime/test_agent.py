@@ -1,0 +1,262 @@
+"""The agent's loop against a real engine and desk, with a payload that lives in this process. Left out: Ray, worker processes."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import zipfile
+from collections import deque
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from raythena.domain.errors import PayloadError
+from raythena.domain.job import InputFile, Job, MergeSpec, PayloadSpec
+from raythena.domain.ranges import RangeState
+from raythena.domain.results import FailureKind, member_name
+from raythena.engine import commands as do
+from raythena.engine import events as ev
+from raythena.engine.config import EngineConfig
+from raythena.engine.desk import CoordinatorDesk
+from raythena.engine.engine import Engine
+from raythena.engine.invariants import check
+from raythena.engine.node import NodeConfig
+from raythena.runtime import agent as agent_module
+from raythena.runtime.agent import Agent
+from raythena.runtime.config import AgentOrder, SessionConfig
+from raythena.runtime.payload import Assignment, Done, Failed, PayloadPlugin, Released
+
+EVENTS = 40
+
+
+class InProcessPayload:
+    """Computes an event at each poll. Events in `poison` fail; `lost` ones leave no file; `break_after` ends it all."""
+
+    poison: frozenset[int] = frozenset()
+    lost: frozenset[int] = frozenset()
+    break_after = 10**9
+    started = 0
+
+    def __init__(self) -> None:
+        self._waiting: deque[Assignment] = deque()
+        self._released: list[int] = []
+        self.collected_paths: list[Path] = []
+        self.stopped = False
+
+    async def start(self, context):
+        type(self).started += 1
+        self._scratch = context.scratch
+        self._computed = 0
+
+    @property
+    def appetite(self):
+        return max(0, 4 - len(self._waiting))
+
+    def feed(self, assignments):
+        self._waiting.extend(assignments)
+
+    def release(self, indices):
+        wanted = set(indices)
+        self._released += [waiting.index for waiting in self._waiting if waiting.index in wanted]
+        self._waiting = deque(waiting for waiting in self._waiting if waiting.index not in wanted)
+
+    def collected(self, stretches):
+        self.collected_paths += stretches
+
+    async def poll(self, timeout_s):
+        await asyncio.sleep(0.001)
+        outcomes = [Released(index) for index in self._released]
+        self._released = []
+        if self._waiting:
+            if self._computed >= self.break_after:
+                raise PayloadError("out of order")
+            outcomes.append(self._compute(self._waiting.popleft()))
+        return outcomes
+
+    def _compute(self, assignment):
+        self._computed += 1
+        index = assignment.index
+        if assignment.event_range.first_event in self.poison:
+            return Failed(index, FailureKind.REPORTED, "poison")
+        path = self._scratch / f"{index}.out"
+        content = assignment.event_range.range_id.encode()
+        if index not in self.lost:
+            path.write_bytes(content)
+        return Done(index, path, len(content), 1000.0 + index, 0.01, 0.01)
+
+    async def drain(self, deadline_s):
+        self.release([waiting.index for waiting in self._waiting])
+
+    async def stop(self):
+        self.stopped = True
+
+
+class DeskLink:
+    """A coordinator in this process whose ledger is a list, and whose merges all fail."""
+
+    def __init__(self, job, config=None):
+        self.desk = CoordinatorDesk(Engine(job, None, config or EngineConfig(retry_delay_s=0.01)))
+        self.records = []
+        self.exchanges = 0
+        self.outcome = None
+
+    async def register(self, node, cores, held):
+        reply = self.desk.register(node, cores, held, self._now())
+        self._carry_out()
+        return reply
+
+    async def exchange(self, message):
+        self.exchanges += 1
+        self.desk.step(ev.Tick(), self._now())
+        reply = self.desk.exchange(message, self._now())
+        self._carry_out()
+        return reply
+
+    def _now(self):
+        return asyncio.get_running_loop().time()
+
+    def _carry_out(self):
+        while commands := self.desk.take_world():
+            for command in commands:
+                if isinstance(command, do.Commit):
+                    self.records.append(command.record)
+                    self.desk.step(ev.Committed((command.ticket,)), self._now())
+                elif isinstance(command, do.StartMerge):
+                    self.desk.step(ev.MergeFailed(command.merge, "nobody merges here"), self._now())
+                elif isinstance(command, do.Finish):
+                    self.outcome = command.outcome
+        check(self.desk.engine)
+
+
+def job_of(events=EVENTS, per_output=EVENTS):
+    inputs = (InputFile("f.evnt", "/in/f.evnt", events),)
+    outputs = tuple(f"out{n}" for n in range(-(-events // per_output)))
+    return Job("test", inputs, outputs, PayloadSpec("here"), MergeSpec("concat"), per_output)
+
+
+@pytest.fixture
+def run_agent(tmp_path, monkeypatch):
+    """Runs an agent to its end; gives the link and the payload class it used."""
+
+    def run(job=None, node=None, link=None, **behaviour):
+        payload = type("Payload", (InProcessPayload,), {**behaviour, "started": 0})
+        monkeypatch.setattr(agent_module, "payload_plugin", lambda kind: PayloadPlugin(kind, payload))
+        monkeypatch.setattr(agent_module, "_RESTART_PAUSE_S", 0.01)
+        (tmp_path / "scratch").mkdir(exist_ok=True)
+        job = job or job_of()
+        config = SessionConfig(
+            "s1",
+            str(tmp_path / "task"),
+            job,
+            node=node or NodeConfig(group_age_s=0.05, exchange_interval_s=0.02),
+            scratch_directory=str(tmp_path / "scratch"),
+        )
+        link = link or DeskLink(job)
+        asyncio.run(asyncio.wait_for(Agent(AgentOrder("n.1", 2, config), link).run(), 30))
+        return link, payload
+
+    return run
+
+
+def stored(link):
+    return np.flatnonzero(link.desk.engine.table.state == RangeState.STORED)
+
+
+def archives(tmp_path):
+    return sorted((tmp_path / "task" / "staging").rglob("*.zip"))
+
+
+def test_every_range_ends_in_one_durable_group(run_agent, tmp_path):
+    link, _ = run_agent()
+    assert len(stored(link)) == EVENTS
+    members = {}
+    for path in archives(tmp_path):
+        with zipfile.ZipFile(path) as archive:
+            for name in archive.namelist():
+                assert name not in members
+                members[name] = archive.read(name)
+    assert members == {member_name(index): f"f.evnt-{index + 1}".encode() for index in range(EVENTS)}
+
+
+def test_nothing_stays_on_scratch(run_agent, tmp_path):
+    run_agent()
+    left = [path for path in (tmp_path / "scratch").rglob("*") if path.is_file() and path.suffix == ".out"]
+    assert left == []
+
+
+class PatientLink(DeskLink):
+    """A coordinator that asks for unfilled groups only when every event is computed, however slow the machine is."""
+
+    def __init__(self, job):
+        super().__init__(job)
+        self.computed = 0
+
+    async def exchange(self, message):
+        self.computed += message.computed
+        reply = await super().exchange(message)
+        return reply if self.computed >= EVENTS else replace(reply, flush=False)
+
+
+def test_files_grow_with_groups_not_with_events(run_agent, tmp_path):
+    run_agent(node=NodeConfig(group_age_s=60.0, group_events=16, exchange_interval_s=0.02), link=PatientLink(job_of()))
+    assert len(archives(tmp_path)) == math.ceil(EVENTS / 16)
+
+
+def test_a_group_holds_ranges_of_one_output(run_agent, tmp_path):
+    run_agent(job_of(EVENTS, per_output=7))
+    for path in archives(tmp_path):
+        with zipfile.ZipFile(path) as archive:
+            assert len({int(name) // 7 for name in archive.namelist()}) == 1
+
+
+def test_a_poison_event_is_given_up_alone(run_agent):
+    link, _ = run_agent(poison=frozenset({5}))
+    assert len(stored(link)) == EVENTS - 1
+    assert link.desk.engine.table.state[4] == RangeState.FAILED
+
+
+def test_an_output_that_vanished_costs_its_own_range_only(run_agent):
+    link, _ = run_agent(lost=frozenset({3}))
+    assert len(stored(link)) == EVENTS - 1
+    kinds = {record.kind for record in link.records if hasattr(record, "kind")}
+    assert kinds == {FailureKind.BAD_OUTPUT}
+
+
+def test_a_payload_that_breaks_is_started_again_and_loses_nothing(run_agent):
+    link, payload = run_agent(break_after=25)
+    assert payload.started == 2
+    assert len(stored(link)) == EVENTS
+
+
+def test_a_payload_that_always_breaks_is_given_up(run_agent):
+    with pytest.raises(PayloadError, match="out of order"):
+        run_agent(break_after=0)
+
+
+def test_a_coordinator_that_forgot_the_node_gets_everything_again(run_agent):
+    class Forgetful(DeskLink):
+        async def exchange(self, message):
+            if self.exchanges == 5:
+                self.exchanges += 1
+                self.desk.lose("n.1", "made up", self._now())
+            return await super().exchange(message)
+
+    link, _ = run_agent(link=Forgetful(job_of()))
+    assert len(stored(link)) == EVENTS
+    accepted = [int(index) for record in link.records if hasattr(record, "group") for index in record.group.entries["range"]]
+    assert sorted(accepted) == list(range(EVENTS))
+
+
+def test_the_agent_leaves_when_told_to_stop(run_agent):
+    link = DeskLink(job_of())
+
+    async def exchange(message):
+        link.desk.step(ev.StopRequested("enough"), link._now())
+        return await DeskLink.exchange(link, message)
+
+    link.exchange = exchange
+    run_agent(link=link)
+    assert link.outcome is do.Outcome.STOPPED
+    assert link.desk.engine.table.count(RangeState.LEASED) == 0

@@ -1,0 +1,114 @@
+"""Merging one output: exactly the committed members, in event order, each as it was measured."""
+
+from __future__ import annotations
+
+import zlib
+
+import numpy as np
+import pytest
+
+from raythena.domain.errors import MergeError
+from raythena.domain.job import MergeSpec
+from raythena.domain.results import ENTRY_DTYPE, GroupReport
+from raythena.runtime import merge_task
+from raythena.runtime.merge_task import MergeOrder, merge_output
+from raythena.storage.groups import Member, write_group
+
+
+@pytest.fixture
+def task(tmp_path):
+    (tmp_path / "task").mkdir()
+    (tmp_path / "scratch").mkdir()
+    return tmp_path
+
+
+def content(index):
+    return f"event {index}\n".encode()
+
+
+def group_of(task, name, indices):
+    """A group on disk and its report."""
+    members = []
+    for index in indices:
+        source = task / f"{index}.out"
+        source.write_bytes(content(index))
+        members.append(Member(index, source))
+    path = task / "task" / "staging" / f"{name}.zip"
+    written = write_group(path, members)
+    entries = np.zeros(len(indices), ENTRY_DTYPE)
+    entries["range"], entries["size"], entries["adler32"] = written.indices, written.sizes, written.adlers
+    return GroupReport(name, "n", 0, f"staging/{name}.zip", written.size_bytes, written.adler32, entries)
+
+
+def order_of(task, groups, expected, kind="concat"):
+    return MergeOrder(
+        str(task / "task"),
+        str(task / "scratch"),
+        0,
+        "OUT",
+        "GUID",
+        MergeSpec(kind),
+        tuple(groups),
+        expected,
+        (),
+        "outputs/.merging/x.OUT",
+    )
+
+
+def test_events_are_merged_in_their_order_whoever_stored_them(task):
+    groups = [group_of(task, "a", [1, 4, 5]), group_of(task, "b", [0, 2, 3])]
+    merged = merge_output(order_of(task, groups, 6))
+    written = (task / "task" / merged.path).read_bytes()
+    assert written == b"".join(content(index) for index in range(6))
+    assert (merged.size_bytes, merged.adler32) == (len(written), zlib.adler32(written))
+    assert (merged.n_events, merged.guid) == (6, "GUID")
+
+
+def test_members_that_were_not_accepted_stay_out(task):
+    group = group_of(task, "a", [0, 1, 2, 3])
+    accepted = GroupReport(group.name, group.node, 0, group.path, group.size_bytes, group.adler32, group.entries[[0, 2]])
+    merged = merge_output(order_of(task, [accepted], 2))
+    assert (task / "task" / merged.path).read_bytes() == content(0) + content(2)
+
+
+def test_an_altered_member_is_named_and_nothing_is_left(task):
+    groups = [group_of(task, "a", [0, 1]), group_of(task, "b", [2, 3])]
+    path = task / "task" / groups[1].path
+    path.write_bytes(path.read_bytes().replace(b"event 3", b"EVENT 3"))
+    with pytest.raises(MergeError) as problem:
+        merge_output(order_of(task, groups, 4))
+    assert problem.value.bad_ranges == (3,)
+    assert not (task / "task" / "outputs" / ".merging" / "x.OUT").exists()
+
+
+def test_a_missing_group_names_all_its_ranges(task):
+    groups = [group_of(task, "a", [0, 1]), group_of(task, "b", [2, 3])]
+    (task / "task" / groups[0].path).unlink()
+    with pytest.raises(MergeError) as problem:
+        merge_output(order_of(task, groups, 4))
+    assert problem.value.bad_ranges == (0, 1)
+
+
+def test_a_wrong_number_of_events_is_never_merged(task):
+    with pytest.raises(MergeError, match="2 stored outputs where 3"):
+        merge_output(order_of(task, [group_of(task, "a", [0, 1])], 3))
+    group = group_of(task, "b", [0, 1])
+    with pytest.raises(MergeError, match="expected"):
+        merge_output(order_of(task, [group, group], 4))
+
+
+@pytest.mark.parametrize(
+    ("merger", "said"),
+    [
+        (lambda inputs, output, context: None, "wrote nothing"),
+        (lambda inputs, output, context: output.write_bytes(b""), "wrote nothing"),
+        (lambda inputs, output, context: 1 / 0, "ZeroDivisionError"),
+    ],
+)
+def test_a_merger_that_fails_is_named_and_leaves_nothing(task, monkeypatch, merger, said):
+    monkeypatch.setattr(merge_task, "merger_named", lambda kind: merger)
+    with pytest.raises(MergeError, match=said) as problem:
+        merge_output(order_of(task, [group_of(task, "a", [0])], 1))
+    assert problem.value.bad_ranges == ()
+    assert list((task / "scratch").iterdir()) == []
+    assert not (task / "task" / "outputs" / ".merging" / "x.OUT").exists()
