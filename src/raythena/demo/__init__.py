@@ -1,0 +1,1 @@
+"""The demo: real collisions, a fast simulation, its merge, its reconstruction and its proof. Needs the extra `demo`."""
