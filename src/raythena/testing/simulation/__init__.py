@@ -1,0 +1,15 @@
+"""A simulated site: the real engine, desk and node core, and if wanted the real ledger, among virtual nodes, clocks and faults.
+
+    from raythena.testing.simulation import simulate
+    simulate(17)                                  # everything about this run follows from its seed
+    simulate(17, Plan(nodes=1000, cores=128))     # a site of one's own
+
+From a shell: `python -m raythena.testing.simulation 17`.
+"""
+
+from raythena.testing.simulation.judge import PromiseBroken
+from raythena.testing.simulation.memory_ledger import MemoryLedger
+from raythena.testing.simulation.plan import Plan
+from raythena.testing.simulation.site import Result, simulate
+
+__all__ = ["MemoryLedger", "Plan", "PromiseBroken", "Result", "simulate"]

@@ -1,0 +1,103 @@
+"""A ledger in memory, as naive as possible: the model against which engine and real ledger are held.
+
+It keeps the committed records in order and derives everything from them by going through all of them again. Rule: a record that
+contradicts the earlier ones is a defect of the engine and raises InternalError, as the real ledger does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from raythena.domain.errors import InternalError
+from raythena.domain.records import AttemptFailed, GroupStored, OutputMerged, RangesRetracted, Record, Restored
+from raythena.domain.results import GroupReport, MergedOutput
+
+
+class MemoryLedger:
+    """Survives the coordinator, because nobody throws it away."""
+
+    def __init__(self) -> None:
+        self.records: list[Record] = []
+        self.stored: dict[int, str] = {}
+        """Range → name of the group that holds its committed output."""
+        self.failed: dict[int, str] = {}
+        """Range → reason."""
+        self.merged: dict[int, MergedOutput] = {}
+        self.merged_ranges: dict[int, int] = {}
+        """Range → output it was merged into."""
+        self.ever_durable: set[int] = set()
+        """Ranges that have or had an outcome; retractions don't count."""
+        self._groups: dict[str, GroupReport] = {}
+
+    def commit(self, records: Sequence[Record]) -> None:
+        """Remember all of them."""
+        for record in records:
+            self._add(record)
+            self.records.append(record)
+
+    def is_durable(self, index: int) -> bool:
+        """Whether a range has an outcome."""
+        return index in self.stored or index in self.failed
+
+    def groups_named(self, names: Iterable[str]) -> list[GroupReport]:
+        """Committed groups with those of their entries that still count."""
+        return [self._still_counting(self._groups[name]) for name in names]
+
+    def restore(self) -> Restored:
+        """What a new engine starts from."""
+        groups = tuple(self._still_counting(group) for group in self._groups.values() if group.output not in self.merged)
+        attempts: dict[int, int] = {}
+        for record in self.records:
+            if isinstance(record, AttemptFailed) and record.range_index not in self.failed:
+                attempts[record.range_index] = max(attempts.get(record.range_index, 0), record.attempt)
+        failed = np.asarray(sorted(self.failed), dtype=np.int64)
+        return Restored(groups, tuple(self.merged.values()), failed, tuple(sorted(attempts.items())))
+
+    def _still_counting(self, group: GroupReport) -> GroupReport:
+        kept = [self.stored.get(index) == group.name for index in group.entries["range"].tolist()]
+        return replace(group, entries=group.entries[np.asarray(kept, dtype=bool)])
+
+    def _add(self, record: Record) -> None:
+        match record:
+            case GroupStored(group):
+                self._add_group(group)
+            case AttemptFailed(range_index=index, final=True, message=message):
+                _require(not self.is_durable(index), f"range {index} fails although it has an outcome")
+                self.failed[index] = message or str(record.kind)
+                self.ever_durable.add(index)
+            case OutputMerged(merged):
+                self._add_output(merged, record.groups)
+            case RangesRetracted(name, ranges):
+                for index in ranges:
+                    _require(self.stored.get(index) == name, f"range {index} is retracted but not stored in {name}")
+                    _require(index not in self.merged_ranges, f"range {index} is retracted but merged")
+                    del self.stored[index]
+            case _:
+                pass
+
+    def _add_group(self, group: GroupReport) -> None:
+        _require(group.name not in self._groups, f"group {group.name} is committed twice")
+        indices = group.entries["range"].tolist()
+        _require(len(indices) and len(set(indices)) == len(indices), f"group {group.name} is empty or repeats a range")
+        for index in indices:
+            _require(not self.is_durable(index), f"range {index} is stored although it has an outcome")
+            self.stored[index] = group.name
+            self.ever_durable.add(index)
+        self._groups[group.name] = group
+
+    def _add_output(self, merged: MergedOutput, groups: tuple[str, ...]) -> None:
+        _require(merged.output not in self.merged, f"output {merged.output} is merged twice")
+        ranges = [int(index) for group in self.groups_named(groups) for index in group.entries["range"]]
+        _require(len(ranges) == merged.n_events, f"output {merged.output} has {merged.n_events} events, its groups {len(ranges)}")
+        for index in ranges:
+            _require(index not in self.merged_ranges, f"range {index} is merged twice")
+            self.merged_ranges[index] = merged.output
+        self.merged[merged.output] = merged
+
+
+def _require(holds: object, rule: str) -> None:
+    if not holds:
+        raise InternalError(f"the ledger was asked for something impossible: {rule}")

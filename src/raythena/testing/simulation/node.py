@@ -1,0 +1,179 @@
+"""A simulated node: the real `NodeCore`, a simulated payload, an unreliable line.
+
+Its life follows the agent's: register, compute, write groups, exchange; repeat every call until it is answered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from raythena.domain.results import ENTRY_DTYPE, FailureKind, GroupReport, RangeFailure
+from raythena.engine.node import CoordinatorReply, FinishedRange, GroupToWrite, NodeCore
+from raythena.testing.simulation.payload import SimulatedPayload
+
+if TYPE_CHECKING:
+    from raythena.testing.simulation.coordinator import SimulatedCoordinator
+    from raythena.testing.simulation.site import Site
+
+_POLL_S = 0.1
+_PATIENCE_S = 2.0
+
+Request = Callable[["SimulatedCoordinator"], CoordinatorReply]
+
+
+class SimulatedNode:
+    """One incarnation of a node."""
+
+    def __init__(self, site: Site, name: str, slowness: float) -> None:
+        self.site = site
+        self.name = name
+        self.cores = site.plan.cores
+        self.slowness = slowness
+        self.core = NodeCore(name, site.judge.outputs, site.plan.node)
+        self.payload = SimulatedPayload(self)
+        self.alive = True
+        self.cut_until = 0.0
+        self._session = site.session
+        self._awaited: int | None = None
+        self._calls = 0
+        self._registered = False
+
+    def start(self) -> None:
+        """Come up."""
+        self._register()
+        self._poll()
+
+    def die(self, why: str) -> None:
+        """Vanish without a word."""
+        if self.alive:
+            self.site.tell_story(f"{self.name} dies: {why}")
+            self.leave()
+            self.site.replace(self)
+
+    def leave(self) -> None:
+        """End."""
+        self.alive = False
+        self.payload.stop()
+
+    def crash_payload(self) -> None:
+        """The payload dies with everything in it, and is started again."""
+        self.payload.crash()
+        for index in self.core.payload_lost():
+            self.failed(index, FailureKind.CRASH)
+
+    # ---- what the payload says
+
+    def succeeded(self, index: int, began_at: float) -> None:
+        """An event is finished."""
+        wall_s = self.site.now - began_at
+        self.core.done(FinishedRange(index, "", 0, 100, True, 1, wall_s, wall_s, began_at), self.site.now)
+
+    def failed(self, index: int, kind: FailureKind) -> None:
+        """An attempt failed."""
+        self.core.failed(RangeFailure(index, kind, f"simulated {kind}", self.name))
+
+    # ---- going on
+
+    def _poll(self) -> None:
+        if self.alive:
+            self.go_on()
+            self.site.agenda.after(_POLL_S, self._poll)
+
+    def go_on(self) -> None:
+        """Everything that may have become possible."""
+        if not self.alive:
+            return
+        fed = self.core.to_feed(self.payload.appetite)
+        if fed:
+            self.payload.feed(fed)
+        for group in self.core.groups_due(self.site.now):
+            self.site.agenda.after(self.site.fate.delay_s(), lambda group=group: self._write(group))  # type: ignore[misc]
+        if self._registered and self._awaited is None and self.core.exchange_due(self.site.now):
+            message = self.core.message(self.site.now, self.site.now)
+            self._call(lambda coordinator: coordinator.exchange(message), self._exchanged)
+
+    def _write(self, group: GroupToWrite) -> None:
+        """Make a group durable, unless the node died over it."""
+        if not self.alive:
+            return
+        entries = np.zeros(len(group.members), dtype=ENTRY_DTYPE)
+        for column, values in (
+            ("range", [member.index for member in group.members]),
+            ("wall_s", [member.wall_s for member in group.members]),
+            ("start", [member.started_at for member in group.members]),
+        ):
+            entries[column] = values
+        entries["size"] = 100
+        name = f"s{self._session}/{self.name}/{group.number:06d}"
+        report = GroupReport(name, self.name, group.output, f"staging/{name}", 100 * len(entries), 1, entries)
+        self.site.disk.write_group(report)
+        self.core.group_written(group.number, report)
+        self.go_on()
+
+    # ---- the line
+
+    def _register(self) -> None:
+        self._registered = False
+        held = self.core.held()
+        self._call(lambda coordinator: coordinator.register(self.name, self.cores, held), self._welcomed)
+
+    def _welcomed(self, reply: CoordinatorReply) -> None:
+        self._registered = True
+        self.core.registered()
+        self._obey(reply, self.core.apply)
+
+    def _exchanged(self, reply: CoordinatorReply) -> None:
+        if reply.register:
+            self._register()
+        else:
+            self._obey(reply, self.core.answered)
+
+    def _obey(self, reply: CoordinatorReply, take: Callable[[CoordinatorReply], list[int]]) -> None:
+        judge = self.site.judge
+        for name in reply.acknowledged:
+            group = self.core.unacknowledged.get(name)
+            if group is not None:
+                judge.acknowledged(name, group.entries["range"].astype(np.int64))
+        wanted_back = take(reply)
+        if wanted_back:
+            self.payload.release(wanted_back)
+        if reply.stop:
+            self.leave()
+        self.go_on()
+
+    def _call(self, request: Request, answered: Callable[[CoordinatorReply], None]) -> None:
+        self._calls += 1
+        self._awaited = self._calls
+        self._send(self._calls, request, answered)
+
+    def _send(self, call: int, request: Request, answered: Callable[[CoordinatorReply], None]) -> None:
+        """Send, and send again until it is answered."""
+        if not self.alive or self._awaited != call:
+            return
+        site, fate, plan = self.site, self.site.fate, self.site.plan
+
+        def arrive() -> None:
+            coordinator = site.coordinator
+            if coordinator is None or self._is_cut or self._session != site.session:
+                return
+            reply = request(coordinator)
+            if not fate.happens(plan.loss):
+                site.agenda.after(fate.delay_s(), lambda: self._receive(call, reply, answered))
+
+        if not fate.happens(plan.loss):
+            site.agenda.after(fate.delay_s(), arrive)
+        if fate.happens(plan.duplication):
+            site.agenda.after(fate.dice.uniform(0.0, plan.straying_s), arrive)
+        site.agenda.after(_PATIENCE_S, lambda: self._send(call, request, answered))
+
+    @property
+    def _is_cut(self) -> bool:
+        return self.site.now < self.cut_until
+
+    def _receive(self, call: int, reply: CoordinatorReply, answered: Callable[[CoordinatorReply], None]) -> None:
+        if self.alive and not self._is_cut and self._awaited == call:
+            self._awaited = None
+            answered(reply)

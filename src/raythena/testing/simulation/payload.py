@@ -1,0 +1,89 @@
+"""A payload that takes virtual time: cores, events of different length, events that fail, hang or kill."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+from raythena.domain.errors import InternalError
+
+if TYPE_CHECKING:
+    from raythena.testing.simulation.node import SimulatedNode
+
+
+class SimulatedPayload:
+    """Tells its node what becomes of the ranges it is fed."""
+
+    def __init__(self, node: SimulatedNode) -> None:
+        self._node = node
+        self._site = node.site
+        self._waiting: deque[int] = deque()
+        self._running: dict[int, float] = {}
+        self._life = 0
+
+    @property
+    def appetite(self) -> int:
+        """Ranges it takes now: one in reserve for each core."""
+        return max(0, 2 * self._node.cores - len(self._running) - len(self._waiting))
+
+    def feed(self, indices: Iterable[int]) -> None:
+        """Take ranges."""
+        for index in indices:
+            if index in self._running or index in self._waiting:
+                raise InternalError(f"range {index} is fed twice to the payload of {self._node.name}")
+            self._waiting.append(index)
+        self._begin()
+
+    def release(self, indices: Iterable[int]) -> None:
+        """Hand back, a little later, what has not begun by then."""
+        wanted = list(indices)
+        self._later(0.02, lambda: self._give_back(wanted))
+
+    def crash(self) -> None:
+        """Everything in it is lost."""
+        self._stop_clock()
+        self._waiting.clear()
+
+    def stop(self) -> None:
+        """The node is gone or the job over."""
+        self.crash()
+
+    def _stop_clock(self) -> None:
+        self._life += 1
+        for began_at in self._running.values():
+            self._site.meter.ended(began_at, self._site.now)
+        self._running.clear()
+
+    def _later(self, delay_s: float, action: Callable[[], None]) -> None:
+        life = self._life
+        self._site.agenda.after(delay_s, lambda: action() if self._life == life else None)
+
+    def _give_back(self, wanted: list[int]) -> None:
+        for index in wanted:
+            if index in self._waiting:
+                self._waiting.remove(index)
+                self._node.core.released(index)
+        self._node.go_on()
+
+    def _begin(self) -> None:
+        while self._waiting and len(self._running) < self._node.cores:
+            index = self._waiting.popleft()
+            self._running[index] = self._site.now
+            self._node.core.started(index, self._site.now)
+            self._later(self._site.fate.duration_s(index, self._node.slowness), lambda index=index: self._end(index))  # type: ignore[misc]
+
+    def _end(self, index: int) -> None:
+        began_at = self._running.pop(index)
+        self._site.meter.ended(began_at, self._site.now)
+        fate = self._site.fate
+        if fate.kills(index):
+            self._node.die(f"killed by range {index}")
+            return
+        kind = fate.failure(index)
+        if kind is None:
+            self._node.succeeded(index, began_at)
+        else:
+            self._node.failed(index, kind)
+        self._begin()
+        self._node.go_on()
