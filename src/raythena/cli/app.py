@@ -1,0 +1,130 @@
+"""The commands put together, and what happens when one of them fails.
+
+Rules: a deliberate error (`RaythenaError`) ends in one red line on standard error and the exit code of its class; anything
+else that escapes a command is a defect and says so, with the traceback a developer needs. Standard output carries results
+only, so that `--json` can be piped.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Annotated, Any, NoReturn
+
+import typer
+from typer.core import TyperGroup
+from typer.main import get_command
+
+from raythena import __version__
+from raythena.cli.config import config_app
+from raythena.cli.demo import demo_command
+from raythena.cli.exit_codes import INTERRUPTED, exit_code_table
+from raythena.cli.report import report_command
+from raythena.cli.run import run_command
+from raythena.cli.simulate import simulate_command
+from raythena.cli.status import status_command
+from raythena.cli.validate import validate_command
+from raythena.domain.errors import ExitCode, InternalError, RaythenaError
+from raythena.monitor.wording import printable
+
+
+class Commands(TyperGroup):
+    """The top-level group: turns what a command raises into words and an exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command named on the command line."""
+        try:
+            return super().invoke(ctx)
+        except InternalError:
+            raise  # a defect: `main` shows it with its traceback
+        except RaythenaError as error:
+            _complain(str(error))
+            raise typer.Exit(error.exit_code) from None
+        except KeyboardInterrupt:
+            _complain("interrupted")
+            raise typer.Exit(INTERRUPTED) from None
+        except BrokenPipeError:  # whoever read our output, `head` for instance, has seen enough
+            _mute_stdout()
+            raise typer.Exit(ExitCode.OK) from None
+
+
+app = typer.Typer(
+    name="raythena",
+    cls=Commands,
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=exit_code_table(),
+)
+app.command("demo")(demo_command)
+app.command("run")(run_command)
+app.command("validate")(validate_command)
+app.command("simulate")(simulate_command)
+app.command("status")(status_command)
+app.command("report")(report_command)
+app.add_typer(config_app, name="config")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"raythena {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def raythena(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Compute every event of a job once, on every core there is, and prove it.
+
+    \b
+    Examples:
+      raythena demo                       a real job on this machine, start to finish
+      raythena run job.yaml               run a job described in a file
+      raythena status simulation.raythena how far it is
+      raythena COMMAND --help             all about one command
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the program with `arguments`, by default those of the process, and end the process."""
+    try:
+        get_command(app).main(args=None if arguments is None else list(arguments), prog_name="raythena")
+        code: int | str | None = ExitCode.OK
+    except SystemExit as end:
+        code = end.code
+    except Exception as error:  # noqa: BLE001 - whatever was not foreseen is a defect, and this is the last place to say so
+        traceback.print_exc()
+        _complain(
+            f"{type(error).__name__}: {error}. This is a defect in raythena {__version__}; please report it with the lines above"
+        )
+        code = ExitCode.INTERNAL
+    _flush_stdout()
+    sys.exit(code)
+
+
+def _complain(text: str) -> None:
+    first, *rest = text.splitlines() or [""]
+    typer.secho(f"error: {printable(first)}", fg=typer.colors.RED, bold=True, err=True)
+    for line in rest:
+        typer.echo(f"  {printable(line)}", err=True)
+
+
+def _flush_stdout() -> None:
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _mute_stdout()
+
+
+def _mute_stdout() -> None:
+    """Point standard output at nothing, or the interpreter complains of the broken pipe once more when it ends."""
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, sys.stdout.fileno())
+    os.close(nothing)

@@ -1,0 +1,66 @@
+"""`raythena config`: which settings are in force, and why."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from raythena.cli.options import ConfigOption, JsonOption, SetOption, settings_from
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from raythena.cli.settings import LoadedSettings
+
+config_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+
+
+@config_app.callback()
+def config() -> None:
+    """Look at the settings.
+
+    \b
+    Example:
+      raythena config show
+    """
+
+
+@config_app.command("show")
+def show_command(config: ConfigOption = None, assignments: SetOption = None, as_json: JsonOption = False) -> None:
+    """List every setting, its value, and where the value comes from.
+
+    Later sources win: built-in default, the user's file (~/.config/raythena/config.yaml), ./raythena.yaml, environment
+    variables, the command line. A variable is named after its setting: RAYTHENA_NODES_COUNT is nodes.count.
+
+    \b
+    Examples:
+      raythena config show
+      raythena config show --config site.yaml --set nodes.count=4
+      RAYTHENA_ENGINE_MAX_ATTEMPTS=5 raythena config show --json
+    """
+    loaded = settings_from(config, assignments)
+    if as_json:
+        typer.echo(json.dumps(_document(loaded), indent=2))
+        return
+    from rich.console import Console
+
+    Console(soft_wrap=True).print(_table(loaded))
+
+
+def _document(loaded: LoadedSettings) -> dict[str, dict[str, Any]]:
+    return {name: {"value": loaded.value(name), "origin": origin} for name, origin in loaded.origin.items()}
+
+
+def _table(loaded: LoadedSettings) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for heading in ("setting", "value", "from"):
+        table.add_column(heading, no_wrap=True)
+    for name, origin in loaded.origin.items():
+        style = "dim" if origin == "default" else "bold"
+        table.add_row(*(Text(cell, style=style) for cell in (name, json.dumps(loaded.value(name)), origin)))
+    return table

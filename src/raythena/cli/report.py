@@ -1,0 +1,261 @@
+"""`raythena report`: what became of a job, from its ledger and its job report."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from itertools import islice
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from raythena.cli.options import JsonOption, TaskDirectoryArgument
+from raythena.cli.snapshot import open_task, read_json
+from raythena.domain.errors import InvalidInput
+from raythena.domain.job import Job
+from raythena.monitor.wording import duration, printable, size
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
+    from rich.text import Text
+
+    from raythena.domain.records import AttemptFailed
+    from raythena.domain.results import MergedOutput
+    from raythena.storage.ledger_view import LedgerSummary, LedgerView
+    from raythena.storage.taskdir import TaskDirectory
+
+FAILURES_SHOWN = 20
+
+
+class EventFormat(StrEnum):
+    """How `--events` writes its rows."""
+
+    CSV = "csv"
+    JSON = "json"
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRecord:
+    """Everything the report says about a task."""
+
+    job: Job
+    summary: LedgerSummary
+    outputs: tuple[MergedOutput, ...]
+    failed: tuple[AttemptFailed, ...]
+    """The last attempt of every event given up."""
+    job_report: dict[str, Any]
+    """The job report's document; empty when none has been written."""
+
+    @property
+    def open_events(self) -> int:
+        """Events neither finished nor given up."""
+        return self.summary.n_ranges - self.summary.events - self.summary.failed
+
+    @property
+    def verdict(self) -> str:
+        """How the job ended, in a few words."""
+        if "exitCode" not in self.job_report:
+            return "not ended: no job report yet"
+        message = printable(str(self.job_report.get("exitMsg", "")))
+        return f"{message or 'ended'} (exit code {self.job_report['exitCode']})"
+
+
+def report_command(
+    taskdir: TaskDirectoryArgument,
+    as_json: JsonOption = False,
+    events: Annotated[
+        EventFormat | None, typer.Option("--events", help="Instead, list every event: csv, or json with one object per line.")
+    ] = None,
+) -> None:
+    """Say what became of a job: verdict, outputs, failures.
+
+    Reads only the ledger and the job report, so it works while the job runs as well. To prove the outputs themselves, use
+    `raythena validate`.
+
+    \b
+    Examples:
+      raythena report simulation.raythena
+      raythena report simulation.raythena --json
+      raythena report simulation.raythena --events csv > events.csv
+    """
+    from raythena.storage.ledger_view import LedgerView
+
+    task = open_task(taskdir)
+    job = _read_job(task)
+    if not task.ledger.exists():
+        raise InvalidInput(str(task.ledger), "", "does not exist", hint="The job has not begun; there is nothing to report")
+    with LedgerView.read(task.ledger) as view:
+        if events is not None:
+            _list_events(job, view, events)
+            return
+        record = _record(task, job, view)
+    if as_json:
+        typer.echo(json.dumps(_document(record), indent=2))
+        return
+    from rich.console import Console
+
+    Console(soft_wrap=True).print(_page(record))
+
+
+def _read_job(task: TaskDirectory) -> Job:
+    document = read_json(task.job)
+    if document is None:
+        raise InvalidInput(str(task.job), "", "does not exist", expected="the job as it was accepted")
+    try:
+        return Job.from_dict(document)
+    except (KeyError, TypeError, ValueError) as error:
+        raise InvalidInput(str(task.job), "", f"is no job: {error}", hint="Was it written by this version?") from None
+
+
+def _record(task: TaskDirectory, job: Job, view: LedgerView) -> TaskRecord:
+    report = read_json(task.report)
+    failed = tuple(failure for failure in view.failures() if failure.final)
+    return TaskRecord(job, view.summary(), view.restore().merged, failed, report if isinstance(report, dict) else {})
+
+
+def _list_events(job: Job, view: LedgerView, style: EventFormat) -> None:
+    from raythena.cli.event_list import event_rows, write_csv, write_json_lines
+
+    write = write_csv if style is EventFormat.CSV else write_json_lines
+    write(sys.stdout, event_rows(job, view))
+
+
+def _document(record: TaskRecord) -> dict[str, Any]:
+    from raythena.domain.ranges import RangeTable
+
+    table = RangeTable(record.job.inputs)
+    summary = record.summary
+    return {
+        "job": record.job.name,
+        "job_id": record.job.job_id,
+        "verdict": record.verdict,
+        "exit_code": record.job_report.get("exitCode"),
+        "events": summary.n_ranges,
+        "finished": summary.events,
+        "merged": summary.events_merged,
+        "failed": summary.failed,
+        "open": record.open_events,
+        "attempts_failed": summary.attempts_failed,
+        "cpu_s": summary.cpu_s,
+        "wall_s": summary.wall_s,
+        "outputs_promised": len(record.job.outputs),
+        "outputs": [
+            {
+                "lfn": output.lfn,
+                "path": output.path,
+                "guid": output.guid,
+                "size_bytes": output.size_bytes,
+                "adler32": f"{output.adler32:08x}",
+                "events": output.n_events,
+                "missing": [table.range_id(index) for index in output.missing],
+            }
+            for output in record.outputs
+        ],
+        "failed_events": [
+            {
+                "range_id": table.range_id(failure.range_index),
+                "attempts": failure.attempt,
+                "node": failure.node,
+                "reason": str(failure.kind),
+                "message": failure.message,
+            }
+            for failure in record.failed
+        ],
+        "sessions": [
+            {"name": session.name, "host": session.host, "began_at": session.began_at, "ended_at": session.ended_at}
+            | {"verdict": session.verdict}
+            for session in summary.sessions
+        ],
+    }
+
+
+def _page(record: TaskRecord) -> RenderableType:
+    from rich.console import Group
+    from rich.text import Text
+
+    parts: list[RenderableType] = [_headline(record), Text("\n".join(_figures(record)))]
+    if record.outputs:
+        parts += [Text(""), _output_table(record)]
+    if record.summary.sessions:
+        parts += [Text(""), _session_table(record.summary)]
+    if record.failed:
+        parts += [Text(""), _failure_table(record)]
+    return Group(*parts)
+
+
+def _headline(record: TaskRecord) -> RenderableType:
+    from rich.text import Text
+
+    name = printable(record.job.name)
+    job_id = f" (PandaID {printable(record.job.job_id)})" if record.job.job_id else ""
+    style = {0: "green", None: "yellow"}.get(record.job_report.get("exitCode"), "red")
+    return Text.assemble((name + job_id, "bold"), "  ", (record.verdict, style))
+
+
+def _figures(record: TaskRecord) -> list[str]:
+    summary = record.summary
+    shares = [f"{summary.events:,} finished", f"{summary.failed:,} failed", f"{record.open_events:,} open"]
+    lines = [f"events   {summary.n_ranges:,}: " + ", ".join(shares)]
+    lines.append(
+        f"outputs  {summary.outputs_merged} of {len(record.job.outputs)} merged, {summary.events_merged:,} events in them"
+    )
+    if summary.wall_s > 0:
+        efficiency = f"{100 * summary.cpu_s / summary.wall_s:.1f} % of the time on cores"
+        lines.append(f"cpu      {duration(summary.cpu_s)}, {efficiency}; {duration(summary.wall_s / summary.events)} an event")
+    if summary.attempts_failed:
+        kinds = ", ".join(f"{count:,} {kind}" for kind, count in summary.attempts_failed.items())
+        lines.append(f"failed   attempts: {kinds}")
+    return lines
+
+
+def _table(*headings: str, right: tuple[str, ...] = ()) -> Table:
+    from rich.table import Table
+
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for heading in headings:
+        table.add_column(heading, justify="right" if heading in right else "left", no_wrap=True)
+    return table
+
+
+def _cells(*values: object) -> list[Text]:
+    from rich.text import Text
+
+    return [Text(printable(str(value))) for value in values]
+
+
+def _output_table(record: TaskRecord) -> RenderableType:
+    table = _table("output", "events", "missing", "size", "guid", right=("events", "missing", "size"))
+    for output in record.outputs:
+        missing = f"{len(output.missing):,}" if output.missing else ""
+        table.add_row(*_cells(output.lfn, f"{output.n_events:,}", missing, size(output.size_bytes), output.guid))
+    return table
+
+
+def _session_table(summary: LedgerSummary) -> RenderableType:
+    table = _table("session", "began", "lasted", "events", "nodes", "ended", right=("session", "events", "nodes"))
+    for session in summary.sessions:
+        mine = [node for node in summary.nodes if node.session == session.number]
+        began = f"{datetime.fromtimestamp(session.began_at):%Y-%m-%d %H:%M:%S}"
+        lasted = duration(session.ended_at - session.began_at) if session.ended_at else ""
+        end = session.verdict or ("ended" if session.ended_at else "running, or died")
+        table.add_row(*_cells(session.number, began, lasted, f"{sum(node.events for node in mine):,}", len(mine), end))
+    return table
+
+
+def _failure_table(record: TaskRecord) -> RenderableType:
+    from rich.console import Group
+    from rich.text import Text
+
+    from raythena.domain.ranges import RangeTable
+
+    ranges = RangeTable(record.job.inputs)
+    table = _table("failed event", "attempts", "node", "reason", "message", right=("attempts",))
+    for failure in islice(record.failed, FAILURES_SHOWN):
+        event = ranges.range_id(failure.range_index)
+        table.add_row(*_cells(event, failure.attempt, failure.node, failure.kind, failure.message))
+    hidden = len(record.failed) - FAILURES_SHOWN
+    return Group(table, Text(f"and {hidden:,} more; --events csv lists them all")) if hidden > 0 else table

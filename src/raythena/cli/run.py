@@ -1,0 +1,134 @@
+"""`raythena run`: a job from a file, on this machine."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from raythena.cli.options import ConfigOption, SetOption, settings_from
+
+if TYPE_CHECKING:
+    from raythena.runtime.ending import SessionResult
+
+TaskdirOption = Annotated[
+    Path | None,
+    typer.Option("--taskdir", metavar="DIR", help="Where the task lives. Default: NAME.raythena here.", show_default=False),
+]
+ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on with the task in the task directory.")]
+NodesOption = Annotated[
+    int | None, typer.Option("--nodes", metavar="N", help="Logical nodes to start on this machine.", show_default=False)
+]
+CoresOption = Annotated[
+    int | None, typer.Option("--cores", metavar="N", help="Events at the same time on each node.", show_default=False)
+]
+DisplayOption = Annotated[
+    str | None, typer.Option("--display", metavar="MODE", help="auto, live, lines, json or quiet.", show_default=False)
+]
+WalltimeOption = Annotated[
+    str | None,
+    typer.Option(
+        "--walltime", metavar="TIME", help="Be over so long after the start: 30m, 1h30m or 1:30:00.", show_default=False
+    ),
+]
+GraceOption = Annotated[
+    float | None,
+    typer.Option("--grace", metavar="SECONDS", help="Time between SIGTERM or SIGUSR1 and the kill.", show_default=False),
+]
+JsonLinesOption = Annotated[bool, typer.Option("--json", help="Print progress and result as JSON lines.")]
+
+
+def cluster_options(nodes: int | None, cores: int | None, display: str | None) -> dict[str, object]:
+    """The settings that the options shared by `run` and `demo` stand for; None where one was not given."""
+    return {"nodes.count": nodes, "nodes.cores_per_node": cores, "display.mode": display}
+
+
+def run_command(  # noqa: PLR0917 (one parameter per option)
+    job: Annotated[Path, typer.Argument(metavar="JOB", help="Job file (YAML), or PanDA's HPCJobs.json.", show_default=False)],
+    payload: Annotated[
+        Path | None,
+        typer.Option(
+            "--payload",
+            metavar="FILE",
+            help="What computes and merges the events (keys payload, merge): for jobs that do not say.",
+            show_default=False,
+        ),
+    ] = None,
+    taskdir: TaskdirOption = None,
+    resume: ResumeOption = False,
+    nodes: NodesOption = None,
+    cores: CoresOption = None,
+    walltime: WalltimeOption = None,
+    grace: GraceOption = None,
+    display: DisplayOption = None,
+    as_json: JsonLinesOption = False,
+    config: ConfigOption = None,
+    assignments: SetOption = None,
+) -> None:
+    """Run a job to the end: compute every event, merge the outputs, write the job report.
+
+    Ctrl-C (or SIGTERM) drains the job: running events end, complete outputs are merged, and `--resume` goes on later. Killing
+    anything, this command included, loses nothing that was committed. With --walltime the job ends by itself in time; where the
+    batch system only warns by a signal, --grace says how long before the kill.
+
+    \b
+    Examples:
+      raythena run simulation.yaml
+      raythena run simulation.yaml --nodes 2 --cores 8 --taskdir /scratch/simulation.raythena
+      raythena run simulation.yaml --resume --walltime 2h
+      raythena run HPCJobs.json --payload payload.yaml
+    """
+    from raythena.cli.session import prepare_task, run_session, session_config
+    from raythena.gateways.file import load_job, load_payload
+    from raythena.monitor.display import choose_display
+
+    began = time.time()
+    overrides = {**cluster_options(nodes, cores, "json" if as_json else display), **time_limits(walltime, grace)}
+    settings = settings_from(config, assignments, overrides).settings
+    computed_by, merged_by = load_payload(payload) if payload else (None, None)
+    loaded = load_job(job, payload=computed_by, merge=merged_by)
+    task = prepare_task(loaded, taskdir or Path(f"{loaded.name}.raythena"), resume=resume)
+    with choose_display(settings.display.mode, sys.stdout) as shown:
+        result = run_session(session_config(loaded, task, settings, began), settings, shown)
+    tell_result(result, task.root, settings.display.mode)
+    raise typer.Exit(result.exit_code)
+
+
+def time_limits(walltime: str | None, grace_s: float | None) -> dict[str, object]:
+    """The options --walltime and --grace as settings. Raises InvalidInput."""
+    from raythena.cli.durations import parse_duration
+
+    return {
+        "engine.walltime_s": None if walltime is None else parse_duration(walltime, "--walltime"),
+        "runtime.drain_s": grace_s,
+    }
+
+
+def tell_result(result: SessionResult, task: Path, mode: str) -> None:
+    """The last words: what became of the job, and where to look."""
+    import json
+
+    progress = result.progress
+    if mode == "json":
+        document = {
+            "result": result.outcome,
+            "reason": result.reason,
+            "exit_code": int(result.exit_code),
+            "events": progress.events,
+            "finished": progress.finished,
+            "failed": progress.failed,
+            "occupancy": round(progress.occupancy, 4),
+            "task_directory": str(task),
+        }
+        typer.echo(json.dumps(document))
+    elif mode != "quiet":
+        typer.echo(f"{result.outcome}: {result.reason}")
+        typer.echo(
+            f"{progress.finished} of {progress.events} events, {progress.outputs_merged} of {progress.outputs} outputs merged"
+        )
+        typer.echo(f"occupancy {100 * progress.occupancy:.1f} %, {result.core_s:.1f} core-seconds on {result.cores} cores")
+        typer.echo(f"outputs  {task / 'outputs'}")
+        typer.echo(f"report   {task / 'jobReport.json'}")

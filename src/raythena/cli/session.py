@@ -1,0 +1,190 @@
+"""One session from the command's side: task directory, cluster, coordinator, display, signals, and how it all ends.
+
+The command is not needed for the job to be safe: kill it and the next session of the same task goes on from the ledger. A first
+SIGINT or SIGTERM asks the job to drain; a second one ends everything at once. SIGUSR1 is the batch system's warning: like
+SIGTERM, it leaves the grace period `runtime.drain_s` to be over and gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import secrets
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from raythena.cli.exit_codes import INTERRUPTED
+from raythena.cli.settings import Settings
+from raythena.domain.errors import ClusterError, InvalidInput
+from raythena.domain.job import Job
+from raythena.domain.taxonomy import EndCause
+from raythena.engine.config import BudgetConfig, DeadlineConfig, EngineConfig
+from raythena.engine.desk import DeskConfig
+from raythena.engine.node import NodeConfig
+from raythena.launch.local import LocalCluster
+from raythena.monitor.display import Display
+from raythena.runtime.config import PayloadLimits, SessionConfig, StopOrder
+from raythena.runtime.payload import payload_plugin
+from raythena.storage.atomic import write_atomically
+from raythena.storage.taskdir import TaskDirectory
+
+if TYPE_CHECKING:
+    from raythena.runtime.driver import Session
+    from raythena.runtime.ending import SessionResult
+
+_SHOW_S = 0.25
+
+
+def prepare_task(job: Job, directory: Path, *, resume: bool) -> TaskDirectory:
+    """Make the task directory, or accept one that holds the same task. Raises InvalidInput, StorageError."""
+    task = TaskDirectory(directory.absolute())
+    if task.ledger.exists() and not resume:
+        raise InvalidInput(
+            str(directory), "", "holds a task already", hint="Add --resume to go on with it, or choose another --taskdir"
+        )
+    if directory.exists() and not directory.is_dir():
+        raise InvalidInput(str(directory), "", "is no directory", expected="a directory, or a name that is free")
+    if not task.ledger.exists() and directory.is_dir() and any(directory.iterdir()) and not task.job.exists():
+        raise InvalidInput(
+            str(directory), "", "is not empty and holds no task", expected="an empty directory, or a name that is free"
+        )
+    check_payload(job)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as problem:
+        raise InvalidInput(str(directory), "", f"cannot be made: {problem.strerror}", expected="a place to write") from problem
+    if not task.ledger.exists() or not task.job.exists():
+        write_atomically(task.job, json.dumps(job.to_dict(), indent=1))
+    return task
+
+
+def check_payload(job: Job) -> None:
+    """Have the payload look at its options before anything is started. Raises InvalidInput."""
+    plugin = payload_plugin(job.payload.kind)
+    if plugin.check_options is not None:
+        plugin.check_options(job.payload.options, "job")
+
+
+def session_config(job: Job, task: TaskDirectory, settings: Settings, began: float | None = None) -> SessionConfig:
+    """The settings of a command as the runtime wants them, under a new session's name.
+
+    `began` is when the command was started, in seconds since the epoch: from then on its walltime counts.
+    """
+    engine, runtime, payload = settings.engine, settings.runtime, settings.payload
+    name = time.strftime("%Y%m%d-%H%M%S-", time.gmtime()) + secrets.token_hex(3)
+    return SessionConfig(
+        session=name,
+        task_directory=str(task.root),
+        job=job,
+        engine=EngineConfig(
+            max_attempts=engine.max_attempts,
+            max_losses=engine.max_losses,
+            buffer_s=engine.buffer_s,
+            max_lease=engine.max_lease,
+            duplicate_stragglers=engine.duplicate_stragglers,
+            max_merges=engine.max_merges,
+            drain_limit_s=runtime.drain_s,
+            budget=BudgetConfig(**settings.budget.model_dump()),
+            deadline=DeadlineConfig(margin_s=engine.margin_s),
+        ),
+        desk=DeskConfig(exchange_interval_s=runtime.exchange_interval_s),
+        node=NodeConfig(
+            group_events=runtime.group_events,
+            group_bytes=runtime.group_bytes,
+            group_age_s=runtime.group_age_s,
+            exchange_interval_s=runtime.exchange_interval_s,
+        ),
+        limits=PayloadLimits(payload.min_time_limit_s, payload.time_limit_factor, payload.first_time_limit_s),
+        commit_interval_s=runtime.commit_interval_s,
+        scratch_directory=runtime.scratch_dir,
+        ends_at=(began or time.time()) + engine.walltime_s if engine.walltime_s else None,
+    )
+
+
+def run_session(config: SessionConfig, settings: Settings, display: Display) -> SessionResult:
+    """Run one session on a local cluster to its end. Raises ClusterError, SessionRefused."""
+    return asyncio.run(_Run(config, settings, display).go())
+
+
+class _Run:
+    """The life of one command."""
+
+    def __init__(self, config: SessionConfig, settings: Settings, display: Display) -> None:
+        self._config = config
+        self._display = display
+        self._cluster = LocalCluster(settings.nodes.count, settings.nodes.cores_per_node)
+        self._session: Session | None = None
+        self._interrupts = 0
+        self._grace_s = settings.runtime.drain_s
+        self._stop_order: StopOrder | None = None
+
+    async def go(self) -> SessionResult:
+        """Everything, in order; the cluster is gone when it returns, however it returns."""
+        try:
+            await self._cluster.start()
+            await self._add_nodes()
+            with self._signals(asyncio.get_running_loop()):
+                return await self._watch(await self._start_session())
+        finally:
+            await self._cluster.stop()
+
+    async def _add_nodes(self) -> None:
+        """All nodes before the session: on one machine they would only slow each other down by joining later."""
+        try:
+            await self._cluster.add_nodes()
+        except ClusterError as problem:
+            self._display.message(f"going on without some nodes: {problem}")
+
+    async def _start_session(self) -> Session:
+        from raythena.runtime.driver import Session
+
+        session = Session(self._config)
+        await asyncio.to_thread(session.start)
+        self._session = session
+        if self._stop_order is not None:  # the signal came while there was nobody to tell
+            session.stop(self._stop_order)
+        return session
+
+    async def _watch(self, session: Session) -> SessionResult:
+        while not await asyncio.to_thread(session.has_ended, _SHOW_S):
+            if self._interrupts > 1:
+                raise SystemExit(INTERRUPTED)
+            progress = await asyncio.to_thread(session.progress)
+            if progress is not None:
+                self._display.show(progress)
+        result = await asyncio.to_thread(session.result)
+        self._display.show(result.progress)
+        return result
+
+    @contextlib.contextmanager
+    def _signals(self, loop: asyncio.AbstractEventLoop) -> Iterator[None]:
+        """Take SIGINT and SIGTERM over from Ray, which would end this process, and SIGUSR1, which would kill it."""
+        caught = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+        for number in caught:
+            loop.add_signal_handler(number, self._interrupted, number)
+        try:
+            yield
+        finally:
+            for number in caught:
+                loop.remove_signal_handler(number)
+
+    def _interrupted(self, number: signal.Signals) -> None:
+        """The batch system's warning is no impatience: SIGUSR1 may be followed by SIGTERM, and both by the kill."""
+        warned = number == signal.SIGUSR1
+        self._interrupts += not warned
+        if self._interrupts <= 1:
+            self._stop_order = order = _stop_order(signal.Signals(number), self._grace_s)
+            again = "" if warned else "; once more to end at once"
+            self._display.message(f"{order.cause}: finishing what is running{again}")
+            if self._session is not None:
+                self._session.stop(order)
+
+
+def _stop_order(number: signal.Signals, grace_s: float) -> StopOrder:
+    """Who presses Ctrl-C can wait; who sends another signal will kill us when the grace period is over."""
+    by = None if number == signal.SIGINT else time.time() + grace_s
+    return StopOrder(f"stopped by {number.name}", EndCause(number.name), by)

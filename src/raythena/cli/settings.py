@@ -1,0 +1,317 @@
+"""The settings of a session: what they are, and which source had the last word on each.
+
+Sources, later ones winning: the built-in default; the user's file (`$XDG_CONFIG_HOME/raythena/config.yaml`, usually under
+`~/.config`); `raythena.yaml` in the current directory; environment variables (`RAYTHENA_NODES_COUNT` for `nodes.count`);
+the command line. A file named by `--config` or `RAYTHENA_CONFIG` takes the place of both files.
+
+Rules: types are strict (`count: "2"` in a file is refused, only environment and command line are text); a key nobody knows is
+refused wherever it stands, and so is a bad value that a later source would have overridden. The module reads files and the
+mapping it is handed, never the process's own environment: what it is told is what counts.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal, get_args, get_origin
+
+from annotated_types import Ge, Le
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.fields import FieldInfo
+
+from raythena.cli.settings_file import read_settings_file
+from raythena.domain.errors import InvalidInput
+
+ENVIRONMENT_PREFIX = "RAYTHENA_"
+CONFIG_VARIABLE = "RAYTHENA_CONFIG"
+RESERVED_VARIABLES = frozenset({CONFIG_VARIABLE, "RAYTHENA_SOCKET", "RAYTHENA_WORKER", "RAYTHENA_SCRATCH"})
+"""Variables with our prefix that are not settings: the file to read, and what payload workers are told."""
+LOCAL_FILE = "raythena.yaml"
+DAY_S = 86_400
+YEAR_S = 31_536_000
+
+_TRUE = frozenset({"true", "yes", "on", "1"})
+_FALSE = frozenset({"false", "no", "off", "0"})
+
+
+class _Group(BaseModel):
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class NodeSettings(_Group):
+    """The cluster to start."""
+
+    count: int = Field(default=2, ge=1, le=10_000, description="logical nodes to start on this machine")
+    cores_per_node: int = Field(default=1, ge=1, le=4096, description="events computed at the same time on each node")
+
+
+class EngineSettings(_Group):
+    """How ranges are handed out."""
+
+    max_attempts: int = Field(default=3, ge=1, le=255, description="attempts at an event before it is recorded as failed")
+    max_losses: int = Field(default=5, ge=1, le=255, description="lost nodes that cost an event its place in the job")
+    buffer_s: float = Field(default=2.0, ge=0.01, le=DAY_S, description="computing time a node holds ahead of its cores")
+    max_lease: int = Field(default=512, ge=1, le=1_000_000, description="event ranges in one lease at most")
+    duplicate_stragglers: bool = Field(default=True, description="compute late events a second time on idle cores")
+    max_merges: int = Field(default=2, ge=1, le=1024, description="merges running at the same time")
+    walltime_s: float = Field(
+        default=0.0, ge=0, le=YEAR_S, description="time from the start of the command to the end of the allocation; 0: not known"
+    )
+    margin_s: float = Field(
+        default=20.0, ge=0, le=DAY_S, description="time kept between the last event and the end of the allocation, at least"
+    )
+
+
+class BudgetSettings(_Group):
+    """How much may go wrong before the job is stopped; of two limits the smaller one counts."""
+
+    max_lost_nodes: int = Field(default=10_000, ge=0, le=1_000_000, description="nodes that may be lost or set aside")
+    max_lost_node_fraction: float = Field(
+        default=0.75, ge=0, le=1, description="the same, of all nodes that joined (3 always may)"
+    )
+    lost_after_s: float = Field(default=120.0, ge=0, le=DAY_S, description="time after which a node that is away counts as lost")
+    max_failed_events: int = Field(default=100_000, ge=0, le=1 << 40, description="events that may fail for good in one session")
+    max_failed_fraction: float = Field(default=0.1, ge=0, le=1, description="the same, of the job's events (20 always may)")
+    repeated_failures: int = Field(
+        default=20,
+        ge=1,
+        le=1_000_000,
+        description="attempts failing with one message on several nodes that stop a job without success",
+    )
+    bad_node_failures: int = Field(
+        default=10, ge=1, le=1_000_000, description="attempts failing in a row that set a node aside while others succeed"
+    )
+
+
+class RuntimeSettings(_Group):
+    """How nodes and coordinator work together."""
+
+    exchange_interval_s: float = Field(default=0.5, ge=0.01, le=600, description="pause between two exchanges of a node")
+    group_events: int = Field(default=256, ge=1, le=1_000_000, description="events whose outputs are stored in one group at most")
+    group_bytes: int = Field(default=67_108_864, ge=1024, le=1 << 40, description="size at which a group is closed")
+    group_age_s: float = Field(default=2.0, ge=0.01, le=DAY_S, description="age at which a group is closed")
+    commit_interval_s: float = Field(default=0.1, ge=0, le=60, description="pause between two commits of the ledger")
+    scratch_dir: str = Field(
+        default="",
+        pattern=r"^(/[^\x00]*)?$",
+        description="node-local directory for outputs of single events; empty: the system's temporary one",
+        json_schema_extra={"expected": "an absolute path, or nothing"},
+    )
+    drain_s: float = Field(
+        default=30.0, ge=0, le=DAY_S, description="time running events get after Ctrl-C, and everything after SIGTERM or SIGUSR1"
+    )
+
+
+class PayloadSettings(_Group):
+    """How long an event may take."""
+
+    min_time_limit_s: float = Field(default=60.0, ge=0.1, le=YEAR_S, description="no event is killed before it has run this long")
+    time_limit_factor: float = Field(default=20.0, ge=1, le=1e6, description="mean event times after which an event is killed")
+    first_time_limit_s: float = Field(default=3600.0, ge=0.1, le=YEAR_S, description="time limit while no mean is known")
+
+
+class DisplaySettings(_Group):
+    """How progress is shown."""
+
+    mode: Literal["auto", "live", "lines", "json", "quiet"] = Field(
+        default="auto", description="auto is live on a terminal and lines elsewhere"
+    )
+
+
+class Settings(_Group):
+    """Every setting of a session. The names here are the names in files; `group.name` everywhere else."""
+
+    nodes: NodeSettings = NodeSettings()
+    engine: EngineSettings = EngineSettings()
+    budget: BudgetSettings = BudgetSettings()
+    runtime: RuntimeSettings = RuntimeSettings()
+    payload: PayloadSettings = PayloadSettings()
+    display: DisplaySettings = DisplaySettings()
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting as a person meets it: `name` is `group.name`, `expected` says in words which values it takes."""
+
+    name: str
+    default: Any
+    expected: str
+    description: str
+    kind: type
+    group: type[BaseModel]
+
+    @property
+    def variable(self) -> str:
+        """Its environment variable."""
+        return ENVIRONMENT_PREFIX + self.name.upper().replace(".", "_")
+
+    def checked(self, value: object, source: str) -> Any:
+        """`value` if the setting takes it. Raises InvalidInput naming `source`."""
+        key = self.name.rpartition(".")[2]
+        try:
+            return getattr(self.group.model_validate({key: value}), key)
+        except ValidationError:
+            raise InvalidInput(source, self.name, f"{_shown(value)} is not accepted", expected=self.expected) from None
+
+    def parsed(self, text: str, source: str) -> Any:
+        """The value that `text`, from an environment variable or the command line, stands for. Raises InvalidInput."""
+        return self.checked(_from_text(text.strip(), self.kind), source)
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedSettings:
+    """The settings in force, and for each `group.name` where its value came from."""
+
+    settings: Settings
+    origin: Mapping[str, str]
+    """`default`, `FILE:LINE`, `environment NAME` or `command line`."""
+
+    def value(self, name: str) -> Any:
+        """The value of `group.name`."""
+        group, _, key = name.partition(".")
+        return getattr(getattr(self.settings, group), key)
+
+
+def load_settings(
+    config_file: Path | None,
+    environ: Mapping[str, str],
+    overrides: Mapping[str, object] | None = None,
+    *,
+    directory: Path | None = None,
+) -> LoadedSettings:
+    """Gather the settings from every source.
+
+    `overrides` maps `group.name` to a value (text is parsed, None means not given); `directory` is where `raythena.yaml` is
+    looked for, the current one by default. Raises InvalidInput for a file that cannot be read, an unknown key or a bad value.
+    """
+    values = {setting.name: setting.default for setting in SETTINGS.values()}
+    origin = dict.fromkeys(values, "default")
+    for path in _files(config_file, environ, directory or Path.cwd()):
+        for name, (value, where) in _from_file(path):
+            values[name], origin[name] = value, where
+    for name, (value, where) in _from_environment(environ):
+        values[name], origin[name] = value, where
+    for name, value in _from_command_line(overrides or {}):
+        values[name], origin[name] = value, "command line"
+    return LoadedSettings(_assembled(values), MappingProxyType(origin))
+
+
+def parse_assignments(assignments: Iterable[str]) -> dict[str, str]:
+    """Turn `--set group.name=value` into overrides. Raises InvalidInput for text without `=` or an unknown name."""
+    overrides: dict[str, str] = {}
+    for assignment in assignments:
+        name, equals, text = assignment.partition("=")
+        if not equals:
+            raise InvalidInput("--set", "", f"{assignment!r} assigns nothing", expected="GROUP.NAME=VALUE")
+        overrides[_known(name.strip(), SETTINGS, "--set")] = text
+    return overrides
+
+
+def _files(config_file: Path | None, environ: Mapping[str, str], directory: Path) -> list[Path]:
+    named = config_file or (Path(environ[CONFIG_VARIABLE]) if environ.get(CONFIG_VARIABLE) else None)
+    if named is not None:
+        if not named.exists():
+            source = "--config" if config_file else CONFIG_VARIABLE
+            raise InvalidInput(str(named), "", f"no such file, given by {source}", hint="Create it, or leave the option away")
+        return [named]
+    home = environ.get("XDG_CONFIG_HOME") or (f"{environ['HOME']}/.config" if environ.get("HOME") else "")
+    candidates = [Path(home) / "raythena" / "config.yaml"] if home else []
+    return [path for path in [*candidates, directory / LOCAL_FILE] if path.exists()]
+
+
+def _from_file(path: Path) -> Iterator[tuple[str, tuple[Any, str]]]:
+    groups = {name.partition(".")[0]: None for name in SETTINGS}
+    for entry in read_settings_file(path):
+        source = f"{path}:{entry.line}"
+        group = _known(entry.group, groups, f"{path}:{entry.group_line}")
+        if entry.name is None:
+            continue
+        name = _known(f"{group}.{entry.name}", SETTINGS, source)
+        yield name, (SETTINGS[name].checked(entry.value, source), source)
+
+
+def _from_environment(environ: Mapping[str, str]) -> Iterator[tuple[str, tuple[Any, str]]]:
+    names = {setting.variable: setting for setting in SETTINGS.values()}
+    for variable in sorted(environ):
+        if not variable.startswith(ENVIRONMENT_PREFIX) or variable in RESERVED_VARIABLES:
+            continue
+        setting = names[_known(variable, names, "environment")]
+        source = f"environment {variable}"
+        yield setting.name, (setting.parsed(environ[variable], source), source)
+
+
+def _from_command_line(overrides: Mapping[str, object]) -> Iterator[tuple[str, Any]]:
+    for name, value in overrides.items():
+        setting = SETTINGS[_known(name, SETTINGS, "command line")]
+        if isinstance(value, str):
+            yield name, setting.parsed(value, "command line")
+        elif value is not None:
+            yield name, setting.checked(value, "command line")
+
+
+def _known(name: str, names: Mapping[str, object], source: str) -> str:
+    if name in names:
+        return name
+    near = get_close_matches(name, names, n=1, cutoff=0.6)
+    hint = f"Did you mean {near[0]}?" if near else "`raythena config show` lists every setting"
+    raise InvalidInput(source, name, "no such setting", hint=hint)
+
+
+def _assembled(values: Mapping[str, Any]) -> Settings:
+    groups: dict[str, dict[str, Any]] = {}
+    for name, value in values.items():
+        group, _, key = name.partition(".")
+        groups.setdefault(group, {})[key] = value
+    return Settings.model_validate(groups)
+
+
+def _from_text(text: str, kind: type) -> object:
+    """`text` as a value of `kind`, or `text` itself when it is none: the check that follows then says what is wrong."""
+    if kind is bool:
+        return True if text.lower() in _TRUE else False if text.lower() in _FALSE else text
+    if kind not in (int, float):
+        return text
+    try:
+        number = float(text) if kind is float else int(text)
+    except ValueError:
+        return text
+    return number if math.isfinite(number) else text
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _expected(info: FieldInfo) -> str:
+    if isinstance(info.json_schema_extra, dict):
+        return str(info.json_schema_extra["expected"])
+    if get_origin(info.annotation) is Literal:
+        return "one of " + ", ".join(get_args(info.annotation))
+    words = {int: "an integer", float: "a number", bool: "true or false", str: "text"}[_kind(info)]
+    return " ".join([words, *(_bound(limit) for limit in info.metadata if isinstance(limit, Ge | Le))])
+
+
+def _bound(limit: Ge | Le) -> str:
+    word, number = ("from", limit.ge) if isinstance(limit, Ge) else ("to", limit.le)
+    return f"{word} {number:,}"
+
+
+def _kind(info: FieldInfo) -> type:
+    annotation: Any = info.annotation
+    return annotation if isinstance(annotation, type) else str
+
+
+def _catalogue() -> Iterator[Setting]:
+    for group, group_info in Settings.model_fields.items():
+        model: Any = group_info.annotation
+        for key, info in model.model_fields.items():
+            yield Setting(f"{group}.{key}", info.default, _expected(info), info.description or "", _kind(info), model)
+
+
+SETTINGS: Mapping[str, Setting] = MappingProxyType({setting.name: setting for setting in _catalogue()})
+"""Every setting by its name, in the order they are shown."""

@@ -1,0 +1,126 @@
+"""`raythena report`: the page, the document and the list of events."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from dataclasses import replace
+
+import pytest
+
+from raythena.cli.event_list import COLUMNS
+from raythena.cli.report import FAILURES_SHOWN
+from raythena.domain.records import AttemptFailed
+from raythena.domain.results import FailureKind
+from raythena.storage.ledger import Ledger, SessionInfo
+
+
+def test_the_page_tells_the_whole_story(run, computed):
+    computed.report.write_text(json.dumps({"exitCode": 4, "exitMsg": "1 event failed"}))
+    ran = run("report", computed.root)
+    assert ran.code == 0
+    for fact in (
+        "sim (PandaID 4711)",
+        "1 event failed (exit code 4)",
+        "12: 6 finished, 1 failed, 5 open",
+        "1 of 4 merged, 4 events in them",
+        "75.0 % of the time on cores; 1.00 s an event",
+        "1 crash, 1 hang",
+        "HITS.1",
+        "4.0 kB",
+        "01234567-89AB-CDEF-0123-456789ABCDEF",
+        "1 min 40 s",
+        "incomplete",
+        "EVNT.1.root-5",
+        "killed by signal 11",
+    ):
+        assert fact in ran.out, fact
+
+
+def test_a_job_without_report_has_not_ended(run, computed):
+    assert "not ended: no job report yet" in run("report", computed.root).out
+
+
+def test_the_document(run, computed):
+    computed.report.write_text(json.dumps({"exitCode": 4, "exitMsg": "1 event failed"}))
+    document = json.loads(run("report", computed.root, "--json").out)
+    assert {name: document[name] for name in ("events", "finished", "merged", "failed", "open", "exit_code")} == {
+        "events": 12,
+        "finished": 6,
+        "merged": 4,
+        "failed": 1,
+        "open": 5,
+        "exit_code": 4,
+    }
+    (output,) = document["outputs"]
+    assert (output["lfn"], output["events"], output["adler32"], output["missing"]) == ("HITS.1", 4, "00000abc", [])
+    (failed,) = document["failed_events"]
+    assert (failed["range_id"], failed["attempts"], failed["reason"]) == ("EVNT.1.root-5", 2, "crash")
+
+
+def test_every_event_is_listed_once_as_csv(run, computed):
+    rows = list(csv.DictReader(io.StringIO(run("report", computed.root, "--events", "csv").out)))
+    assert all(list(row) == list(COLUMNS) and None not in row.values() for row in rows)
+    assert sorted(row["range_id"] for row in rows) == sorted(
+        f"EVNT.{file}.root-{event}" for file in (1, 2) for event in range(1, 7)
+    )
+    states = {row["range_id"]: row["state"] for row in rows}
+    assert [states[f"EVNT.1.root-{event}"] for event in range(1, 7)] == ["merged"] * 4 + ["failed", "stored"]
+    assert states["EVNT.2.root-1"] == "stored"
+    assert [states[f"EVNT.2.root-{event}"] for event in range(2, 7)] == ["open"] * 5
+
+
+def test_a_committed_event_shows_what_it_cost(run, computed):
+    first = next(csv.DictReader(io.StringIO(run("report", computed.root, "--events", "csv").out)))
+    expected = {"lfn": "EVNT.1.root", "event": "1", "output": "HITS.1", "node": "alpha.1", "session": "1", "attempt": "1"}
+    expected |= {"wall_s": "1.0", "cpu_s": "0.75", "size_bytes": "1000", "adler32": "0000001f", "started_at": "1700000000.5"}
+    assert {name: first[name] for name in expected} == expected
+
+
+def test_events_as_json_lines(run, computed):
+    rows = [json.loads(line) for line in run("report", computed.root, "--events", "json").out.splitlines()]
+    assert len(rows) == 12
+    (failed,) = [row for row in rows if row["state"] == "failed"]
+    assert (failed["reason"], failed["message"], failed["attempt"]) == ("crash", "killed by\nsignal 11", 2)
+    assert all("node" not in row for row in rows if row["state"] == "open")
+
+
+def test_a_long_list_of_failures_is_cut(run, task, job):
+    job = replace(job, inputs=(replace(job.inputs[0], n_events=100),), events_per_output=25)
+    task.job.write_text(json.dumps(job.to_dict()))
+    ledger = Ledger.create(task.ledger, job)
+    ledger.begin_session(SessionInfo("s", "h", 1, 0.0))
+    ledger.commit([AttemptFailed(index, 3, "n", FailureKind.REPORTED, "bad", True, 1.0) for index in range(50)])
+    ledger.close()
+    out = run("report", task.root).out
+    assert out.count("EVNT.1.root-") == FAILURES_SHOWN
+    assert f"and {50 - FAILURES_SHOWN} more; --events csv lists them all" in out
+    assert "running, or died" in out
+
+
+def test_a_job_that_has_not_begun(run, task, job):
+    task.job.write_text(json.dumps(job.to_dict()))
+    ran = run("report", task.root)
+    assert (ran.code, "has not begun" in ran.err) == (3, True)
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"inputs": 3}', "null", "7"])
+def test_a_broken_job_file_is_named(run, computed, content):
+    computed.job.write_text(content)
+    ran = run("report", computed.root)
+    assert ran.code == 3
+    assert "job.json" in ran.err
+    assert "defect" not in ran.err
+
+
+@pytest.mark.parametrize("content", ["[]", "3", '{"exitMsg": 5}'])
+def test_an_odd_job_report_is_no_verdict(run, computed, content):
+    computed.report.write_text(content)
+    assert "not ended" in run("report", computed.root).out
+
+
+def test_an_unknown_format_is_a_usage_error(run, computed):
+    ran = run("report", computed.root, "--events", "xml")
+    assert ran.code == 2
+    assert "csv" in ran.err
