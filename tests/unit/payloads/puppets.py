@@ -81,7 +81,7 @@ class Strings:
         self.stopped += 1
 
     async def worker(self, ready=True):
-        puppet = await asyncio.wait_for(self.born.get(), 8.0)
+        puppet = await asyncio.wait_for(self.born.get(), 60.0)
         return await puppet.connect(ready)
 
 

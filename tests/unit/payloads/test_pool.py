@@ -259,7 +259,7 @@ def test_time_limit(tmp_path):
         await worker.hear()
         failed = the((await pool.take(1))[0], FailureKind.HANG, "time limit is 0.3 s")
         assert failed.index == 1
-        assert 0.3 <= failed.wall_s < 2.0
+        assert 0.3 <= failed.wall_s < 30.0
         assert worker.killed
         assert [started.index for started in pool.starts] == [1]
 
@@ -272,13 +272,13 @@ def test_a_queued_range_is_timed_from_the_result_before_it(tmp_path):
         pool._pace.ahead = 5
         pool.give(1, 2)
         tokens = [told["range"] for told in await worker.hear_ranges(2)]
-        await asyncio.sleep(0.35)
+        await asyncio.sleep(1.2)
         worker.done(tokens[0])
-        await asyncio.sleep(0.35)
+        await asyncio.sleep(1.2)
         worker.done(tokens[1])
         assert [done.index for done in await pool.take(2)] == [1, 2]
 
-    play(scene, tmp_path, first_time_limit_s=0.6)
+    play(scene, tmp_path, first_time_limit_s=2.2)
 
 
 def test_a_worker_that_never_speaks_is_replaced(tmp_path):
@@ -290,14 +290,14 @@ def test_a_worker_that_never_speaks_is_replaced(tmp_path):
         successor.done((await successor.hear())["range"])
         await pool.take(1)
 
-    play(scene, tmp_path, first_time_limit_s=0.3)
+    play(scene, tmp_path, first_time_limit_s=1.0)
 
 
 def test_workers_that_die_before_they_are_ready_end_the_payload(tmp_path):
     async def scene(pool):
         pool.give(1, 2)
         with pytest.raises(PayloadError, match=r"3 workers in a row.*status 127.*libGeometry\.so"):
-            await asyncio.wait_for(asyncio.gather(self_destruct(pool), poll_for_ever(pool)), 10)
+            await asyncio.wait_for(asyncio.gather(self_destruct(pool), poll_for_ever(pool)), 60)
         assert sorted(outcome.index for outcome in pool.story) == [1, 2]
         assert all(isinstance(outcome, Released) for outcome in pool.story)
         with pytest.raises(PayloadError):
@@ -319,7 +319,7 @@ def test_one_bad_seat_does_not_end_the_payload(tmp_path):
     async def scene(pool):
         good = await pool.strings.worker()
         for _ in range(4):
-            (await asyncio.wait_for(pool.strings.born.get(), 8)).exit(1)
+            (await asyncio.wait_for(pool.strings.born.get(), 60)).exit(1)
         pool.give(1)
         good.done((await good.hear())["range"])
         assert isinstance((await pool.take(1))[0], Done)
@@ -393,13 +393,13 @@ def test_drain_asks_workers_to_leave(tmp_path):
         pool._pace.ahead = 1
         pool.give(1, 2, 3, 4)
         told = await worker.hear_ranges(2)
-        draining = asyncio.create_task(pool.drain(5.0))
+        draining = asyncio.create_task(pool.drain(30.0))
         assert await worker.hear() == {"type": "drain"}
         worker.say(type="released", range=told[1]["range"])
         worker.done(told[0]["range"])
         await asyncio.sleep(0.05)
         worker.exit(0)
-        await asyncio.wait_for(draining, 2)
+        await asyncio.wait_for(draining, 30)
         kinds = {outcome.index: type(outcome) for outcome in await pool.take(4)}
         assert kinds == {1: Done, 2: Released, 3: Released, 4: Released}
         assert pool.appetite == 0
@@ -413,10 +413,10 @@ def test_a_crash_while_draining_is_still_a_crash(tmp_path):
         worker = await pool.strings.worker()
         pool.give(1)
         await worker.hear()
-        draining = asyncio.create_task(pool.drain(5.0))
+        draining = asyncio.create_task(pool.drain(30.0))
         await worker.hear()
         worker.exit(-11)
-        await asyncio.wait_for(draining, 2)
+        await asyncio.wait_for(draining, 30)
         the((await pool.take(1))[0], FailureKind.CRASH)
 
     play(scene, tmp_path)
@@ -490,7 +490,7 @@ def test_stop_is_safe_twice_and_poll_returns_afterwards(tmp_path):
         await asyncio.sleep(0.02)
         await pool.stop()
         await pool.stop()
-        assert await asyncio.wait_for(waiting, 1) == []
+        assert await asyncio.wait_for(waiting, 25) == []
         assert pool.strings.stopped == 1
 
     play(scene, tmp_path)

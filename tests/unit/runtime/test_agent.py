@@ -154,7 +154,7 @@ def run_agent(tmp_path, monkeypatch):
             scratch_directory=str(tmp_path / "scratch"),
         )
         link = link or DeskLink(job)
-        asyncio.run(asyncio.wait_for(Agent(AgentOrder("n.1", 2, config), link).run(), 30))
+        asyncio.run(asyncio.wait_for(Agent(AgentOrder("n.1", 2, config), link).run(), 120))
         return link, payload
 
     return run

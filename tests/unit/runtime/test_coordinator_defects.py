@@ -29,7 +29,7 @@ def broken(*_, **__):
 
 
 async def end_of(coordinator):
-    return await asyncio.wait_for(coordinator.ended(), 10.0)
+    return await asyncio.wait_for(coordinator.ended(), 60.0)
 
 
 def in_desk(coordinator):

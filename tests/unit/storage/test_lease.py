@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import time
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import pytest
@@ -175,16 +176,18 @@ def test_a_takeover_cut_short_does_not_lock_the_task(path: Path) -> None:
     assert not gate.exists()
 
 
-def contend(path: Path, start_at: float, name: str, won: object) -> None:
+def contend(path: Path, name: str, ready: Barrier, over: Barrier, won: object) -> None:
+    """Try once, together with all the others; a winner holds on until everybody has tried."""
     lease = TaskLease(path)
-    time.sleep(max(0.0, start_at - time.time()))
+    ready.wait(60)
     try:
         lease.acquire(name)
     except LedgerBusy:
-        return
-    lease.heartbeat()
-    won.append(name)  # type: ignore[attr-defined]
-    time.sleep(0.6)
+        pass
+    else:
+        lease.heartbeat()
+        won.append(name)  # type: ignore[attr-defined]
+    over.wait(60)
 
 
 @pytest.mark.parametrize("left_behind", [False, True])
@@ -195,8 +198,8 @@ def test_of_many_who_want_it_one_gets_it(path: Path, left_behind: bool) -> None:
     context = multiprocessing.get_context("fork")
     with context.Manager() as manager:
         won = manager.list()
-        start_at = time.time() + 0.3
-        processes = [context.Process(target=contend, args=(path, start_at, f"s{index}", won)) for index in range(8)]
+        ready, over = context.Barrier(8), context.Barrier(8)
+        processes = [context.Process(target=contend, args=(path, f"s{index}", ready, over, won)) for index in range(8)]
         for process in processes:
             process.start()
         for process in processes:
