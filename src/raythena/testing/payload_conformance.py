@@ -313,7 +313,7 @@ async def check_poll_keeps_its_time(subject: Subject, directory: Path) -> None:
             begin = time.monotonic()
             require(await run.payload.poll(timeout_s) == [], "an idle payload has something to tell")
             waited = time.monotonic() - begin
-            require(timeout_s - 0.05 <= waited < timeout_s + 2.0, f"poll({timeout_s}) took {waited:.2f} s")
+            require(timeout_s - 0.05 <= waited < timeout_s + 5.0, f"poll({timeout_s}) took {waited:.2f} s")
 
 
 async def check_drain(subject: Subject, directory: Path) -> None:
