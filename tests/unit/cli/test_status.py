@@ -6,8 +6,8 @@ import json
 import os
 import socket
 import subprocess
-import threading
 import time
+from collections.abc import Callable
 
 import pytest
 
@@ -147,25 +147,35 @@ def test_what_is_no_task_directory_is_refused(run, tmp_path, name, problem):
     assert ran.out == ""
 
 
-def test_following_ends_with_the_job_and_its_exit_code(run, task, write_status, monkeypatch):
-    monkeypatch.setattr(status_module, "FOLLOW_INTERVAL_S", 0.01)
+@pytest.fixture
+def meanwhile(monkeypatch):
+    """Lets something happen after the watcher has looked a few times."""
+
+    def after(looks: int, happen: Callable[[], object]) -> None:
+        def sleep(_: float) -> None:
+            nonlocal looks
+            looks -= 1
+            if looks == 0:
+                happen()
+
+        monkeypatch.setattr(status_module.time, "sleep", sleep)
+
+    return after
+
+
+def test_following_ends_with_the_job_and_its_exit_code(run, task, write_status, meanwhile):
     write_status()
-    ending = threading.Timer(0.2, lambda: write_status(phase="ended", verdict="incomplete", exit_code=4))
-    ending.start()
+    meanwhile(3, lambda: write_status(phase="ended", verdict="incomplete", exit_code=4))
     ran = run("status", task.root, "--follow")
-    ending.join()
     assert ran.code == 4
     assert "running" in ran.out
     assert ran.out.rstrip().endswith("ended: incomplete")
 
 
-def test_following_a_dead_job_says_so_once_and_waits(run, task, write_status, dead_pid, monkeypatch):
-    monkeypatch.setattr(status_module, "FOLLOW_INTERVAL_S", 0.01)
+def test_following_a_dead_job_says_so_once_and_waits(run, task, write_status, dead_pid, meanwhile):
     write_status(pid=dead_pid)
-    ending = threading.Timer(0.2, lambda: write_status(phase="ended", verdict="done", exit_code=0))
-    ending.start()
+    meanwhile(20, lambda: write_status(phase="ended", verdict="done", exit_code=0))
     ran = run("status", task.root, "--follow", "--json")
-    ending.join()
     messages = [json.loads(line)["text"] for line in ran.out.splitlines() if '"type":"message"' in line]
     assert [message[:8] for message in messages] == ["waiting:", "ended: d"]
 
