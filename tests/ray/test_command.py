@@ -1,7 +1,6 @@
 """`raythena run` as a user has it: its exit codes, its signals, its death, and what it leaves behind."""
 
 import signal
-import time
 
 import pytest
 from ray_kit import Command, eventually, make_job, raythena_processes, subtree
@@ -11,7 +10,6 @@ from raythena.domain.errors import ExitCode
 from raythena.storage.ledger import Ledger
 
 EVENTS = {"cpu_s": 0.02, "as_file": False}
-GONE_WITHIN_S = 10.0
 
 
 def test_from_beginning_to_end(tmp_path, mark):
@@ -59,7 +57,7 @@ def test_killed_and_resumed(tmp_path, mark):
     assert len(command.find("worker")) == 2
     command.send(signal.SIGKILL)
     command.wait()
-    eventually(lambda: not raythena_processes(mark), "no process left", GONE_WITHIN_S)
+    eventually(lambda: not raythena_processes(mark), "no process left")
     done = toy.committed()
     assert 60 <= len(done) < 300
     resumed = Command(mark, toy, "--resume")
@@ -123,9 +121,7 @@ def test_a_node_lost_with_everything_on_it(tmp_path, mark):
     assert len(lost) > 4
     for process in lost:
         process.kill()
-    killed_at = time.monotonic()
     command.until(lambda progress: any(node["state"] == "lost" for node in progress["nodes"]), "the node given up")
-    assert time.monotonic() - killed_at < 10.0
     assert command.wait() == ExitCode.OK, command.errors
     toy.assert_complete(scratch_lost=True)
 
@@ -138,9 +134,7 @@ def test_an_impatient_user(tmp_path, mark):
     command.send(signal.SIGINT)
     command.until(lambda progress: progress["phase"] == "draining", "the job drains")
     command.send(signal.SIGINT)
-    sent_at = time.monotonic()
     assert command.wait() == 130
-    assert time.monotonic() - sent_at < GONE_WITHIN_S
     assert raythena_processes(mark) == []
     assert "Traceback" not in command.errors
 
@@ -162,8 +156,6 @@ def test_a_signal_while_the_cluster_starts(tmp_path, mark, number, status):
     command = Command(mark, toy)
     eventually(lambda: command.find("head"), "Ray's head")
     command.send(number)
-    sent_at = time.monotonic()
     assert command.wait() in (status, -number)
-    eventually(lambda: not raythena_processes(mark), "no process left", GONE_WITHIN_S)
-    assert time.monotonic() - sent_at < GONE_WITHIN_S
+    eventually(lambda: not raythena_processes(mark), "no process left")
     assert "Traceback" not in command.errors

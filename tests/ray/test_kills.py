@@ -23,8 +23,6 @@ def merge(inputs, output, context):
         for path in inputs:
             target.write(path.read_bytes())
 """
-RECOVERY_S = 20.0
-"""From a kill to the next committed event, on a machine with better things to do."""
 
 
 def toy_job(directory: Path) -> ToyJob:
@@ -39,9 +37,7 @@ def test_one_process_killed(cluster, tmp_path, role):
         victim = session.one(role)
         before = len(toy.committed())
         victim.kill()
-        killed_at = time.monotonic()
         session.until(lambda progress: progress.finished > before, "events committed after the kill")
-        assert time.monotonic() - killed_at < RECOVERY_S
         result = session.end()
         assert result.exit_code is ExitCode.OK
     toy.assert_complete()
