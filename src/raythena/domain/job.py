@@ -74,6 +74,9 @@ class Job:
     jobset_id: str = ""
     log_file: str = ""
     cores_per_node: int | None = None
+    ranges_given: bool = False
+    """The event ranges are handed out from outside while the job runs, not cut here. Then `n_events` of the inputs may be 0
+    (nobody knows), nothing is merged (`merge.kind` is `none`), and `outputs` only says what the outputs of events are called."""
     source: dict[str, Any] = field(default_factory=dict)
     """The document the job was made from, unknown fields included."""
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
 
 from raythena.domain.job import Job
 from raythena.domain.taxonomy import EndCause
@@ -21,6 +23,36 @@ class PayloadLimits:
     min_time_limit_s: float = 60.0
     time_limit_factor: float = 20.0
     first_time_limit_s: float = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class GatewaySpec:
+    """What connects the session to the outside. `kind` names an entry point of the group `raythena.gateways`; `options` are
+    handed to it untouched."""
+
+    kind: str
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+class DeliveryForm(StrEnum):
+    """How outputs that are not merged here are left for whoever takes them away."""
+
+    ARCHIVES = "archives"
+    """One ZIP archive for each group of events (PanDA: `zip_output`)."""
+    FILES = "files"
+    """One file for each event (PanDA: `es_output`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """Where and how outputs of given ranges are put."""
+
+    form: DeliveryForm = DeliveryForm.ARCHIVES
+    directory: str = ""
+    """Absolute path on the shared file system; empty: `staging` in the task directory. Files lie in directories of their own
+    below it, by session, node and group, so that no result can ever overwrite another one."""
+    prefix: str = ""
+    """An output is called `<prefix>.<range id>`; empty: the first output file the job promises."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +80,12 @@ class SessionConfig:
     """Id of the batch job, for the lease file."""
     ends_at: float | None = None
     """Wall-clock seconds since the epoch at which the allocation ends and everything is killed; None: not known."""
+
+    gateway: GatewaySpec | None = None
+    """None: nobody outside is told anything, and nobody hands ranges out."""
+    gateway_patience_s: float = 60.0
+    """How long the gateway may take for its last word."""
+    delivery: Delivery = field(default_factory=Delivery)
 
     @property
     def namespace(self) -> str:

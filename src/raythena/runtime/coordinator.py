@@ -27,7 +27,7 @@ from raythena.domain.progress import Progress
 from raythena.domain.ranges import Indices
 from raythena.domain.records import Restored
 from raythena.domain.results import GroupReport, MergedOutput
-from raythena.domain.taxonomy import EndCause
+from raythena.domain.taxonomy import EndCause, of_exit_code
 from raythena.engine import commands as do
 from raythena.engine import events as ev
 from raythena.engine.desk import CoordinatorDesk
@@ -307,7 +307,8 @@ class Coordinator:
         except Exception as problem:  # a defect in the very last steps; whoever waits for the end must learn of it
             logger.critical("a defect of ours", exc_info=True)
             reason = f"a defect in raythena, see the coordinator's log: {type(problem).__name__}: {problem}"
-            self.result = SessionResult(str(do.Outcome.ABORTED), reason, ExitCode.INTERNAL, progress)
+            error = of_exit_code(ExitCode.INTERNAL)
+            self.result = SessionResult(str(do.Outcome.ABORTED), reason, ExitCode.INTERNAL, progress, error=error)
         finally:
             await self._leave()
 

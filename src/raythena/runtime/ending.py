@@ -15,6 +15,7 @@ from pathlib import Path
 
 from raythena.domain.errors import ExitCode, RaythenaError
 from raythena.domain.progress import Progress
+from raythena.domain.taxonomy import Fault, of_end, of_exit_code
 from raythena.engine.commands import Finish, Outcome
 from raythena.runtime.config import SessionConfig
 from raythena.runtime.job_report import Verdict, job_report
@@ -47,11 +48,14 @@ class SessionResult:
     span_s: float = 0.0
     """From the first event's start to the last one's end, in this session."""
     cores: int = 0
+    error: Fault | None = None
+    """What is wrong, in the terms of the taxonomy; None when nothing is."""
 
     @classmethod
     def storage_failure(cls, finish: Finish, progress: Progress) -> SessionResult:
         """The result when even the report could not be written."""
-        return cls(str(finish.outcome), finish.reason, ExitCode.STORAGE, progress)
+        error = of_exit_code(ExitCode.STORAGE)
+        return cls(str(finish.outcome), finish.reason, ExitCode.STORAGE, progress, error=error)
 
 
 def write_report(
@@ -75,6 +79,7 @@ def write_report(
         sum(node.wall_s for node in nodes),
         span_s,
         sum({physical_node(node.name): node.cores for node in progress.nodes if node.finished}.values()),
+        of_end(str(finish.outcome), finish.cause, cause),
     )
 
 
