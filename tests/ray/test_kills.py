@@ -152,6 +152,24 @@ def test_a_node_that_was_given_up_comes_back(cluster, tmp_path):
     toy.assert_complete()
 
 
+def test_agents_frozen_for_good_are_replaced_on_their_nodes(cluster, tmp_path):
+    toy = toy_job(tmp_path)
+    session = cluster.session(toy)
+    session.change(desk=DeskConfig(node_timeout_s=2.0), frozen_agent_s=3.0)
+    with session:
+        session.until(lambda progress: len(progress.nodes) == 2 and progress.finished >= 10, "both nodes at work")
+        frozen = session.find("agent")
+        for agent in frozen:
+            agent.kill(signal.SIGSTOP)
+        try:
+            assert session.end().exit_code is ExitCode.OK
+        finally:
+            for agent in frozen:
+                agent.kill()
+        assert session.log().count("is frozen: killing it") >= 2
+    toy.assert_complete()
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small file system")
 def test_a_full_disk(cluster, tmp_path):
     """Nothing new is handed out while the disk refuses, the job says so, and goes on when there is room again."""

@@ -65,3 +65,5 @@ class Restored:
     """Range indices given up for good, sorted."""
     attempts: tuple[tuple[int, int], ...] = ()
     """(range index, attempts charged) of ranges that failed at least once and are not given up."""
+    losses: tuple[tuple[int, int], ...] = ()
+    """(range index, times it went down with its node, as far as recorded) of ranges that are not given up."""

@@ -9,7 +9,7 @@ Rules:
 - a message that comes after its successor is a stray copy: it has no effect, and nobody waits for its answer;
 - a node the engine does not know, or has given up, is told to register and nothing else;
 - registering empties the outbox: what the node holds is what it says it holds;
-- a node silent for `node_timeout_s` is given up.
+- a node silent for `node_timeout_s` is given up; time in which nobody listened does not count as its silence.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from raythena.engine import events as ev
 from raythena.engine.engine import Engine
 from raythena.engine.node import CoordinatorReply, NodeMessage
 
+_MISSED_INTERVALS = 10
+
 WorldCommand = do.Commit | do.DiscardGroups | do.StartMerge | do.Finish
 """Commands that are not for a node."""
 
@@ -37,7 +39,8 @@ class DeskConfig:
     """Interval of nodes with idle cores, and of all nodes at the end of the job."""
     interval_per_node_s: float = 0.002
     """Intervals are never shorter than this times the number of nodes, so that the coordinator is not flooded."""
-    node_timeout_s: float = 30.0
+    node_timeout_s: float = 10.0
+    """Ten times the interval at least, whatever is said here."""
 
 
 @dataclass(slots=True)
@@ -57,7 +60,6 @@ class _Line:
     outbox: _Outbox = field(default_factory=_Outbox)
     sequence: int = 0
     reply: CoordinatorReply | None = None
-    heard_at: float = 0.0
 
 
 class CoordinatorDesk:
@@ -68,6 +70,9 @@ class CoordinatorDesk:
         self.config = config or DeskConfig()
         self._lines: dict[str, _Line] = {}
         self._world: list[WorldCommand] = []
+        self._heard: dict[str, float] = {}
+        """When each node, given up or not, was heard of last."""
+        self._looked_at: float | None = None
 
     def is_over(self) -> bool:
         """The engine has decided how the job ends."""
@@ -87,8 +92,9 @@ class CoordinatorDesk:
         """A node introduces itself with everything it holds. Safe to repeat."""
         if self.is_over():
             return CoordinatorReply(stop=True)
+        self._heard[node] = now
         line = self._lines.setdefault(node, _Line())
-        line.outbox, line.reply, line.sequence, line.heard_at = _Outbox(), None, 0, now
+        line.outbox, line.reply, line.sequence = _Outbox(), None, 0
         self.step(ev.NodeJoined(node, cores, held), now)
         return self._reply(line)
 
@@ -96,11 +102,11 @@ class CoordinatorDesk:
         """Take a node's message and answer it."""
         if self.is_over():
             return CoordinatorReply(stop=True)
+        self._heard[message.node] = now
         known = self.engine.fleet.get(message.node)
         line = self._lines.get(message.node)
         if known is None or not known.up or line is None:
             return CoordinatorReply(register=True)
-        line.heard_at = now
         if line.reply is not None and message.sequence <= line.sequence:
             return line.reply if message.sequence == line.sequence else CoordinatorReply()
         self._take_in(message, now)
@@ -109,12 +115,25 @@ class CoordinatorDesk:
         return reply
 
     def lose_silent_nodes(self, now: float) -> list[str]:
-        """Give up nodes that have said nothing for too long; returns their names."""
-        limit_s = self.config.node_timeout_s
-        silent = [node.name for node in self.engine.fleet.up() if now - self._lines[node.name].heard_at > limit_s]
+        """Give up nodes that have said nothing for too long; returns their names. To be called several times a second."""
+        config = self.config
+        limit_s = max(config.node_timeout_s, _MISSED_INTERVALS * config.interval_per_node_s * self.engine.fleet.n_up)
+        self._forgive_deafness(now, 0.5 * limit_s)
+        silent = [node.name for node in self.engine.fleet.up() if now - self._heard[node.name] > limit_s]
         for name in silent:
             self.lose(name, f"no message for {limit_s:.0f} s", now)
         return silent
+
+    def _forgive_deafness(self, now: float, noticed_s: float) -> None:
+        """Whoever drives the desk did not come by for a while: it was stopped, or starved, and heard nobody."""
+        deaf_s = now - (now if self._looked_at is None else self._looked_at)
+        self._looked_at = now
+        if deaf_s > noticed_s:
+            self._heard = {node: min(heard_at + deaf_s, now) for node, heard_at in self._heard.items()}
+
+    def silence_s(self, node: str, now: float) -> float:
+        """How long nothing has been heard of a node, given up or not; infinite when nothing ever was."""
+        return now - self._heard.get(node, float("-inf"))
 
     def lose(self, node: str, reason: str, now: float) -> None:
         """A node is known to be gone."""

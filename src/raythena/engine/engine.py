@@ -49,6 +49,8 @@ _SIFTINGS = 4
 
 _SHORTEST_LEASE_S = 0.05
 """Leases shrink towards the end of a job, but not below this much work: a message costs time too."""
+_FEW_PER_CORE = 4
+"""A lost node that held no more than this has them all noted: any of them may have been on a core when it died."""
 _NO_RANGES: Indices = np.empty(0, dtype=np.int64)
 
 
@@ -156,6 +158,9 @@ class Engine:
             if len(indices):
                 self.merges.stored_in(group.output, group.name, len(indices))
         self.merges.settle_empty()
+        for index, losses in restored.losses:
+            if table.state[index] == RangeState.READY:
+                self.retries.restore_losses(index, losses)
         self.resumed = table.count(RangeState.STORED) + table.count(RangeState.MERGED)
         self.budget.succeeded = self.resumed
 
@@ -202,8 +207,9 @@ class Engine:
         if node is None or not node.up:
             return
         held = self.fleet.held(node)
-        on_core = {index for index, _ in node.running}
         duplicates = list(node.duplicates)
+        few = len(held) + len(duplicates) <= _FEW_PER_CORE * node.cores
+        noted = {*held.tolist(), *duplicates} if few else {index for index, _ in node.running}
         node.duplicates.clear()
         self.pool.forget(node.number)
         self.fleet.leave(node)
@@ -213,7 +219,7 @@ class Engine:
         for index in duplicates:
             self.duplicates.pop(index, None)
         survivors = [
-            index for index in [*held.tolist(), *duplicates] if not self._charge_loss(index, lost, index in on_core, now)
+            index for index in [*held.tolist(), *duplicates] if not self._charge_loss(index, lost, noted=index in noted, now=now)
         ]
         mine = np.intersect1d(held, np.asarray(survivors, dtype=np.int64), assume_unique=True)
         self._make_ready(self._promote_duplicates(mine))
@@ -563,15 +569,19 @@ class Engine:
         self.retries.attempts_failed += 1
         return attempt
 
-    def _charge_loss(self, index: int, lost: RangeFailure, was_on_core: bool, now: float) -> bool:
-        """The range was on a node that vanished. True when that was once too often: it is given up, whoever else computes it."""
+    def _charge_loss(self, index: int, lost: RangeFailure, *, noted: bool, now: float) -> bool:
+        """The range was on a node that vanished. True when that was once too often: it is given up, whoever else computes it.
+
+        `noted`: a later coordinator should know of it. Those that have been lost before are noted always, so that their losses
+        add up however often the coordinator dies; not every range in a full queue, which would be many rows for nothing.
+        """
         failure = RangeFailure(index, lost.kind, lost.message, lost.node)
         attempt = int(self.table.attempt[index])
         if self.retries.charge_loss(index):
             self._tell_other_holders(np.asarray([index], dtype=np.int64), self.fleet.get(lost.node))
             self._give_up(failure, attempt, now)
             return True
-        if was_on_core:
+        if noted or self.retries.is_suspect(index):
             self._note_failure(failure, attempt, final=False, now=now)
         return False
 

@@ -38,6 +38,10 @@ class RetryLedger:
         self._losses[index] = losses
         return losses >= self._config.max_losses
 
+    def restore_losses(self, index: int, losses: int) -> None:
+        """Take over what an earlier coordinator recorded. A range at its limit gets one more chance: it was not given up."""
+        self._losses[index] = min(losses, self._config.max_losses - 1)
+
     def pause(self, index: int, attempt: int, node: int, now: float) -> None:
         """The range is to be tried again after a while, elsewhere if possible."""
         due_at = now + min(self._config.retry_delay_s * 2.0 ** (attempt - 1), _MAX_DELAY_S)

@@ -283,6 +283,9 @@ class NodeAgentActor:
             self._work = asyncio.create_task(self._run(order))
         return await asyncio.shield(self._work)
 
+    async def ping(self) -> None:
+        """Answer, which shows that this process is alive and its loop turns."""
+
     async def _run(self, order: AgentOrder) -> str:
         log_to_file(Path(order.config.task_directory) / "logs" / order.config.session / order.node / "agent.log")
         logger.info("node %s: %d cores", order.node, order.cores)

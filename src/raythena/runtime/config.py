@@ -74,6 +74,8 @@ class SessionConfig:
     """How long the disk may refuse before the job is given up."""
     coordinator_patience_s: float = 120.0
     """How long a node computes on without a coordinator before it leaves."""
+    frozen_agent_s: float = 20.0
+    """An agent that is silent, and does not answer for so long when it is asked whether it lives, is replaced."""
     scratch_directory: str = ""
     """Node-local directory; empty: `$TMPDIR` or the system's."""
     batch_job: str = ""

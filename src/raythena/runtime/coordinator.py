@@ -71,6 +71,7 @@ class Coordinator:
         self._writing: asyncio.Task[None] | None = None
         self._ended = asyncio.Event()
         self._warnings_logged = 0
+        self._has_leased = False
         self._finish: do.Finish | None = None
         self._cause: RaythenaError | None = None
         self.result: SessionResult | None = None
@@ -115,14 +116,27 @@ class Coordinator:
     def register(self, node: str, cores: int, held: Indices) -> CoordinatorReply:
         """An agent introduces itself."""
         reply = self._desk.register(node, cores, held, time.monotonic())
+        logger.info("node %s registered: %d cores, %d ranges in hand", node, cores, len(held))
+        self._note_lease(node, reply)
         self._carry_out()
         return reply
 
     def exchange(self, message: NodeMessage) -> CoordinatorReply:
         """An agent reports."""
         reply = self._desk.exchange(message, time.monotonic())
+        self._note_lease(message.node, reply)
         self._carry_out()
         return reply
+
+    def _note_lease(self, node: str, reply: CoordinatorReply) -> None:
+        """Put the first lease of this coordinator into the log: how long a start, or a restart, has kept the nodes waiting."""
+        if reply.leases and not self._has_leased:
+            self._has_leased = True
+            logger.info("first lease: %d ranges to %s", sum(len(ranges) for ranges in reply.leases), node)
+
+    def silence_s(self, node: str) -> float:
+        """How long nothing has been heard of an agent; infinite when nothing ever was."""
+        return self._desk.silence_s(node, time.monotonic())
 
     def node_lost(self, node: str, reason: str) -> None:
         """An agent or its node is known to be gone."""

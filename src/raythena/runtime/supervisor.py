@@ -1,9 +1,9 @@
 """Ray's side of a session: which nodes there are, and an agent on each of them.
 
 Nodes carry the resource `NODE_RESOURCE`; whenever one appears it gets an agent, however late it comes. An agent that dies is
-replaced on the same node, under a new incarnation's name, after a pause that grows; one that keeps dying is not. When no node
-can be used any more and at least one was given up for its payload's sake, the job is stopped: waiting would burn the allocation
-for nothing.
+replaced on the same node, under a new incarnation's name, after a pause that grows; one that keeps dying is not. One that is
+silent is asked whether it lives, and killed when it does not answer: a process can be frozen for good. When no node can be used
+any more and at least one was given up for its payload's sake, the job is stopped: waiting would burn the allocation for nothing.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -35,6 +36,8 @@ _FIRST_PAUSE_S = 0.5
 _LAST_PAUSE_S = 30.0
 _STABLE_S = 60.0
 _MAX_QUICK_DEATHS = 5
+_START_LIMIT_S = 300.0
+"""An agent that has never given a sign of life may still be loading its modules from a slow disk."""
 _AGENT = "agent-"
 
 
@@ -51,6 +54,10 @@ class _Place:
     given_up: bool = False
     agent: ActorHandle[Any] | None = None
     watch: asyncio.Task[None] | None = None
+    check: asyncio.Task[None] | None = None
+    """Whether the agent is alive is being found out."""
+    met: bool = False
+    """The agent has given a sign of life."""
 
 
 class Supervisor:
@@ -67,6 +74,7 @@ class Supervisor:
         while not self._coordinator.over:
             try:
                 self._compare(await asyncio.to_thread(ray.nodes))
+                self._look_for_frozen()
             except RayError as problem:
                 logger.warning("cannot list the nodes: %s", problem)
             await asyncio.sleep(_LOOK_S)
@@ -116,6 +124,34 @@ class Supervisor:
                 place.alive = False
                 self._coordinator.node_lost(f"{place.name}.{place.incarnation}", "its Ray node is dead")
 
+    def _look_for_frozen(self) -> None:
+        for place in self._places.values():
+            if place.agent is None or place.check is not None or not place.alive:
+                continue
+            silence_s = self._coordinator.silence_s(f"{place.name}.{place.incarnation}")
+            place.met = place.met or math.isfinite(silence_s)
+            if silence_s > self._config.desk.node_timeout_s:
+                place.check = asyncio.create_task(self._replace_if_frozen(place, place.agent))
+
+    async def _replace_if_frozen(self, place: _Place, agent: ActorHandle[Any]) -> None:
+        """Ask a silent agent for a sign of life; kill it when there is none, so that `_keep_agent` starts another.
+
+        An agent that is starting its payload is silent too, but answers. Behind a link that is cut there is nobody to be killed,
+        and Ray will soon say that the node is dead.
+        """
+        try:
+            await asyncio.wait_for(agent.ping.remote(), self._config.frozen_agent_s if place.met else _START_LIMIT_S)
+            place.met = place.agent is agent
+        except TimeoutError:
+            if place.alive and place.agent is agent:
+                logger.warning("the agent of %s is frozen: killing it", place.name)
+                await asyncio.to_thread(ray.kill, agent)
+        except RayError as problem:
+            logger.info("the agent of %s does not answer: %s", place.name, str(problem).splitlines()[0])
+        finally:
+            await asyncio.sleep(_LOOK_S)
+            place.check = None
+
     def _watch_ended(self, watch: asyncio.Task[None]) -> None:
         if not watch.cancelled() and watch.exception() is not None:
             self._coordinator.give_up(watch.exception())
@@ -157,6 +193,8 @@ class Supervisor:
             await asyncio.to_thread(ray.kill, agent)
         except RayError as problem:
             return f"{type(problem).__name__}: {str(problem).splitlines()[0]}"
+        finally:
+            place.agent, place.met = None, False
         return reason
 
     async def _await_end(self, agent: ActorHandle[Any], order: AgentOrder) -> str:

@@ -197,7 +197,12 @@ class LedgerView:
             attempts = self._connection.execute(
                 "SELECT range, max(attempt) FROM failures GROUP BY range HAVING max(final) = 0 ORDER BY range"
             ).fetchall()
-        return Restored(tuple(groups), merged, np.asarray(failed, dtype=np.int64), tuple(attempts))
+            losses = self._connection.execute(
+                "SELECT range, sum(kind = ?) AS times FROM failures GROUP BY range HAVING max(final) = 0 AND times > 0 "
+                "ORDER BY range",
+                (FailureKind.NODE_LOST,),
+            ).fetchall()
+        return Restored(tuple(groups), merged, np.asarray(failed, dtype=np.int64), tuple(attempts), tuple(losses))
 
     def groups(self) -> Iterator[GroupReport]:
         """Every group ever committed, in order, without its retracted entries (perhaps none are left)."""

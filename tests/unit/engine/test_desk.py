@@ -67,6 +67,35 @@ def test_a_silent_node_is_given_up_and_must_register():
     assert it.exchange(message(2), 11.0).register
 
 
+def test_time_in_which_nobody_listened_is_not_held_against_the_nodes():
+    """A coordinator that was stopped for a minute hears of everybody at once, a moment after it looks at the clock."""
+    it = desk(node_timeout_s=10.0)
+    it.register("a", 1, NOTHING, 0.0)
+    it.register("b", 1, NOTHING, 0.0)
+    assert it.lose_silent_nodes(1.0) == []
+    assert it.lose_silent_nodes(61.0) == []
+    it.exchange(message(1), 61.1)
+    assert [name for tenths in range(611, 800) for name in it.lose_silent_nodes(tenths / 10)] == ["b", "a"]
+
+
+def test_many_nodes_may_be_silent_for_longer_because_they_are_asked_to_report_less_often():
+    it = desk(node_timeout_s=1.0, interval_per_node_s=1.0)
+    it.register("a", 1, NOTHING, 0.0)
+    it.register("b", 1, NOTHING, 0.0)
+    assert it.lose_silent_nodes(19.0) == []
+    assert it.lose_silent_nodes(20.5) == ["a", "b"]
+
+
+def test_how_long_a_node_has_been_silent_is_known_after_it_was_given_up_too():
+    it = desk(node_timeout_s=10.0)
+    assert it.silence_s("a", 5.0) == float("inf")
+    it.register("a", 1, NOTHING, 5.0)
+    it.lose("a", "gone", 6.0)
+    assert it.silence_s("a", 8.0) == 3.0
+    assert it.exchange(message(1), 9.0).register
+    assert it.silence_s("a", 9.5) == 0.5
+
+
 def test_what_is_for_the_world_does_not_go_to_nodes():
     it = desk()
     it.register("a", 1, NOTHING, 0.0)

@@ -201,6 +201,22 @@ def test_an_event_that_kills_its_nodes_before_they_can_say_so_is_given_up_alone(
     assert it.ledger.failed.keys() == {5}
 
 
+def test_an_event_that_kills_its_nodes_is_given_up_however_often_the_coordinator_dies():
+    """Each coordinator sees one node die and is killed after it; what they wrote down adds up."""
+    ledger = MemoryLedger()
+    for life in range(12):
+        it = Driver((4,), 4, ledger=ledger, max_losses=4)
+        if it.engine.finished is not None or 2 in ledger.failed:
+            break
+        it.join(f"n{life}", 1)
+        lease = leased(it.report(f"n{life}")).get(f"n{life}", [])
+        it.group(f"g{life}", [index for index in lease if index != 2], f"n{life}")
+        it.tell(ev.NodeLost(f"n{life}", "dead"))
+        it.commit()
+    assert ledger.failed.keys() == {2}
+    assert life <= 8
+
+
 def test_lost_outputs_are_computed_again_and_false_accusations_have_no_effect():
     it = Driver((4, 4), 4, max_attempts=3)
     it.group("g", [0, 1]), it.group("h", [2, 3]), it.group("other", [4], output=1)

@@ -30,8 +30,10 @@ def stored(name: str, ranges: Sequence[int], *, output: int = 0, node: str = "no
     return GroupStored(GroupReport(name, node, output, f"staging/{name}.zip", 5000, 77, entries))
 
 
-def failed(index: int, attempt: int = 1, *, final: bool = False, message: str = "it broke") -> AttemptFailed:
-    return AttemptFailed(index, attempt, "node1", FailureKind.CRASH, message, final, at=123.5)
+def failed(
+    index: int, attempt: int = 1, *, final: bool = False, message: str = "it broke", kind: FailureKind = FailureKind.CRASH
+) -> AttemptFailed:
+    return AttemptFailed(index, attempt, "node1", kind, message, final, at=123.5)
 
 
 def merged(output: int, *, missing: tuple[int, ...] = (), n_events: int = 50, groups: tuple[str, ...] = ()) -> OutputMerged:
@@ -46,7 +48,7 @@ def retracted(group: str, *ranges: int) -> RangesRetracted:
 def contents(restored: Restored) -> tuple[object, ...]:
     """What was restored, in a form that can be compared."""
     groups = [(group.name, group.node, group.output, group.path, group.entries.tobytes()) for group in restored.groups]
-    return groups, restored.merged, restored.failed.tolist(), restored.attempts
+    return groups, restored.merged, restored.failed.tolist(), restored.attempts, restored.losses
 
 
 def ranges_of(restored: Restored) -> list[int]:

@@ -37,7 +37,7 @@ def reopened(ledger: Ledger) -> Ledger:
 
 
 def test_a_new_ledger_remembers_nothing_but_its_job(ledger: Ledger) -> None:
-    assert contents(ledger.restore()) == ([], (), [], ())
+    assert contents(ledger.restore()) == ([], (), [], (), ())
     assert (ledger.job_name, ledger.n_ranges, ledger.fingerprint) == ("study", 100, job().fingerprint())
 
 
@@ -59,6 +59,16 @@ def test_what_was_committed_is_there_after_reopening(ledger: Ledger) -> None:
     )
     assert restored.failed.tolist() == [7]
     assert restored.attempts == ((5, 2),)
+
+
+def test_how_often_an_event_went_down_with_its_node_is_remembered_until_it_is_given_up(ledger: Ledger) -> None:
+    lost = FailureKind.NODE_LOST
+    ledger.commit([failed(5), failed(6, 0, kind=lost), failed(5, 1, kind=lost), failed(7, 0, kind=lost), failed(6, 0, kind=lost)])
+    ledger.commit([failed(7, 0, kind=lost, final=True)])
+    with reopened(ledger) as again:
+        restored = again.restore()
+    assert restored.losses == ((5, 1), (6, 2))
+    assert restored.attempts == ((5, 1), (6, 0))
 
 
 def test_groups_of_a_merged_output_are_not_restored_but_their_events_stay_known(ledger: Ledger) -> None:
@@ -305,7 +315,7 @@ def test_a_forgotten_ledger_is_closed_in_peace(ledger: Ledger, tmp_path: Path) -
         )
         assert sorted(files_below(ledger.path.parent)) == ["ledger.sqlite"]
         with Ledger.open(ledger.path, job()) as again:
-            assert contents(again.restore()) == ([], (), [], ())
+            assert contents(again.restore()) == ([], (), [], (), ())
 
 
 def test_a_fork_does_not_end_its_parents_ledger(ledger: Ledger) -> None:

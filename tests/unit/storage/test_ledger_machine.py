@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from ledger_kit import failed, job, merged, retracted, stored
 
 from raythena.domain.errors import InternalError
+from raythena.domain.results import FailureKind
 from raythena.storage.ledger import Ledger, LedgerView, SessionInfo
 
 N = 40
@@ -32,6 +34,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.groups: dict[str, list[int]] = {}
         self.failed: set[int] = set()
         self.attempts: dict[int, int] = {}
+        self.losses: Counter[int] = Counter()
         self.merged: set[int] = set()
         self.sessions = 0
         self.count = 0
@@ -52,13 +55,14 @@ class LedgerMachine(RuleBasedStateMachine):
             self.ledger.commit([record])
             self.groups[name] = wanted
 
-    @rule(index=RANGES, final=st.booleans(), attempt=st.integers(1, 9))
-    def fail(self, index: int, final: bool, attempt: int) -> None:
+    @rule(index=RANGES, final=st.booleans(), attempt=st.integers(1, 9), kind=st.sampled_from(FailureKind))
+    def fail(self, index: int, final: bool, attempt: int, kind: FailureKind) -> None:
         if final and index in self.settled:
             with pytest.raises(InternalError):
                 self.ledger.commit([failed(index, attempt, final=True)])
             return
-        self.ledger.commit([failed(index, attempt, final=final)])
+        self.ledger.commit([failed(index, attempt, final=final, kind=kind)])
+        self.losses[index] += kind is FailureKind.NODE_LOST
         self.attempts[index] = max(attempt, self.attempts.get(index, 0))
         if final:
             self.failed.add(index)
@@ -119,6 +123,7 @@ class LedgerMachine(RuleBasedStateMachine):
         assert {group.name: sorted(group.entries["range"].tolist()) for group in restored.groups} == expected
         assert restored.failed.tolist() == sorted(self.failed)
         assert dict(restored.attempts) == {index: count for index, count in self.attempts.items() if index not in self.failed}
+        assert dict(restored.losses) == {index: n for index, n in self.losses.items() if n and index not in self.failed}
         assert {output.output for output in restored.merged} == self.merged
         known = sorted(index for chunk in view.iter_events() for index in chunk.events["range"].tolist())
         assert known == sorted(index for ranges in self.groups.values() for index in ranges)

@@ -6,6 +6,7 @@ contradicts the earlier ones is a defect of the engine and raises InternalError,
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
@@ -13,7 +14,7 @@ import numpy as np
 
 from raythena.domain.errors import InternalError
 from raythena.domain.records import AttemptFailed, GroupStored, OutputMerged, RangesRetracted, Record, Restored
-from raythena.domain.results import GroupReport, MergedOutput
+from raythena.domain.results import FailureKind, GroupReport, MergedOutput
 
 
 class MemoryLedger:
@@ -53,8 +54,16 @@ class MemoryLedger:
         for record in self.records:
             if isinstance(record, AttemptFailed) and record.range_index not in self.failed:
                 attempts[record.range_index] = max(attempts.get(record.range_index, 0), record.attempt)
+        lost = [
+            record.range_index
+            for record in self.records
+            if isinstance(record, AttemptFailed)
+            and record.kind is FailureKind.NODE_LOST
+            and record.range_index not in self.failed
+        ]
         failed = np.asarray(sorted(self.failed), dtype=np.int64)
-        return Restored(groups, tuple(self.merged.values()), failed, tuple(sorted(attempts.items())))
+        losses = tuple(sorted(Counter(lost).items()))
+        return Restored(groups, tuple(self.merged.values()), failed, tuple(sorted(attempts.items())), losses)
 
     def _still_counting(self, group: GroupReport) -> GroupReport:
         kept = [self.stored.get(index) == group.name for index in group.entries["range"].tolist()]
