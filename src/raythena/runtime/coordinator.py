@@ -289,6 +289,7 @@ class Coordinator:
         token = uuid.uuid4().hex[:8]
         return MergeOrder(
             self.config.task_directory,
+            self.config.session,
             self.config.scratch_directory,
             command.output,
             lfn,

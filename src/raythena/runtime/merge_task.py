@@ -7,8 +7,6 @@ into place. So a merge that is started twice, or whose coordinator has been repl
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +17,7 @@ from raythena.domain.errors import MergeError
 from raythena.domain.job import MergeSpec
 from raythena.domain.results import GroupReport, MergedOutput
 from raythena.runtime.merger import MergeContext, merger_named
+from raythena.runtime.scratch import scratch_directory
 from raythena.storage.atomic import adler32_of, sync_file
 from raythena.storage.groups import read_members
 from raythena.storage.taskdir import TaskDirectory
@@ -29,6 +28,7 @@ class MergeOrder:
     """One output to merge."""
 
     task_directory: str
+    session: str
     scratch_directory: str
     output: int
     lfn: str
@@ -48,16 +48,15 @@ def merge_output(order: MergeOrder) -> MergedOutput:
     began = time.monotonic()
     directory = TaskDirectory(Path(order.task_directory))
     target = directory.root / order.temporary
-    scratch = Path(tempfile.mkdtemp(prefix="raythena-merge-", dir=order.scratch_directory or None))
-    try:
-        inputs = _unpack(order, directory, scratch)
-        _merge(order, inputs, target)
-        sync_file(target)
-    except BaseException:
-        target.unlink(missing_ok=True)
-        raise
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+    place = f"merge-{order.output}"
+    with scratch_directory(order.scratch_directory, order.task_directory, order.session, place) as scratch:
+        try:
+            inputs = _unpack(order, directory, scratch)
+            _merge(order, inputs, target)
+            sync_file(target)
+        except BaseException:
+            target.unlink(missing_ok=True)
+            raise
     return MergedOutput(
         order.output,
         order.lfn,

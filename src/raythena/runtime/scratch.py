@@ -2,7 +2,8 @@
 
 The name says whose a directory is: of which task, session and node. An agent that begins removes what it can know to be dead:
 that of earlier agents of its own node in this session, and that of other sessions of the same task, because the task has one
-session at a time. Directories of other tasks, and of other logical nodes on the same machine, are left alone.
+session at a time. A merge does the same with what earlier attempts at its output left. Directories of other tasks, and of other
+logical nodes on the same machine, are left alone.
 
 Rules: names stay short, because sockets lie below, and their paths may not be long.
 """
@@ -26,7 +27,7 @@ _DIGITS = 6
 def scratch_directory(base: str, task_directory: str, session: str, place: str) -> Iterator[Path]:
     """A new directory below `base` (empty: the system's temporary one), gone when the block ends. Raises OSError.
 
-    `place` is the node without its incarnation.
+    `place` is the node without its incarnation, or the merge.
     """
     root = Path(base or tempfile.gettempdir())
     task = f"raythena-{_short(task_directory)}-"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import zlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from raythena.domain.job import MergeSpec
 from raythena.domain.results import ENTRY_DTYPE, GroupReport
 from raythena.runtime import merge_task
 from raythena.runtime.merge_task import MergeOrder, merge_output
+from raythena.runtime.scratch import scratch_directory
 from raythena.storage.groups import Member, write_group
 
 
@@ -43,6 +46,7 @@ def group_of(task, name, indices):
 def order_of(task, groups, expected, kind="concat"):
     return MergeOrder(
         str(task / "task"),
+        "s1",
         str(task / "scratch"),
         0,
         "OUT",
@@ -62,6 +66,22 @@ def test_events_are_merged_in_their_order_whoever_stored_them(task):
     assert written == b"".join(content(index) for index in range(6))
     assert (merged.size_bytes, merged.adler32) == (len(written), zlib.adler32(written))
     assert (merged.n_events, merged.guid) == (6, "GUID")
+
+
+def test_what_a_killed_merge_left_is_removed_by_the_next_attempt(task):
+    scratch = task / "scratch"
+    order = order_of(task, [group_of(task, "a", [0, 1])], 2)
+    for output in (0, 1):
+        with (
+            pytest.raises(KeyboardInterrupt),
+            scratch_directory(str(scratch), order.task_directory, "s1", f"merge-{output}") as left,
+        ):
+            shutil.copytree(left, f"{left}-killed")  # what the end of the block would have removed
+            raise KeyboardInterrupt
+    merge_output(order)
+    (other,) = scratch.iterdir()
+    merge_output(replace(order, output=1))
+    assert not other.exists()
 
 
 def test_members_that_were_not_accepted_stay_out(task):
