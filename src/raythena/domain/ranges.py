@@ -1,18 +1,18 @@
-"""Event ranges, and the table that holds the state of millions of them.
+"""The table that holds the state of millions of event ranges.
 
-An `EventRange` is what a payload is told: which events of which file. The `RangeTable` is what the engine keeps: one row of
-NumPy columns per range, 6 bytes each, never a Python object. Everything else about a range (its file, its event number, its
-id) is derived from its index.
+The `RangeTable` is what the engine keeps: one row of NumPy columns per range, 6 bytes each, never a Python object. Everything
+else about a range (its file, its event numbers, its id) follows from its index: by arithmetic when ranges are cut from the
+inputs, from the packed chunks when somebody else hands them out.
 
-Rules: a range index is a row number, counted from 0; inputs are laid out one after the other in the order of the job; events
-are counted from 1 within their file. Only `RangeTable.move` changes a state, along the arrows of `TRANSITIONS`.
+Rules: a range index is a row number, counted from 0, and stays the same for all the life of the task; events are counted from 1
+within their file; inputs are laid out one after the other in the order of the job, chunks in the order in which they came. Only
+`RangeTable.move` changes a state, along the arrows of `TRANSITIONS`.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
@@ -20,6 +20,8 @@ import numpy as np
 import numpy.typing as npt
 
 from raythena.domain.errors import InternalError
+from raythena.domain.event_range import EventRange as EventRange  # noqa: PLC0414 (named here for all who deal with ranges)
+from raythena.domain.given_ranges import GivenRanges
 from raythena.domain.job import InputFile
 
 Indices = npt.NDArray[np.int64]
@@ -44,7 +46,9 @@ class RangeState(IntEnum):
     FAILED = 5
     """Committed as failed, with a reason."""
     MERGED = 6
-    """Committed as part of a merged output."""
+    """Committed as part of a merged output; of a given range: reported, and the report was taken."""
+    GIVEN = 7
+    """Handed out by somebody else; the ledger has been told but has not committed yet."""
 
 
 TRANSITIONS: dict[RangeState, frozenset[RangeState]] = {
@@ -55,6 +59,7 @@ TRANSITIONS: dict[RangeState, frozenset[RangeState]] = {
     RangeState.FAILING: frozenset({RangeState.FAILED}),
     RangeState.FAILED: frozenset(),
     RangeState.MERGED: frozenset(),
+    RangeState.GIVEN: frozenset({RangeState.READY}),
 }
 """READY → ACCEPTED is a result of a node that had been given up; STORED → READY is a stored output that could not be
 read back."""
@@ -65,62 +70,114 @@ for _source, _targets in TRANSITIONS.items():
         _ALLOWED[_source, _target] = True
 
 
-@dataclass(frozen=True, slots=True)
-class EventRange:
-    """Consecutive events of one input file: what a payload computes in one go."""
+def extended(column: npt.NDArray[Any], size: int, fill: int) -> npt.NDArray[Any]:
+    """The column with rows of `fill` added up to `size`: a view of a buffer that is twice as large whenever it must be a new one.
 
-    range_id: str
-    lfn: str
-    pfn: str
-    guid: str
-    first_event: int
-    last_event: int
-    scope: str = ""
-
-    def to_panda(self) -> dict[str, Any]:
-        """PanDA's wire form (event service documentation: eventRangeID, startEvent, lastEvent, LFN, GUID, scope)."""
-        return {
-            "eventRangeID": self.range_id,
-            "startEvent": self.first_event,
-            "lastEvent": self.last_event,
-            "LFN": self.lfn,
-            "GUID": self.guid,
-            "scope": self.scope,
-        }
+    The buffer is shared with `column`, which must not be extended a second time.
+    """
+    before = len(column)
+    buffer = column.base if isinstance(column.base, np.ndarray) and len(column.base) >= size else None
+    if buffer is None:
+        buffer = np.empty(max(size, 2 * before), dtype=column.dtype)
+        buffer[:before] = column
+    buffer[before:size] = fill
+    return buffer[:size]
 
 
 class RangeLayout:
-    """What follows from the inputs alone: which event of which file a range index stands for. `offsets` is int64,
-    length F + 1."""
+    """Which events of which file a range index stands for.
 
-    def __init__(self, inputs: Sequence[InputFile]) -> None:
+    Ranges lie in *segments*, each of consecutive indices and of one input file: `offsets` are their bounds (int64, one more than
+    there are segments). When ranges are cut from the inputs, segments are the inputs and everything else is arithmetic. When they
+    are given from outside there is nothing at first, and `append` adds a chunk's stretches as segments.
+    """
+
+    def __init__(self, inputs: Sequence[InputFile], *, given: bool = False) -> None:
         self.inputs = tuple(inputs)
-        counts = np.fromiter((file.n_events for file in inputs), dtype=np.int64, count=len(inputs))
-        self.offsets: Indices = np.concatenate((np.zeros(1, dtype=np.int64), np.cumsum(counts)))
-        self._offsets: list[int] = self.offsets.tolist()  # a binary search for one index is ten times faster in a list
+        self.given = given
+        counts = np.fromiter((0 if given else file.n_events for file in inputs), dtype=np.int64, count=len(inputs))
+        bounds: list[int] = [0] if given else np.concatenate((np.zeros(1, dtype=np.int64), np.cumsum(counts))).tolist()
+        self._offsets = bounds  # a binary search for one index is ten times faster in a list
+        self._files: list[int] = [] if given else list(range(len(inputs)))
+        self._chunks: list[GivenRanges] = []
+        self._chunk_starts: list[int] = []
+        self._array: Indices | None = None
 
     def __len__(self) -> int:
-        return int(self.offsets[-1])
+        return self._offsets[-1]
+
+    @property
+    def offsets(self) -> Indices:
+        """Bounds of the segments."""
+        if self._array is None or len(self._array) != len(self._offsets):
+            self._array = np.asarray(self._offsets, dtype=np.int64)
+        return self._array
+
+    @property
+    def n_segments(self) -> int:
+        """How many segments there are."""
+        return len(self._files)
+
+    def segment(self, number: int) -> tuple[int, int]:
+        """Ranges [start, stop) of one segment."""
+        return self._offsets[number], self._offsets[number + 1]
+
+    def append(self, chunk: GivenRanges) -> None:
+        """Add ranges at the end."""
+        self._chunks.append(chunk)
+        self._chunk_starts.append(len(self))
+        for file, count in chunk.stretches():
+            self._files.append(file)
+            self._offsets.append(self._offsets[-1] + count)
 
     def file_of(self, index: int) -> int:
         """Index of the input file a range belongs to."""
-        return bisect_right(self._offsets, index) - 1
+        return self._files[bisect_right(self._offsets, index) - 1]
+
+    def files_of(self, indices: Indices) -> Indices:
+        """`file_of` for many ranges at once."""
+        segments = np.searchsorted(self.offsets, indices, side="right") - 1
+        return np.asarray(self._files, dtype=np.int64)[segments]
 
     def event_of(self, index: int) -> tuple[int, int]:
-        """(input file index, event number within the file counted from 1)."""
-        file = self.file_of(index)
-        return file, int(index) - self._offsets[file] + 1
+        """(input file index, first event of the range within the file, counted from 1)."""
+        segment = bisect_right(self._offsets, index) - 1
+        if self.given:
+            chunk, position = self._chunk_of(index)
+            return self._files[segment], chunk.events(position)[0]
+        return segment, int(index) - self._offsets[segment] + 1
 
     def range_id(self, index: int) -> str:
-        """`<lfn>-<n>`, the id of a range that a site cuts itself."""
+        """The id a range was given, or `<lfn>-<n>`, the id of a range that a site cuts itself."""
+        if self.given:
+            chunk, position = self._chunk_of(index)
+            return chunk.range_id(position)
         file, event = self.event_of(index)
         return f"{self.inputs[file].lfn}-{event}"
 
     def event_range(self, index: int) -> EventRange:
         """The range as a payload needs it."""
+        if self.given:
+            return self.event_ranges(np.asarray([index], dtype=np.int64))[0]
         file_index, event = self.event_of(index)
         file = self.inputs[file_index]
         return EventRange(f"{file.lfn}-{event}", file.lfn, file.pfn, file.guid, event, event, file.scope)
+
+    def event_ranges(self, indices: Indices) -> list[EventRange]:
+        """`event_range` for many ranges, in the order of `indices`."""
+        if not self.given:
+            return [self.event_range(index) for index in indices.tolist()]
+        ranges: dict[int, EventRange] = {}
+        numbers = np.asarray([bisect_right(self._chunk_starts, index) - 1 for index in indices.tolist()], dtype=np.int64)
+        for number in np.unique(numbers).tolist():
+            mine = indices[numbers == number]
+            found = self._chunks[number].event_ranges(mine - self._chunk_starts[number], self.inputs)
+            ranges.update(zip(mine.tolist(), found, strict=True))
+        return [ranges[index] for index in indices.tolist()]
+
+    def _chunk_of(self, index: int) -> tuple[GivenRanges, int]:
+        number = bisect_right(self._chunk_starts, index) - 1
+        return self._chunks[number], index - self._chunk_starts[number]
 
 
 class RangeTable(RangeLayout):
@@ -130,14 +187,22 @@ class RangeTable(RangeLayout):
     holder, `NO_NODE` for nobody). `counts` is the number of ranges in each state, kept up to date by `move`.
     """
 
-    def __init__(self, inputs: Sequence[InputFile]) -> None:
-        super().__init__(inputs)
+    def __init__(self, inputs: Sequence[InputFile], *, given: bool = False) -> None:
+        super().__init__(inputs, given=given)
         size = len(self)
         self.state = np.zeros(size, dtype=np.uint8)
         self.attempt = np.zeros(size, dtype=np.uint8)
         self.node = np.full(size, NO_NODE, dtype=np.int32)
         self.counts = np.zeros(len(RangeState), dtype=np.int64)
         self.counts[RangeState.READY] = size
+
+    def append(self, chunk: GivenRanges) -> None:
+        """Add ranges at the end, in state GIVEN. Rows are added by doubling: a range costs the same however many there are."""
+        super().append(chunk)
+        self.state = extended(self.state, len(self), RangeState.GIVEN)
+        self.attempt = extended(self.attempt, len(self), 0)
+        self.node = extended(self.node, len(self), NO_NODE)
+        self.counts[RangeState.GIVEN] += len(chunk)
 
     def move(self, indices: Indices, target: RangeState, node: int = NO_NODE) -> None:
         """Move ranges to `target`, held by `node`. `indices` must not repeat.

@@ -1,0 +1,30 @@
+"""What a payload is told to compute."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class EventRange:
+    """Consecutive events of one input file: what a payload computes in one go."""
+
+    range_id: str
+    lfn: str
+    pfn: str
+    guid: str
+    first_event: int
+    last_event: int
+    scope: str = ""
+
+    def to_panda(self) -> dict[str, Any]:
+        """PanDA's wire form (event service documentation: eventRangeID, startEvent, lastEvent, LFN, GUID, scope)."""
+        return {
+            "eventRangeID": self.range_id,
+            "startEvent": self.first_event,
+            "lastEvent": self.last_event,
+            "LFN": self.lfn,
+            "GUID": self.guid,
+            "scope": self.scope,
+        }
