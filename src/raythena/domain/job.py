@@ -85,17 +85,24 @@ class Job:
         """Events in the whole job."""
         return sum(file.n_events for file in self.inputs)
 
+    @property
+    def n_ranges(self) -> int:
+        """Event ranges known before the job begins."""
+        return 0 if self.ranges_given else self.n_events
+
     def fingerprint(self) -> str:
         """Identity of the work itself: same inputs, same outputs, same mapping. SHA-256, hexadecimal.
 
         A ledger belongs to one fingerprint. Paths, payload options and merge options are left out on purpose: a task may
         be resumed from another mount point or with a repaired payload.
         """
-        identity = {
+        identity: dict[str, Any] = {
             "inputs": [[file.lfn, file.guid, file.n_events] for file in self.inputs],
             "outputs": list(self.outputs),
             "events_per_output": self.events_per_output,
         }
+        if self.ranges_given:
+            identity["ranges_given"] = True
         return hashlib.sha256(json.dumps(identity, separators=(",", ":")).encode()).hexdigest()
 
     def to_dict(self) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from raythena.domain.given_ranges import GivenRanges
 from raythena.domain.results import FailureKind, GroupReport, MergedOutput
 
 
@@ -33,6 +34,8 @@ class AttemptFailed:
     final: bool
     at: float
     """Wall-clock seconds since the epoch."""
+    fatal: bool = False
+    """Final, and not to be tried by anybody else either."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +54,22 @@ class RangesRetracted:
     ranges: tuple[int, ...]
 
 
-Record = GroupStored | AttemptFailed | OutputMerged | RangesRetracted
+@dataclass(frozen=True, slots=True)
+class RangesTaken:
+    """Ranges handed out by somebody else are ours now. They are the task's next ones: indices are counted on."""
+
+    chunk: GivenRanges
+
+
+@dataclass(frozen=True, slots=True)
+class ReportsTaken:
+    """Whoever handed ranges out knows what became of these: ranges in groups, and ranges given up."""
+
+    groups: tuple[str, ...]
+    failed: tuple[int, ...]
+
+
+Record = GroupStored | AttemptFailed | OutputMerged | RangesRetracted | RangesTaken | ReportsTaken
 
 
 @dataclass(frozen=True)
@@ -67,3 +85,9 @@ class Restored:
     """(range index, attempts charged) of ranges that failed at least once and are not given up."""
     losses: tuple[tuple[int, int], ...] = ()
     """(range index, times it went down with its node, as far as recorded) of ranges that are not given up."""
+    given: tuple[GivenRanges, ...] = ()
+    """Chunks handed out by somebody else, in order; only in a job whose ranges are given, as are the next two."""
+    reported: frozenset[str] = frozenset()
+    """Names of groups whose report was taken."""
+    unreported_failures: tuple[AttemptFailed, ...] = ()
+    """Final failures whose report was not taken, in order."""

@@ -33,14 +33,18 @@ import numpy.typing as npt
 
 from raythena.domain.errors import InternalError, LedgerBusy, LedgerError, LedgerForeign
 from raythena.domain.job import Job
-from raythena.domain.records import AttemptFailed, GroupStored, OutputMerged, RangesRetracted, Record
+from raythena.domain.ranges import extended
+from raythena.domain.records import AttemptFailed, GroupStored, OutputMerged, RangesRetracted, RangesTaken, Record, ReportsTaken
 from raythena.domain.results import ENTRY_DTYPE, Entries
 from raythena.storage.atomic import disk_errors, durable_rename
 from raythena.storage.ledger_format import (
     APPLICATION_ID,
+    FATAL,
+    GIVEN_UP,
     NUMBERED_TABLES,
     OPEN_ROWS,
     PAGE_BYTES,
+    RETRIED,
     SCHEMA,
     SCHEMA_VERSION,
     Field,
@@ -156,7 +160,7 @@ class Ledger(LedgerView):
 
         Raises StorageError (nothing was committed; the same records may be tried again), LedgerCorrupt, and InternalError for a
         record that contradicts what is committed: a group, output or final failure committed before, a range that already has an
-        outcome, a range out of bounds, a retraction of what is not stored.
+        outcome, a range out of bounds, a retraction of what is not stored, a report of what is not finished.
         """
         if not records:
             return
@@ -172,6 +176,7 @@ class Ledger(LedgerView):
             raise
         self._next.update(batch.next)
         self._group_places.update(batch.group_places)
+        self._outcome = extended(self._outcome, len(self._outcome) + batch.n_new, OPEN)
 
     def _places(self) -> dict[str, int]:
         return self._group_places
@@ -189,7 +194,7 @@ class Ledger(LedgerView):
         for group in self.groups():
             self._outcome[group.entries["range"]] = STORED
         with self._reading():
-            for (index,) in self._connection.execute("SELECT range FROM failures WHERE final = 1"):
+            for (index,) in self._connection.execute("SELECT range FROM failures WHERE final > 0"):
                 self._outcome[index] = FAILED
         with self._transaction():
             _write_rows(self._connection, OPEN_ROWS)
@@ -251,6 +256,8 @@ class _Batch:
         self.next = next_rows
         self.group_places: dict[str, int] = {}
         """Row numbers of the groups of this batch, by name."""
+        self.n_new = 0
+        """Ranges this batch adds. They have no outcome before it is committed."""
         self._known_groups = known_groups
         self._outcome = outcome
         self._session = session
@@ -267,6 +274,10 @@ class _Batch:
                 self._add_output(record)
             case RangesRetracted():
                 self._add_retraction(record)
+            case RangesTaken():
+                self._add_chunk(record)
+            case ReportsTaken():
+                self._add_reports(record)
             case _:
                 raise InternalError(f"the ledger knows no record of type {type(record).__name__}")
 
@@ -274,6 +285,24 @@ class _Batch:
         """Take back every mark, latest first."""
         for indices, before in reversed(self._marks):
             self._outcome[indices] = before
+
+    def _add_chunk(self, record: RangesTaken) -> None:
+        self.n_new += len(record.chunk)
+        self._append("chunks", len(record.chunk), record.chunk.to_bytes())
+
+    def _add_reports(self, record: ReportsTaken) -> None:
+        places = [self._place_of(name) for name in record.groups]
+        for index in record.failed:
+            self._check_bounds(index)
+            if self._outcome[index] != FAILED:
+                raise InternalError(f"range {index} was reported as failed, but is not")
+        self._append("reported", np.asarray(places, dtype="<u4").tobytes(), np.asarray(record.failed, dtype="<u4").tobytes())
+
+    def _place_of(self, group: str) -> int:
+        place = self.group_places.get(group) or self._known_groups.get(group)
+        if place is None:
+            raise InternalError(f"the group {group} was reported, but never stored")
+        return place
 
     def _append(self, table: str, *fields: Field) -> None:
         self.rows[table].append(sealed((self.next[table], self._session, *fields)))
@@ -305,7 +334,8 @@ class _Batch:
                 raise InternalError(f"range {index} is given up, but already has an outcome in the ledger")
             self._mark(index, OPEN, FAILED)
         reason = (str(record.kind), _storable(record.message))
-        self._append("failures", index, int(record.attempt), record.node, *reason, int(record.final), float(record.at))
+        final = FATAL if record.fatal else GIVEN_UP if record.final else RETRIED
+        self._append("failures", index, int(record.attempt), record.node, *reason, final, float(record.at))
 
     def _add_output(self, record: OutputMerged) -> None:
         merged = record.merged
@@ -362,7 +392,7 @@ def _write_empty(path: Path, job: Job) -> None:
     meta = {
         "job": job.name,
         "fingerprint": job.fingerprint(),
-        "n_ranges": str(job.n_events),
+        "n_ranges": str(job.n_ranges),
         "rows": str([0] * len(NUMBERED_TABLES)),
     }
     try:

@@ -29,7 +29,7 @@ from raythena.storage.atomic import disk_errors
 
 APPLICATION_ID = 0x52595448
 """`RYTH` in the database header: what makes a SQLite file a ledger of ours."""
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 PAGE_BYTES = 16384
 """Seven groups of 64 events on a page; 4 KiB pages would be half empty."""
 
@@ -59,17 +59,29 @@ SCHEMA: dict[str, str] = {
         "lfn TEXT NOT NULL, path TEXT NOT NULL, guid TEXT NOT NULL, size_bytes INTEGER NOT NULL, adler32 INTEGER NOT NULL, "
         "n_events INTEGER NOT NULL, missing BLOB NOT NULL, wall_s REAL NOT NULL, crc INTEGER NOT NULL)"
     ),
+    "chunks": (
+        "CREATE TABLE chunks (seq INTEGER PRIMARY KEY, session INTEGER NOT NULL, n_ranges INTEGER NOT NULL, "
+        "ranges BLOB NOT NULL, crc INTEGER NOT NULL)"
+    ),
+    "reported": (
+        "CREATE TABLE reported (seq INTEGER PRIMARY KEY, session INTEGER NOT NULL, groups BLOB NOT NULL, "
+        "failed BLOB NOT NULL, crc INTEGER NOT NULL)"
+    ),
 }
-NUMBERED_TABLES = ("sessions", "groups", "retractions", "failures", "outputs")
+NUMBERED_TABLES = ("sessions", "groups", "retractions", "failures", "outputs", "chunks", "reported")
 META_KEYS = frozenset({"job", "fingerprint", "n_ranges", "rows"})
 """`rows` is `OPEN_ROWS` while a writer has the ledger open (a journal belongs to it), else the lengths of the numbered tables."""
 OPEN_ROWS = "open"
+RETRIED, GIVEN_UP, FATAL = 0, 1, 2
+"""What `final` says of a failed attempt. Of a fatal one, that nobody else need try either."""
 COLUMNS = {
     "sessions": ("seq", "name", "host", "pid", "batch_job", "version", "began_at", "ended_at", "verdict"),
     "groups": ("seq", "session", "name", "node", "output", "path", "size_bytes", "adler32", "entries"),
     "retractions": ("seq", "session", "group_name", "ranges"),
     "failures": ("seq", "session", "range", "attempt", "node", "kind", "message", "final", "at"),
     "outputs": ("seq", "session", "output", "lfn", "path", "guid", "size_bytes", "adler32", "n_events", "missing", "wall_s"),
+    "chunks": ("seq", "session", "n_ranges", "ranges"),
+    "reported": ("seq", "session", "groups", "failed"),
 }
 """Columns a row's checksum covers, in this order; `crc` follows them."""
 
@@ -172,6 +184,11 @@ def _check_header(path: Path, header: bytes) -> None:
         )
     if schema < 1:
         raise LedgerCorrupt(f"{path} is damaged: its header names ledger schema {schema}")
+    if schema < SCHEMA_VERSION:
+        raise LedgerForeign(
+            f"{path} was written by an older Raythena (ledger schema {schema}; this one writes {SCHEMA_VERSION}). "
+            "Finish the task with that version"
+        )
 
 
 def _size_of(path: Path) -> int:

@@ -22,10 +22,12 @@ import numpy as np
 import numpy.typing as npt
 
 from raythena.domain.errors import InternalError, LedgerBusy, LedgerCorrupt
+from raythena.domain.given_ranges import GivenRanges
 from raythena.domain.records import AttemptFailed, Restored
 from raythena.domain.results import ENTRY_DTYPE, Entries, FailureKind, GroupReport, MergedOutput
 from raythena.storage.atomic import disk_errors
 from raythena.storage.ledger_format import (
+    FATAL,
     META_KEYS,
     NUMBERED_TABLES,
     OPEN_ROWS,
@@ -157,8 +159,10 @@ class LedgerView:
 
     @property
     def n_ranges(self) -> int:
-        """Ranges of the job."""
-        return int(self._meta["n_ranges"])
+        """Ranges of the job; where they are given, those given so far."""
+        with self._reading():
+            ((given,),) = self._connection.execute("SELECT coalesce(sum(n_ranges), 0) FROM chunks")
+        return int(self._meta["n_ranges"]) + int(given)
 
     def verify(self, *, hot: bool) -> None:
         """Check the structure of the file and every row in it.
@@ -193,7 +197,7 @@ class LedgerView:
                 # also those with nothing left: their nodes may report them again, and must be told that they are known
                 groups.append(_group_of(row, retracted.get(row[2])))
         with self._reading():
-            failed = [index for (index,) in self._connection.execute("SELECT range FROM failures WHERE final = 1 ORDER BY range")]
+            failed = [index for (index,) in self._connection.execute("SELECT range FROM failures WHERE final > 0 ORDER BY range")]
             attempts = self._connection.execute(
                 "SELECT range, max(attempt) FROM failures GROUP BY range HAVING max(final) = 0 ORDER BY range"
             ).fetchall()
@@ -202,7 +206,34 @@ class LedgerView:
                 "ORDER BY range",
                 (FailureKind.NODE_LOST,),
             ).fetchall()
-        return Restored(tuple(groups), merged, np.asarray(failed, dtype=np.int64), tuple(attempts), tuple(losses))
+        given = tuple(self.chunks())
+        reported, taken = self._reported() if given else (frozenset[str](), set[int]())
+        unreported = (each for each in self.failures() if each.final and each.range_index not in taken) if given else ()
+        return Restored(
+            groups=tuple(groups),
+            merged=merged,
+            failed=np.asarray(failed, dtype=np.int64),
+            attempts=tuple(attempts),
+            losses=tuple(losses),
+            given=given,
+            reported=reported,
+            unreported_failures=tuple(unreported),
+        )
+
+    def chunks(self) -> Iterator[GivenRanges]:
+        """Every chunk of ranges handed out by somebody else, in order."""
+        for _, _, _, content in self._rows("chunks"):
+            yield GivenRanges.from_bytes(content)
+
+    def _reported(self) -> tuple[frozenset[str], set[int]]:
+        """(names of groups, indices of ranges given up) whose reports were taken."""
+        names = {seq: name for name, seq in self._places().items()}
+        groups: set[str] = set()
+        failed: set[int] = set()
+        for _, _, places, ranges in self._rows("reported"):
+            groups.update(names[place] for place in np.frombuffer(places, dtype="<u4").tolist())
+            failed.update(np.frombuffer(ranges, dtype="<u4").tolist())
+        return frozenset(groups), failed
 
     def groups(self) -> Iterator[GroupReport]:
         """Every group ever committed, in order, without its retracted entries (perhaps none are left)."""
@@ -229,7 +260,7 @@ class LedgerView:
     def failures(self) -> Iterator[AttemptFailed]:
         """Every failed attempt, in order."""
         for _, _, index, attempt, node, kind, message, final, at in self._rows("failures"):
-            yield AttemptFailed(index, attempt, node, FailureKind(kind), message, bool(final), at)
+            yield AttemptFailed(index, attempt, node, FailureKind(kind), message, bool(final), at, final == FATAL)
 
     def sessions(self) -> tuple[SessionRecord, ...]:
         """Every life of a coordinator, in order."""
@@ -259,7 +290,7 @@ class LedgerView:
         merged = [_merged_of(row) for row in self._rows("outputs")]
         with self._reading():
             kinds = dict(self._connection.execute("SELECT kind, count(*) FROM failures GROUP BY kind ORDER BY kind"))
-            ((failed,),) = self._connection.execute("SELECT count(*) FROM failures WHERE final = 1")
+            ((failed,),) = self._connection.execute("SELECT count(*) FROM failures WHERE final > 0")
             ((groups,),) = self._connection.execute("SELECT count(*) FROM groups")
         nodes = totals.by_node()
         return LedgerSummary(

@@ -13,7 +13,16 @@ from dataclasses import replace
 import numpy as np
 
 from raythena.domain.errors import InternalError
-from raythena.domain.records import AttemptFailed, GroupStored, OutputMerged, RangesRetracted, Record, Restored
+from raythena.domain.records import (
+    AttemptFailed,
+    GroupStored,
+    OutputMerged,
+    RangesRetracted,
+    RangesTaken,
+    Record,
+    ReportsTaken,
+    Restored,
+)
 from raythena.domain.results import FailureKind, GroupReport, MergedOutput
 
 
@@ -31,6 +40,8 @@ class MemoryLedger:
         """Range → output it was merged into."""
         self.ever_durable: set[int] = set()
         """Ranges that have or had an outcome; retractions don't count."""
+        self.reported_groups: set[str] = set()
+        self.reported_failures: set[int] = set()
         self._groups: dict[str, GroupReport] = {}
 
     def commit(self, records: Sequence[Record]) -> None:
@@ -63,7 +74,20 @@ class MemoryLedger:
         ]
         failed = np.asarray(sorted(self.failed), dtype=np.int64)
         losses = tuple(sorted(Counter(lost).items()))
-        return Restored(groups, tuple(self.merged.values()), failed, tuple(sorted(attempts.items())), losses)
+        return Restored(
+            groups,
+            tuple(self.merged.values()),
+            failed,
+            tuple(sorted(attempts.items())),
+            losses,
+            tuple(record.chunk for record in self.records if isinstance(record, RangesTaken)),
+            frozenset(self.reported_groups),
+            self._unreported_failures(),
+        )
+
+    def _unreported_failures(self) -> tuple[AttemptFailed, ...]:
+        final = (record for record in self.records if isinstance(record, AttemptFailed) and record.final)
+        return tuple(record for record in final if record.range_index not in self.reported_failures)
 
     def _still_counting(self, group: GroupReport) -> GroupReport:
         kept = [self.stored.get(index) == group.name for index in group.entries["range"].tolist()]
@@ -84,6 +108,11 @@ class MemoryLedger:
                     _require(self.stored.get(index) == name, f"range {index} is retracted but not stored in {name}")
                     _require(index not in self.merged_ranges, f"range {index} is retracted but merged")
                     del self.stored[index]
+            case ReportsTaken(groups, indices):
+                _require(self._groups.keys() >= set(groups), "a report of a group that was never stored is taken")
+                _require(self.failed.keys() >= set(indices), "a report of a failure that never was is taken")
+                self.reported_groups.update(groups)
+                self.reported_failures.update(indices)
             case _:
                 pass
 
