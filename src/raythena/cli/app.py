@@ -21,6 +21,7 @@ from raythena import __version__
 from raythena.cli.config import config_app
 from raythena.cli.demo import demo_command
 from raythena.cli.exit_codes import INTERRUPTED, exit_code_table
+from raythena.cli.explain_command import explain_command
 from raythena.cli.report import report_command
 from raythena.cli.run import run_command
 from raythena.cli.simulate import simulate_command
@@ -66,6 +67,7 @@ app.command("validate")(validate_command)
 app.command("simulate")(simulate_command)
 app.command("status")(status_command)
 app.command("report")(report_command)
+app.command("explain-command")(explain_command)
 app.add_typer(config_app, name="config")
 
 

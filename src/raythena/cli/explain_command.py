@@ -1,0 +1,120 @@
+"""`raythena explain-command`: what a node is given instead of PanDA's job, and why."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from raythena.cli.options import JsonOption
+from raythena.monitor.wording import printable
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+    from raythena.domain.node_job import Change, NodeJob
+    from raythena.domain.panda import PandaJob
+
+_COLOURS = {"untouched": "dim", "changed": "yellow", "added": "green", "removed": "red"}
+
+
+def explain_command(  # noqa: PLR0917 (one parameter per option)
+    job: Annotated[Path, typer.Argument(metavar="JOB", help="PanDA's HPCJobs.json.", show_default=False)],
+    panda_id: Annotated[str, typer.Option("--panda-id", metavar="ID", help="Which job, if the file holds several.")] = "",
+    inputs: Annotated[
+        Path | None,
+        typer.Option("--inputs", metavar="DIR", help="Where the input files are, if the job does not say. Default: beside JOB."),
+    ] = None,
+    node: Annotated[int, typer.Option("--node", metavar="N", help="Number of the node, from 0.")] = 0,
+    attempt: Annotated[int, typer.Option("--attempt", metavar="N", help="Starts of the payload on that node before.")] = 0,
+    cores: Annotated[
+        int | None,
+        typer.Option("--cores", metavar="N", help="Cores of the node. Default: what the job says.", show_default=False),
+    ] = None,
+    max_events: Annotated[
+        int | None, typer.Option("--max-events", metavar="N", help="Value for --maxEvents.", show_default=False)
+    ] = None,
+    every_input: Annotated[bool, typer.Option("--every-input", help="Name every input, not only the first.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Show the command a node runs for a PanDA job: each argument untouched, changed, added or removed, and why.
+
+    Nothing is started and no input file is looked at. The job parameters are read as Athena's transforms read them; what does not
+    have to be changed is kept byte for byte.
+
+    \b
+    Examples:
+      raythena explain-command HPCJobs.json
+      raythena explain-command HPCJobs.json --node 3 --cores 64 --inputs /lustre/evnt
+      raythena explain-command HPCJobs.json --json
+    """
+    from raythena.domain.node_job import NodeFacts, derive_node_job
+    from raythena.gateways.panda_file import argument_files, input_paths, load_panda_job
+
+    panda_job = load_panda_job(job, panda_id)
+    facts = NodeFacts(node, attempt, cores or panda_job.core_count or 1, max_events, every_input)
+    paths = input_paths(panda_job, str(job), inputs or job.parent)
+    files = argument_files(panda_job.job_pars, job.parent, f"{job}: jobPars")
+    derived = derive_node_job(panda_job, paths, facts, files=files, source=str(job))
+    if as_json:
+        typer.echo(json.dumps(explanation(panda_job, derived), indent=2))
+    else:
+        from rich.console import Console
+
+        console = Console(soft_wrap=True, highlight=False)
+        for line in explanation_lines(panda_job, derived):
+            console.print(line)
+
+
+def explanation(job: PandaJob, derived: NodeJob) -> dict[str, object]:
+    """The explanation for machines."""
+    return {
+        "panda_id": job.panda_id,
+        "transformation": job.transformation,
+        "before": job.job_pars,
+        "after": derived.command.text,
+        "argv": list(derived.argv),
+        "changes": [
+            {
+                "name": change.name,
+                "action": str(change.action),
+                "before": change.before,
+                "after": change.after,
+                "reason": change.reason,
+            }
+            for change in derived.changes
+        ],
+        "pool_file_catalogue": derived.catalogue.to_xml(),
+    }
+
+
+def explanation_lines(job: PandaJob, derived: NodeJob) -> list[Text]:
+    """The explanation for a person: the command before and after, then what became of each argument and field."""
+    from rich.text import Text
+
+    lines = [
+        Text("before", style="bold"),
+        Text(f"  {job.transformation} {printable(job.job_pars)}"),
+        Text("after", style="bold"),
+        Text(f"  {derived.transformation} {printable(derived.command.text)}"),
+    ]
+    for heading, prefix in (("arguments", True), ("fields of the job given to the pilot", False)):
+        lines.append(Text(heading, style="bold"))
+        lines += [line for change in derived.changes if change.name.startswith("--") is prefix for line in _change_lines(change)]
+    return lines
+
+
+def _change_lines(change: Change) -> list[Text]:
+    from rich.text import Text
+
+    style = _COLOURS[str(change.action)]
+    lines = [Text.assemble("  ", (f"{change.action!s:10}", style), change.name)]
+    if change.action == "untouched":
+        return lines
+    if change.before:
+        lines.append(Text(f"    - {printable(change.before)}", style="dim"))
+    if change.after:
+        lines.append(Text(f"    + {printable(change.after)}"))
+    return [*lines, Text(f"      {change.reason}", style="italic")]

@@ -1,0 +1,94 @@
+"""`raythena explain-command`: before, after, and why."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from raythena.domain.catalogue import parse_catalogue
+from raythena.domain.errors import ExitCode
+
+FIXTURES = Path(__file__).parents[2] / "fixtures" / "harvester"
+
+
+@pytest.fixture
+def job_file(tmp_path):
+    shutil.copy(FIXTURES / "merge-HPCJobs.json", tmp_path / "HPCJobs.json")
+    return tmp_path / "HPCJobs.json"
+
+
+def change_job(job_file, **changes):
+    document = json.loads(job_file.read_text())
+    (inner,) = document.values()
+    inner.update(changes)
+    job_file.write_text(json.dumps(document))
+
+
+def test_a_person_sees_the_command_before_and_after_and_every_reason(run, job_file):
+    ran = run("explain-command", job_file, "--node", 3, "--cores", 64)
+    assert ran.code == 0
+    lines = ran.out.splitlines()
+    assert lines[0] == "before"
+    assert lines[1].startswith("  Sim_tf.py --inputEVNTFile=EVNT.30737678._000001.pool.root.1,")
+    assert lines[3].startswith("  Sim_tf.py --inputEVNTFile=/run/inputs/EVNT.30737678._000001.pool.root.1 --maxEvents=40")
+    assert "  untouched --conditionsTag" in lines
+    start = lines.index("  changed   --outputHITSFile")
+    assert lines[start + 1 : start + 3] == [
+        "    - --outputHITSFile=HITS.30737678._[000001,000002].pool.root.1",
+        "    + --outputHITSFile=HITS.30737678._000001.pool.root.1",
+    ]
+    assert lines[lines.index("  added     --jobNumber") + 1] == "    + --jobNumber=3001"
+    assert lines[lines.index("  changed   coreCount") + 2] == "    + 64"
+
+
+def test_a_machine_gets_the_same_and_the_catalogue(run, job_file):
+    document = json.loads(run("explain-command", job_file, "--json", "--every-input", "--max-events", 7, "--attempt", 1).out)
+    assert document["argv"][0] == "Sim_tf.py"
+    assert "--maxEvents=7" in document["argv"]
+    assert "--jobNumber=2" in document["argv"]
+    assert document["after"].count("/run/inputs/") == 4
+    actions = {change["name"]: change["action"] for change in document["changes"]}
+    assert (actions["--AMITag"], actions["--maxEvents"], actions["inFiles"]) == ("untouched", "changed", "removed")
+    assert len(parse_catalogue(document["pool_file_catalogue"], "out").entries) == 4
+
+
+def test_inputs_are_found_beside_the_job_or_where_one_says(run, job_file):
+    change_job(job_file, inFilePaths="NULL")
+    beside = json.loads(run("explain-command", job_file, "--json").out)["argv"][1]
+    assert beside == f"--inputEVNTFile={job_file.parent}/EVNT.30737678._000001.pool.root.1"
+    elsewhere = json.loads(run("explain-command", job_file, "--json", "--inputs", "/lustre/evnt").out)["argv"][1]
+    assert elsewhere == "--inputEVNTFile=/lustre/evnt/EVNT.30737678._000001.pool.root.1"
+
+
+def test_argument_files_beside_the_job_are_read(run, job_file):
+    change_job(job_file, jobPars="@outer --outputHITSFile=H")
+    (job_file.parent / "outer").write_text("@inner\n--preExec\na b")
+    (job_file.parent / "inner").write_text("--inputEVNTFile=EVNT.30737678._000001.pool.root.1")
+    document = json.loads(run("explain-command", job_file, "--json").out)
+    assert document["argv"][1:4] == ["--inputEVNTFile=/run/inputs/EVNT.30737678._000001.pool.root.1", "--preExec", "a b"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "options", "said"),
+    [
+        ({"jobPars": "--maxEvents='1"}, [], "HPCJobs.json: jobPars: character 13: the quote"),
+        ({"jobPars": "@nowhere"}, [], "HPCJobs.json: jobPars: @nowhere: "),
+        ({"inFilePaths": "/a,/b,/c,/d d"}, [], "inFiles[3]: the path '/d d' holds ' '"),
+        ({}, ["--panda-id", "7"], "HPCJobs.json: 7: no such job; expected one of 5750099001"),
+        ({}, ["--node", "-1"], "node.number: is -1"),
+    ],
+)
+def test_what_cannot_work_is_refused(run, job_file, changes, options, said):
+    change_job(job_file, **changes)
+    ran = run("explain-command", job_file, *options)
+    assert ran.code == ExitCode.INVALID_INPUT
+    assert said in ran.err
+
+
+def test_a_native_job_file_has_no_command(run, tmp_path):
+    (tmp_path / "job.yaml").write_text("name: x\n")
+    ran = run("explain-command", tmp_path / "job.yaml")
+    assert (ran.code, "is no job specification of PanDA" in ran.err) == (ExitCode.INVALID_INPUT, True)
