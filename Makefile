@@ -39,8 +39,8 @@ test: $(INSTALLED)  ## every test that does not take minutes
 	$(BIN)/python -m pytest -n auto -m "not slow and not ray" tests/unit
 	$(BIN)/python -m pytest -m "ray and not slow" tests/ray
 
-kill: $(INSTALLED)  ## kill -9 at 20 random moments of a real job; every event compared (ten minutes)
-	$(BIN)/python tests/campaigns/kill_and_resume.py
+kill: $(INSTALLED)  ## kill -9 at 60 random moments of real jobs under load; every event compared (half an hour)
+	$(BIN)/python tests/campaigns/kills.py
 
 bench: $(INSTALLED)  ## every benchmark, one after the other
 	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script; done

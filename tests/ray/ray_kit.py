@@ -250,6 +250,11 @@ class SharedCluster:
     def _wait(self, work: Any) -> Any:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(PATIENCE_S)
 
+    def add_node(self) -> None:
+        """Start one more node."""
+        assert self._cluster is not None
+        self._wait(self._cluster.add_node())
+
     def session(self, toy: ToyJob, *, resume: bool = False, **settings: Any) -> LiveSession:
         """Begin a session. Settings are `group__name=value`."""
         return LiveSession(self.mark, toy, settings, resume=resume)

@@ -1,7 +1,9 @@
 """The ranges nobody has, and which of them a node gets next.
 
 Locality first: a node stays with an input file until the file is used up, then takes one nobody has begun, then joins
-the file with the fewest nodes. Within a file, ranges handed back come before fresh ones, and fresh ones come in order.
+the file with the fewest nodes. Within a file, ranges handed back come before fresh ones, and fresh ones come in order. One
+thing comes before locality: ranges handed back in a file where no node is any more, because it died. Whoever asks next gets
+them, or they, and the output they belong to, would wait until some node has used up a whole other file.
 
 The pool is lazy: it never looks a range up in anything; when it takes ranges out it keeps those whose state is READY. So a range
 that is settled while it waits here need not be removed, and one that is put back twice is handed out once. A range is in one
@@ -35,6 +37,8 @@ class ReadyPool:
         self._next_unopened = 0
         self._open: list[tuple[int, int]] = []
         self._listed: set[int] = set()
+        self._orphaned: dict[int, None] = {}
+        """Files, oldest first, that may have ranges handed back and no node."""
 
     def put_back(self, indices: Indices) -> None:
         """Ranges are ready again. Their state must be READY by the time they are taken."""
@@ -44,12 +48,14 @@ class ReadyPool:
         for file, index in zip(files.tolist(), indices.tolist(), strict=True):
             if index < self._cursor[file]:
                 heapq.heappush(self._returned.setdefault(file, []), index)
+                if self._attached[file] == 0:
+                    self._orphaned[file] = None
             self._list(file)
 
     def take(self, node: int, count: int) -> Indices:
         """Up to `count` ready ranges for a node, all ready ranges being equal but for their file."""
-        parts: list[Indices] = []
-        missing = count
+        parts = self._take_orphans(count) if self._orphaned else []
+        missing = count - sum(len(part) for part in parts)
         while missing > 0:
             file = self._file_for(node)
             if file == _NO_FILE:
@@ -63,6 +69,18 @@ class ReadyPool:
         if len(parts) == 1:
             return parts[0]
         return np.concatenate(parts) if parts else np.empty(0, dtype=np.int64)
+
+    def _take_orphans(self, count: int) -> list[Indices]:
+        parts: list[Indices] = []
+        missing = count
+        for file in list(self._orphaned):
+            if self._attached[file] == 0:
+                parts.append(self._take_returned(file, missing))
+                missing -= len(parts[-1])
+                if missing == 0 and file in self._returned:
+                    break
+            del self._orphaned[file]
+        return [part for part in parts if len(part)]
 
     def forget(self, node: int) -> None:
         """A node is gone."""
@@ -134,14 +152,18 @@ class ReadyPool:
         file = self._file_of_node.pop(node, _NO_FILE)
         if file != _NO_FILE:
             self._attached[file] -= 1
+            if self._attached[file] == 0 and file in self._returned:
+                self._orphaned[file] = None
             if self._has_any(file):
                 self._listed.discard(file)
                 self._list(file)
 
     def _take_from(self, file: int, count: int) -> Indices:
-        returned = self._returned.get(file)
-        if not returned:
-            return self._take_fresh(file, count)
+        returned = self._take_returned(file, count)
+        return returned if len(returned) else self._take_fresh(file, count)
+
+    def _take_returned(self, file: int, count: int) -> Indices:
+        returned = self._returned.get(file, [])
         state = self._table.state
         taken: list[int] = []
         while returned and len(taken) < count:
@@ -149,9 +171,7 @@ class ReadyPool:
             if state[index] == RangeState.READY and (not taken or taken[-1] != index):
                 taken.append(index)
         if not returned:
-            del self._returned[file]
-        if not taken:
-            return self._take_fresh(file, count)
+            self._returned.pop(file, None)
         return np.asarray(taken, dtype=np.int64)
 
     def _take_fresh(self, file: int, count: int) -> Indices:

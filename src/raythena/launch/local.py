@@ -37,6 +37,7 @@ class LocalCluster:
         self._directory: Path | None = None
         self._head = ""
         self._ended: dict[str, int] = {}
+        self._started = 0
 
     async def start(self) -> str:
         """Start the head and connect this process to it. Returns its address. Raises ClusterError."""
@@ -53,15 +54,19 @@ class LocalCluster:
 
     async def add_nodes(self) -> None:
         """Start the other nodes, one after the other; ends when all are up. Raises ClusterError."""
-        import ray
+        for _ in range(1, self._nodes):
+            await self.add_node()
 
-        for number in range(1, self._nodes):
-            name = f"node{number}"
-            await self._spawn(name, start_node(self._head, _ADDRESS, self._cores, NODE_RESOURCE))
-            began = time.monotonic()
-            while sum(1 for node in await asyncio.to_thread(ray.nodes) if node["Alive"]) < number + 1:
-                self._check(name, began)
-                await asyncio.sleep(_LOOK_S)
+    async def add_node(self) -> None:
+        """Start one more node; ends when it is up. Raises ClusterError."""
+        self._started += 1
+        name = f"node{self._started}"
+        known = await asyncio.to_thread(_node_ids)
+        await self._spawn(name, start_node(self._head, _ADDRESS, self._cores, NODE_RESOURCE))
+        began = time.monotonic()
+        while await asyncio.to_thread(_node_ids) <= known:
+            self._check(name, began)
+            await asyncio.sleep(_LOOK_S)
 
     async def stop(self) -> None:
         """End every process of the cluster and remove its files. Safe to call twice."""
@@ -119,6 +124,13 @@ def _connect(address: str) -> None:
         raise ClusterError(f"cannot connect to Ray at {address}: {problem}") from problem
     # Ray has no public switch for this: it prints deaths of its processes to our standard output, which carries results only.
     ray_worker._worker_logs_enabled = False
+
+
+def _node_ids() -> set[str]:
+    """Every node there ever was, dead ones included."""
+    import ray
+
+    return {str(node["NodeID"]) for node in ray.nodes()}
 
 
 def _free_port() -> int:

@@ -56,6 +56,27 @@ def test_what_was_handed_back_comes_before_what_is_fresh():
     assert lend(table, pool, 0, 3) == [1, 2, 4]
 
 
+def test_what_a_dead_node_leaves_in_its_file_goes_to_whoever_asks_next():
+    """Also when that one has a file of its own, which it goes on with afterwards; but what was never begun can wait."""
+    table, pool = pool_of(10, 10, 10)
+    lend(table, pool, 0, 4), lend(table, pool, 1, 4)
+    pool.forget(0)
+    hand_back(table, pool, [0, 1, 2, 3])
+    assert lend(table, pool, 1, 3) == [0, 1, 2]
+    assert lend(table, pool, 1, 3) == [3, 14, 15]
+    assert lend(table, pool, 2, 2) == [20, 21]
+    assert lend(table, pool, 3, 2) == [4, 5]
+
+
+def test_what_is_handed_back_in_a_file_that_has_nodes_is_left_to_them():
+    table, pool = pool_of(10, 10)
+    lend(table, pool, 0, 4), lend(table, pool, 1, 4), lend(table, pool, 2, 2)
+    hand_back(table, pool, [1, 2])
+    pool.forget(0)
+    assert lend(table, pool, 1, 1) == [14]
+    assert lend(table, pool, 2, 3) == [1, 2, 6]
+
+
 def test_a_file_that_was_used_up_is_found_again():
     table, pool = pool_of(3, 3)
     lend(table, pool, 0, 6)
