@@ -14,6 +14,7 @@ import shutil
 import socket
 import tempfile
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -130,7 +131,8 @@ def _node_ids() -> set[str]:
     """Every node there ever was, dead ones included."""
     import ray
 
-    return {str(node["NodeID"]) for node in ray.nodes()}
+    list_nodes: Callable[[], list[dict[str, object]]] = ray.nodes
+    return {str(node["NodeID"]) for node in list_nodes()}
 
 
 def _free_port() -> int:
