@@ -101,6 +101,7 @@ def session_config(job: Job, task: TaskDirectory, settings: Settings, began: flo
         limits=PayloadLimits(payload.min_time_limit_s, payload.time_limit_factor, payload.first_time_limit_s),
         commit_interval_s=runtime.commit_interval_s,
         scratch_directory=runtime.scratch_dir,
+        storage_patience_s=runtime.storage_patience_s,
         ends_at=(began or time.time()) + engine.walltime_s if engine.walltime_s else None,
     )
 

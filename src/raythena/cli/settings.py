@@ -101,6 +101,9 @@ class RuntimeSettings(_Group):
         description="node-local directory for outputs of single events; empty: the system's temporary one",
         json_schema_extra={"expected": "an absolute path, or nothing"},
     )
+    storage_patience_s: float = Field(
+        default=300.0, ge=0, le=DAY_S, description="how long a disk may refuse before the node, or the job, is given up"
+    )
     drain_s: float = Field(
         default=30.0, ge=0, le=DAY_S, description="time running events get after Ctrl-C, and everything after SIGTERM or SIGUSR1"
     )

@@ -12,7 +12,7 @@ class NodeProgress:
 
     name: str
     state: str
-    """`up`, `lost`, `draining`, or `aside`: it fails whatever it is given and gets nothing more."""
+    """`up`, `lost`, `draining`, `stalled` (its disk refuses), or `aside` (it fails all it is given, and gets nothing more)."""
     cores: int
     busy: int
     """Cores computing an event at the last exchange."""

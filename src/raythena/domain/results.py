@@ -45,6 +45,8 @@ class FailureKind(StrEnum):
     """The output is missing, unreadable, truncated or outside the scratch directory."""
     PROTOCOL = "protocol"
     """The payload broke the protocol while working on the event."""
+    SCRATCH_REFUSED = "scratch-refused"
+    """The node's own disk took no more output, or not this one's: no space, or broken."""
     NODE_LOST = "node-lost"
     """The node vanished while the event was on a core."""
     STORED_OUTPUT_LOST = "stored-output-lost"

@@ -73,6 +73,7 @@ class Fault:
 
 
 _ATTEMPTS = "up to engine.max_attempts times, on another node if possible"
+_LOSSES = "up to engine.max_losses times, then alone on a node"
 _RESUME = "no; the next session goes on from the ledger"
 _NO = "no"
 
@@ -98,8 +99,12 @@ FAULTS: dict[str, Fault] = {
         Who.PAYLOAD, "the payload broke the protocol", 1240, "MESSAGEHANDLINGFAILURE", _ATTEMPTS,
         "Run the conformance suite, raythena.testing.payload_conformance, against the payload",
     ),
+    "scratch-refused": Fault(
+        Who.NODE, "the node's scratch disk refused the output", 1098, "NOLOCALSPACE", _LOSSES,
+        "Make space on the node's scratch disk; an event that is always there when it fills writes too much",
+    ),
     "node-lost": Fault(
-        Who.NODE, "the node vanished with the event", 9001, "", "up to engine.max_losses times, then alone on a node",
+        Who.NODE, "the node vanished with the event", 9001, "", _LOSSES,
         "Ask the site about the node; an event that is always there when a node dies takes too much memory",
     ),
     "stored-output-lost": Fault(

@@ -156,6 +156,7 @@ class CoordinatorDesk:
                 message.unreported,
                 message.computed,
                 message.computed_s,
+                message.trouble,
             ),
             now,
         )

@@ -95,6 +95,8 @@ class Engine:
         self._probe: tuple[int, float] | None = None
         """A ticket, and when it was given out."""
         self._without_node_since: float | None = None
+        self._troubled: set[str] = set()
+        """Places that were in trouble."""
         self._handlers: dict[type, Callable[[Any, float], None]] = {
             ev.NodeJoined: self._node_joined,
             ev.NodeLost: self._node_lost,
@@ -107,6 +109,7 @@ class Engine:
             ev.StorageRecovered: self._storage_recovered,
             ev.MergeSucceeded: self._merge_succeeded,
             ev.MergeFailed: self._merge_failed,
+            ev.MergeStalled: self._merge_stalled,
             ev.StopRequested: self._stop_requested,
             ev.DeadlineSet: self._deadline_set,
             ev.Tick: self._tick,
@@ -258,6 +261,8 @@ class Engine:
             return
         node.queued, node.running, node.waiting = event.queued, event.running, event.waiting
         node.unreported, node.reported_at = event.unreported, now
+        if event.trouble != node.trouble:
+            self._note_trouble(node, event.trouble)
         if event.computed > 0:
             self.fleet.learn(node, event.computed, event.computed_s)
         if node.has_nothing:
@@ -266,10 +271,17 @@ class Engine:
             self._judge(node, now)
         if self.stopping is not None or node.aside:
             self._drain(node)
-        elif self.stalled is None and now >= node.held_until:
+        elif self.stalled is None and not node.trouble and now >= node.held_until:
             self._lease(node, now)
             self._look_at_tail(now)
             self._recall_late(node, now)
+
+    def _note_trouble(self, node: Node, trouble: str) -> None:
+        """A node can take no work, or can again. People are told of its first trouble; its state shows the others."""
+        self.fleet.set_trouble(node, trouble)
+        if trouble and node.place not in self._troubled:
+            self._troubled.add(node.place)
+            self.warnings.append(f"node {node.place} takes no work: {trouble}")
 
     def _judge(self, node: Node, now: float) -> None:
         """Whether failures have an explanation beyond single events: a broken release, a bad node."""
@@ -540,6 +552,9 @@ class Engine:
         is_second = self.duplicates.get(index) == node.number
         if self.table.node[index] != node.number and not is_second:
             return
+        if failure.kind is FailureKind.SCRATCH_REFUSED:
+            self._scratch_refused(failure, now, is_second=is_second)
+            return
         attempt = self._charge(index)
         self._note_culprit(failure, node, now)
         if is_second:
@@ -553,6 +568,16 @@ class Engine:
             self._note_failure(failure, attempt, final=False, now=now)
             self._make_ready(np.asarray([index], dtype=np.int64), to_pool=False)
             self.retries.pause(index, attempt, node.number, now)
+
+    def _scratch_refused(self, failure: RangeFailure, now: float, *, is_second: bool) -> None:
+        """The node's disk is to blame, by the node's own account: a loss, as if the node had vanished, not an attempt."""
+        index = failure.range_index
+        if self._charge_loss(index, failure, noted=True, now=now):
+            return
+        if is_second:
+            self._drop_duplicate(index)
+        elif not self._promote_duplicate(index):
+            self._make_ready(np.asarray([index], dtype=np.int64))
 
     def _note_culprit(self, failure: RangeFailure, node: Node, now: float) -> None:
         """Put a failure on its node's account. A node suspected of failing everything is slowed down, and tries another file."""
@@ -570,7 +595,9 @@ class Engine:
         return attempt
 
     def _charge_loss(self, index: int, lost: RangeFailure, *, noted: bool, now: float) -> bool:
-        """The range was on a node that vanished. True when that was once too often: it is given up, whoever else computes it.
+        """The range was on a node that vanished, or whose disk refused.
+
+        True when that was once too often: it is given up, whoever else computes it.
 
         `noted`: a later coordinator should know of it. Those that have been lost before are noted always, so that their losses
         add up however often the coordinator dies; not every range in a full queue, which would be many rows for nothing.
@@ -684,6 +711,12 @@ class Engine:
             self.merges.failed(event.merge, event.message)
         self._start_merges()
         self._look_for_end(now)
+
+    def _merge_stalled(self, event: ev.MergeStalled, now: float) -> None:
+        if event.merge in self.merges.running:
+            if not self.merges.stalled:
+                self.warnings.append(f"merging waits for the disk: {event.reason}")
+            self.merges.stalled[event.merge] = event.reason
 
     def _stored_in(self, output: int, bad: tuple[tuple[str, tuple[int, ...]], ...]) -> dict[str, list[int]]:
         """What of an accusation can be true: groups the output is made from, stored ranges of it, each once."""

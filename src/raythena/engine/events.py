@@ -54,6 +54,8 @@ class NodeReport:
     """Events finished since the last report."""
     computed_s: float = 0.0
     """Core-seconds those events took together."""
+    trouble: str = ""
+    """Why the node can take no work now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +117,14 @@ class MergeFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class MergeStalled:
+    """The disk refuses a merge; it will be tried again, and no chance of it is lost."""
+
+    merge: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class StopRequested:
     """The job is to end now and may be resumed later: a person, a signal or the batch system wants it, or it cannot go on."""
 
@@ -150,6 +160,7 @@ Event = (
     | StorageRecovered
     | MergeSucceeded
     | MergeFailed
+    | MergeStalled
     | StopRequested
     | DeadlineSet
     | Tick

@@ -55,6 +55,8 @@ class Node:
     draining: bool = False
     aside: bool = False
     """It fails whatever it is given, and is given nothing more."""
+    trouble: str = ""
+    """Why it can take no work now, by its own account."""
     held_until: float = float("-inf")
     """It gets no lease before this."""
 
@@ -66,7 +68,7 @@ class Node:
     @property
     def speed(self) -> float:
         """Events per second of the whole node; 0 while unknown, and when nothing more is to be expected of it."""
-        return self.cores / self.mean_event_s if self.mean_event_s and not self.aside else 0.0
+        return self.cores / self.mean_event_s if self.mean_event_s and not (self.aside or self.trouble) else 0.0
 
     @property
     def has_nothing(self) -> bool:
@@ -81,7 +83,7 @@ class Node:
     @property
     def idle_cores(self) -> int:
         """Cores that will have nothing to do and could be given something."""
-        return 0 if self.draining or self.aside else max(0, self.cores - self.queued - len(self.running))
+        return 0 if self.draining or self.aside or self.trouble else max(0, self.cores - self.queued - len(self.running))
 
 
 class Fleet:
@@ -152,6 +154,12 @@ class Fleet:
             self.total_speed -= node.speed
             node.aside = True
             self.n_aside += 1
+
+    def set_trouble(self, node: Node, trouble: str) -> None:
+        """A node that is up can take no work now; "": it can again."""
+        self.total_speed -= node.speed
+        node.trouble = trouble
+        self.total_speed += node.speed
 
     def slowness(self, node: Node) -> float:
         """How many times longer than usual events take on a node; 1 while unknown."""

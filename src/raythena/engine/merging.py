@@ -59,6 +59,8 @@ class MergePlanner:
         self.n_final = 0
         self.n_merged = 0
         self.unmergeable: dict[int, str] = {}
+        self.stalled: dict[int, str] = {}
+        """Running merges that wait for a disk, and why."""
 
     def settle_empty(self) -> None:
         """After a restore: outputs without any open range and without a stored one have nothing to merge."""
@@ -104,7 +106,7 @@ class MergePlanner:
 
     def succeeded(self, merge: int) -> int:
         """A merge is done; its output waits for the ledger. Returns the output."""
-        output = self.running.pop(merge).output
+        output = self._ended(merge).output
         self._not_open[output] = OutputState.COMMITTING
         self._committing += 1
         return output
@@ -118,7 +120,7 @@ class MergePlanner:
 
     def failed(self, merge: int, message: str) -> None:
         """A merge failed, its groups being sound: try again, or give the output up."""
-        running = self.running.pop(merge)
+        running = self._ended(merge)
         if running.attempt >= self._config.max_merge_attempts:
             self.unmergeable[running.output] = message
             self._settle(running.output, OutputState.UNMERGEABLE)
@@ -127,11 +129,15 @@ class MergePlanner:
 
     def abandoned(self, merge: int, lost: int) -> None:
         """A merge failed because `lost` stored outputs are lost: its output is open again, and has all its chances."""
-        output = self.running.pop(merge).output
+        output = self._ended(merge).output
         del self._not_open[output]
         self._attempts.pop(output, None)
         self.open_ranges[output] += lost
         self.stored[output] -= lost
+
+    def _ended(self, merge: int) -> RunningMerge:
+        self.stalled.pop(merge, None)
+        return self.running.pop(merge)
 
     @property
     def all_final(self) -> bool:

@@ -7,7 +7,8 @@ holds, results not yet in a group, groups not yet acknowledged. Rules:
 - nothing is forgotten before the coordinator acknowledged it: a group stays in `unacknowledged` until then, and is told
   again after every registration;
 - a range is in exactly one place: queued, in the payload, finished but ungrouped, in a group, or gone from the node;
-- one message is under way at a time, and it is repeated unchanged until it is answered.
+- one message is under way at a time, and it is repeated unchanged until it is answered;
+- while the node is in trouble it begins nothing, gives back what it has not begun, and writes its results into groups at once.
 """
 
 from __future__ import annotations
@@ -79,6 +80,8 @@ class NodeMessage:
     answers_recall: bool = False
     computed: int = 0
     computed_s: float = 0.0
+    trouble: str = ""
+    """Why the node can take no work now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,12 +137,14 @@ class NodeCore:
         self._interval_s = config.exchange_interval_s
         self.flushing = False
         self.draining = False
+        self.trouble = ""
+        """Why nothing can be begun now; see `hold`."""
 
     # ---- what happened
 
     def leased(self, ranges: Iterable[int]) -> None:
-        """New ranges to compute. While draining they go straight back; one that is here already is not begun twice."""
-        if self.draining:
+        """New ranges to compute. One that is here already is not begun twice; while nothing may begin they go straight back."""
+        if self._begins_nothing:
             self._news_returned.extend(ranges)
             return
         here = self._under_way()
@@ -192,7 +197,7 @@ class NodeCore:
         reason = self._asked_back.pop(index, "")
         if reason == _REVOKED:
             return
-        if self.draining or reason == _RECALLED:
+        if self._begins_nothing or reason == _RECALLED:
             self._news_returned.append(index)
         else:
             self._queue.appendleft(index)
@@ -220,6 +225,15 @@ class NodeCore:
         return len(self._in_payload)
 
     @property
+    def _begins_nothing(self) -> bool:
+        return self.draining or bool(self.trouble)
+
+    @property
+    def has_results(self) -> bool:
+        """Something is being computed, or finished and not in a durable group."""
+        return bool(self._in_payload or self._open or self._writing)
+
+    @property
     def idle(self) -> bool:
         """Nothing to compute, to group or to report."""
         return not (self._queue or self._in_payload or self._open or self._writing or self.unacknowledged)
@@ -239,7 +253,7 @@ class NodeCore:
             output
             for output, group in self._open.items()
             if self.flushing
-            or self.draining
+            or self._begins_nothing
             or len(group.members) >= config.group_events
             or group.size_bytes >= config.group_bytes
             or now - group.since >= config.group_age_s
@@ -286,7 +300,7 @@ class NodeCore:
         starving = not self._queue and self._computed > 0
         hungry = starving or len(self._queue) < self._low_water
         news = bool(self._news_groups or self._news_returned)
-        urgent = self._recall_open or ((self.flushing or self.draining) and news)
+        urgent = self._recall_open or ((self.flushing or self._begins_nothing) and news)
         return (hungry or urgent) and since_s >= self.config.min_exchange_interval_s
 
     def message(self, now: float, wall_now: float) -> NodeMessage:
@@ -308,6 +322,7 @@ class NodeCore:
                 self._recall_open,
                 self._computed,
                 self._computed_s,
+                self.trouble,
             )
             self._computed, self._computed_s = 0, 0.0
             self._news_groups, self._news_failures, self._news_returned = [], [], []
@@ -342,6 +357,14 @@ class NodeCore:
     def drain(self) -> list[int]:
         """Begin nothing more. Returns ranges the payload should release."""
         self.draining = True
+        return self._give_back()
+
+    def hold(self, trouble: str) -> list[int]:
+        """Begin nothing while there is `trouble`; "" ends that. Returns ranges the payload should release."""
+        self.trouble = trouble
+        return self._give_back() if trouble else []
+
+    def _give_back(self) -> list[int]:
         self._news_returned.extend(self._queue)
         self._queue.clear()
         return self._not_begun()

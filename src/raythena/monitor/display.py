@@ -280,7 +280,7 @@ def _node_table(nodes: tuple[NodeProgress, ...]) -> RenderableType:
 
 
 def _node_cells(node: NodeProgress) -> tuple[Text, ...]:
-    style = {"lost": "red", "aside": "red", "draining": "yellow"}.get(node.state, "")
+    style = {"lost": "red", "aside": "red", "stalled": "red", "draining": "yellow"}.get(node.state, "")
     cells = (
         printable(node.name),
         node.state,
@@ -295,5 +295,5 @@ def _node_cells(node: NodeProgress) -> tuple[Text, ...]:
 
 def _most_telling(nodes: tuple[NodeProgress, ...]) -> list[NodeProgress]:
     """Those in trouble first, then the least occupied."""
-    rank = {"lost": 0, "aside": 0, "draining": 1}
+    rank = {"lost": 0, "aside": 0, "stalled": 0, "draining": 1}
     return sorted(nodes, key=lambda node: (rank.get(node.state, 2), node.occupancy, node.name))[:NODES_SHOWN]

@@ -111,18 +111,26 @@ class EventServer:
         assert self._spool is not None  # noqa: S101
         offset = self._spool_end
         view = memoryview(data)
-        while view:
-            view = view[self._spool.write(view) :]
+        try:
+            while view:
+                view = view[self._spool.write(view) :]
+        except OSError:
+            self._close_spool()  # it may have taken a part: nothing must be appended to that
+            raise
         self._spool_end += len(data)
         self._spool_events += 1
         return self._spool.name, offset
 
     def _new_spool(self) -> None:
-        if self._spool is not None:
-            self._spool.close()
+        self._close_spool()
         self._spools += 1
         self._spool = open(os.fspath(self.scratch / f"spool-{self._spools}"), "ab", buffering=0)  # noqa: PTH123, SIM115
         self._spool_end = self._spool_events = 0
+
+    def _close_spool(self) -> None:
+        if self._spool is not None:
+            self._spool.close()
+            self._spool = None
 
     def _next(self) -> dict[str, Any] | None:
         """The next range to compute; None at the end."""

@@ -94,7 +94,10 @@ def answer(event: Event, function: Function, context: WorkerContext) -> None:
         event.failed(traceback.format_exc()[-LONGEST_TRACEBACK:])
         return
     if isinstance(output, bytes | bytearray | memoryview):
-        event.done_bytes(bytes(output))
+        try:
+            event.done_bytes(bytes(output))
+        except OSError as problem:
+            event.failed(f"the output could not be written: {problem}")
     elif isinstance(output, Path | str):
         event.done(output)
     else:

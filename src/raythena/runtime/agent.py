@@ -5,14 +5,18 @@ the other, writes finished outputs into group files on the shared file system, a
 through a `Link`. It decides nothing itself, and knows nothing about Ray: `NodeAgentActor` at the end of the module is the thin
 Ray face.
 
-Rules: the loop never waits for the disk or for the coordinator (both are tasks of their own); a result leaves the scratch disk
-only once its group is durable; when the agent ends, for whatever reason it can notice, the payload has been stopped.
+Rules: the loop never waits for the shared disk or for the coordinator (both are tasks of their own); a result leaves the scratch
+disk only once its group is durable; when the agent ends, for whatever reason it can notice, the payload has been stopped.
+
+A disk that refuses, scratch or shared, is no event's fault: the node says so, begins nothing, keeps what is safe, and goes on
+when the disk accepts again. After `storage_patience_s` it gives up.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import shutil
 import tempfile
 import time
 from collections.abc import Sequence
@@ -29,7 +33,8 @@ from raythena.runtime.config import AgentOrder
 from raythena.runtime.link import Link, RayLink
 from raythena.runtime.logs import log_to_file
 from raythena.runtime.payload import Assignment, Done, Failed, Outcome, Payload, PayloadContext, Released, Started, payload_plugin
-from raythena.runtime.scratch import scratch_directory
+from raythena.runtime.scratch import ScratchWatch, scratch_directory, scratch_root, speaks_of_space
+from raythena.storage.atomic import is_disk_trouble
 from raythena.storage.groups import Member, write_group
 from raythena.storage.taskdir import TaskDirectory, group_path
 
@@ -39,7 +44,9 @@ _POLL_S = 0.1
 _LONGEST_BREATH_S = 0.05
 _MAX_RESTARTS = 3
 _RESTART_PAUSE_S = 1.0
-_STORAGE_PAUSE_S = 2.0
+_STORAGE_PAUSE_S = 1.0
+_CLEAR_AFTER_S = 5.0
+"""A payload with nothing to do on a full scratch disk is ended after so long, and what it left there removed."""
 
 
 class Agent:
@@ -53,6 +60,13 @@ class Agent:
         outputs = OutputMap.plan([file.n_events for file in config.job.inputs], config.job.events_per_output)
         self.core = NodeCore(order.node, outputs, config.node)
         self._directory = TaskDirectory(Path(config.task_directory))
+        self._scratch = ScratchWatch(scratch_root(config.scratch_directory), order.cores, config.storage_patience_s)
+        self._unwritten = ""
+        """Why a group cannot be written."""
+        self._problem: StorageError | None = None
+        """The shared disk has refused for too long."""
+        self._registered = False
+        self._home = Path()
         self._payload: Payload | None = None
         self._exchange: asyncio.Task[None] | None = None
         self._writes: set[asyncio.Task[None]] = set()
@@ -62,23 +76,80 @@ class Agent:
     async def run(self) -> None:
         """Work until the coordinator says that the job is over.
 
-        Raises PayloadError when the payload cannot be kept running, ClusterError when the coordinator is gone for good.
+        Raises PayloadError when the payload cannot be kept running, ClusterError when the coordinator is gone for good,
+        StorageError when a disk refuses for too long.
         """
         config = self._order.config
         place = self._order.node.rpartition(".")[0]
-        with scratch_directory(config.scratch_directory, config.task_directory, config.session, place) as scratch:
-            try:
-                await self._start_payload(scratch)
+        try:
+            await self._wait_for_room()
+            with scratch_directory(config.scratch_directory, config.task_directory, config.session, place) as scratch:
+                self._scratch.directory = scratch
+                try:
+                    await self._begin()
+                    if not self._registered:
+                        await self._register()
+                    await self._work()
+                finally:
+                    await self._end()
+        except OSError as problem:
+            if not is_disk_trouble(problem):
+                raise
+            raise StorageError(f"a disk of the node refused: {problem}") from problem
+        finally:
+            await self._end()
+
+    # ---- disks
+
+    async def _look_at_disks(self, *, urgent: bool = False) -> None:
+        """Notice that a disk refuses, or accepts again. Raises StorageError when one has refused for too long."""
+        now = time.monotonic()
+        if urgent or self._scratch.is_due(now):
+            await self._scratch.look(now)
+        if self._problem is not None:
+            raise self._problem
+        trouble = self._scratch.refusal or self._unwritten
+        if trouble != self.core.trouble:
+            self._release(self.core.hold(trouble))
+
+    async def _wait_for_room(self) -> None:
+        """Wait until the scratch disk accepts, telling the coordinator meanwhile. Raises StorageError."""
+        await self._look_at_disks(urgent=True)
+        while self._scratch.refusal and not self._over:
+            if not self._registered:
                 await self._register()
-                await self._work(scratch)
-            finally:
-                await self._end()
+            self._go_on()
+            await asyncio.sleep(_STORAGE_PAUSE_S)
+            await self._look_at_disks(urgent=True)
+
+    async def _clear_scratch(self) -> None:
+        """End a payload that has nothing to do, remove what it left on the disk that is full of it, and begin again."""
+        logger.warning("the payload is ended to clear its scratch directory")
+        if self._payload is not None:
+            await self._payload.stop()
+        await asyncio.to_thread(shutil.rmtree, self._home, ignore_errors=True)
+        await self._begin()
 
     # ---- the payload
 
-    async def _start_payload(self, scratch: Path) -> None:
+    async def _begin(self) -> None:
+        """Start the payload as soon as the disks let it. Raises PayloadError, StorageError."""
+        began = time.monotonic()
+        while not self._over:
+            await self._wait_for_room()
+            try:
+                await self._start_payload()
+            except OSError as problem:
+                if not is_disk_trouble(problem) or time.monotonic() - began > self._order.config.storage_patience_s:
+                    raise
+                logger.error("the payload could not be started, trying again: %s", problem)
+                await asyncio.sleep(_STORAGE_PAUSE_S)
+            else:
+                return
+
+    async def _start_payload(self) -> None:
         config = self._order.config
-        home = Path(tempfile.mkdtemp(prefix="payload-", dir=scratch))
+        self._home = home = Path(tempfile.mkdtemp(prefix="payload-", dir=self._scratch.directory))
         log_dir = self._directory.logs / config.session / self._order.node
         log_dir.mkdir(parents=True, exist_ok=True)
         limits = config.limits
@@ -97,27 +168,33 @@ class Agent:
         self._payload = payload
         await payload.start(context)
 
-    async def _restart_payload(self, scratch: Path, problem: PayloadError) -> None:
-        self._restarts += 1
+    async def _restart_payload(self, problem: PayloadError) -> None:
+        await self._look_at_disks(urgent=True)
+        if not self._scratch.refusal:  # a payload cannot help it when it finds no room
+            self._restarts += 1
         logger.error("the payload failed (%d of %d): %s", self._restarts, _MAX_RESTARTS, problem)
         if self._payload is not None:
             await self._payload.stop()
         for index in self.core.payload_lost():
-            self.core.failed(RangeFailure(index, FailureKind.CRASH, str(problem), self._order.node))
+            self._failed(index, FailureKind.CRASH, str(problem))
         if self._restarts >= _MAX_RESTARTS:
             raise problem
         await asyncio.sleep(_RESTART_PAUSE_S * self._restarts)
-        await self._start_payload(scratch)
+        await self._begin()
 
-    async def _work(self, scratch: Path) -> None:
+    async def _work(self) -> None:
         while not self._over and self._payload is not None:
             try:
                 outcomes = await self._payload.poll(_POLL_S)
             except PayloadError as problem:
-                await self._restart_payload(scratch, problem)
+                await self._restart_payload(problem)
                 continue
+            await self._look_at_disks(urgent=any(isinstance(outcome, Failed) for outcome in outcomes))
             self._take(outcomes)
             self._go_on()
+            if self._scratch.refused_for_s(time.monotonic()) > _CLEAR_AFTER_S and not self.core.has_results:
+                await self._clear_scratch()
+                continue
             if outcomes and self.core.computing >= 2 * self._order.cores:
                 # The cores have work for a while: let news collect instead of waking up for every single event.
                 await asyncio.sleep(self._breath_s())
@@ -153,15 +230,24 @@ class Agent:
             match outcome:
                 case Done():
                     self._restarts = 0
+                    self._scratch.produced(outcome.size_bytes)
                     if not core.done(_finished(outcome), now):
                         self._discard(outcome)
                 case Started():
                     core.started(outcome.index, outcome.at)
                 case Failed():
                     logger.warning("range %d failed (%s): %s", outcome.index, outcome.kind, outcome.message)
-                    core.failed(RangeFailure(outcome.index, outcome.kind, outcome.message, self._order.node, outcome.wall_s))
+                    self._failed(outcome.index, outcome.kind, outcome.message, outcome.wall_s)
                 case Released():
                     core.released(outcome.index)
+
+    def _failed(self, index: int, kind: FailureKind, message: str, wall_s: float = 0.0) -> None:
+        """An attempt failed; while the scratch disk refuses, that is the disk's fault."""
+        if self._scratch.refusal:
+            message = f"{message} ({self._scratch.refusal})"
+        if self._scratch.refusal or speaks_of_space(message):
+            kind = FailureKind.SCRATCH_REFUSED
+        self.core.failed(RangeFailure(index, kind, message, self._order.node, wall_s))
 
     def _discard(self, result: Done) -> None:
         """A result nobody asked for."""
@@ -185,34 +271,42 @@ class Agent:
             self._go_on()
 
     async def _write(self, group: GroupToWrite) -> None:
-        """Make a group durable. A disk that refuses is asked again until it accepts: the results are safe on scratch so far."""
-        name = f"{self._order.config.session}/{self._order.node}/{group.number:06d}"
+        """Make a group durable. A disk that refuses is asked again: the results are safe on scratch so far."""
+        config = self._order.config
+        name = f"{config.session}/{self._order.node}/{group.number:06d}"
+        began = time.monotonic()
         while True:
             try:
                 report, bad = await asyncio.to_thread(self._write_group, name, group)
                 break
             except StorageError as problem:
                 logger.error("group %s could not be written, trying again: %s", name, problem)
+                self._unwritten = str(problem)
+                if time.monotonic() - began > config.storage_patience_s:
+                    self._problem = self._problem or problem
                 await asyncio.sleep(_STORAGE_PAUSE_S)
-        for failure in bad:
-            self.core.failed(failure)
+        self._unwritten = ""
+        if bad:
+            await self._look_at_disks(urgent=True)
+        for index, text in bad.items():
+            self._failed(index, FailureKind.BAD_OUTPUT, text)
         if self._payload is not None:
             self._payload.collected([Path(member.path) for member in group.members if not member.whole_file])
         self.core.group_written(group.number, report)
 
-    def _write_group(self, name: str, group: GroupToWrite) -> tuple[GroupReport | None, list[RangeFailure]]:
+    def _write_group(self, name: str, group: GroupToWrite) -> tuple[GroupReport | None, dict[int, str]]:
+        """The group's report, None if nothing is in it, and what is wrong with the outputs that could not be taken."""
         target = self._directory.group(name)
         members = [
             Member(member.index, Path(member.path), member.offset, None if member.whole_file else member.size_bytes)
             for member in group.members
         ]
         written = write_group(target, members)
-        bad = [RangeFailure(index, FailureKind.BAD_OUTPUT, text, self._order.node) for index, text in written.bad.items()]
         for member in group.members:
             if member.whole_file:
                 Path(member.path).unlink(missing_ok=True)
         if not len(written.indices):
-            return None, bad
+            return None, written.bad
         kept = [member for member in group.members if member.index not in written.bad]
         entries = np.empty(len(kept), dtype=ENTRY_DTYPE)
         entries["range"] = written.indices
@@ -222,13 +316,14 @@ class Agent:
             entries[column] = [getattr(member, column) for member in kept]
         entries["start"] = [member.started_at for member in kept]
         report = GroupReport(name, self._order.node, group.output, group_path(name), written.size_bytes, written.adler32, entries)
-        return report, bad
+        return report, written.bad
 
     # ---- the coordinator
 
     async def _register(self) -> None:
         reply = await self._link.register(self._order.node, self._order.cores, self.core.held())
         self.core.registered()
+        self._registered = True
         self._obey(reply, self.core.apply(reply))
 
     async def _exchange_once(self) -> None:
@@ -240,10 +335,13 @@ class Agent:
             self._obey(reply, self.core.answered(reply))
 
     def _obey(self, reply: CoordinatorReply, wanted_back: list[int]) -> None:
-        if self._payload is not None and wanted_back:
-            self._payload.release(wanted_back)
+        self._release(wanted_back)
         self._over = self._over or reply.stop
         self._feed()
+
+    def _release(self, indices: list[int]) -> None:
+        if self._payload is not None and indices:
+            self._payload.release(indices)
 
     async def _end(self) -> None:
         if self._exchange is not None:

@@ -71,7 +71,7 @@ class SessionConfig:
     commit_interval_s: float = 0.1
     """Pause between two commits of the ledger: results wait at most this long for their acknowledgement."""
     storage_patience_s: float = 300.0
-    """How long the disk may refuse before the job is given up."""
+    """How long a disk may refuse before the job is given up, or the node whose own disk it is."""
     coordinator_patience_s: float = 120.0
     """How long a node computes on without a coordinator before it leaves."""
     frozen_agent_s: float = 20.0

@@ -11,6 +11,7 @@ committed, so an output in the ledger exists; a file is removed only when the le
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import os
@@ -38,7 +39,7 @@ from raythena.runtime.ending import SessionResult, sweep_staging, write_report
 from raythena.runtime.ledger_writer import LedgerWriter
 from raythena.runtime.merge_task import MergeOrder
 from raythena.runtime.snapshot import ProgressMeter
-from raythena.storage.atomic import disk_errors, durable_rename, write_atomically
+from raythena.storage.atomic import disk_errors, durable_rename, overwrite_in_place, write_atomically
 from raythena.storage.lease import TaskLease
 from raythena.storage.ledger import Ledger, SessionInfo
 from raythena.storage.taskdir import TaskDirectory
@@ -48,9 +49,10 @@ logger = logging.getLogger(__name__)
 _TICK_S = 0.1
 _STATUS_S = 1.0
 _HEARTBEAT_S = 5.0
+_DISK_PAUSE_S = 1.0
 
 Merge = Callable[[MergeOrder], Coroutine[None, None, MergedOutput]]
-"""Runs `merge_output` somewhere. Raises MergeError, or anything when the process running it died."""
+"""Runs `merge_output` somewhere. Raises MergeError, StorageError, or anything when the process running it died."""
 
 
 class Coordinator:
@@ -191,7 +193,7 @@ class Coordinator:
                     self._spawn(self._discard(command.groups))
                 case do.StartMerge():
                     self._spawn(self._run_merge(command))
-                case do.Finish():
+                case do.Finish() if self._finish is None:
                     self._finish = command
                     self._spawn(self._end(command))
 
@@ -248,15 +250,23 @@ class Coordinator:
 
     def _write_status(self, progress: Progress, more: dict[str, object]) -> None:
         document = {**progress.to_dict(), "written_at": time.time(), "host": socket.gethostname(), "pid": os.getpid(), **more}
+        content = json.dumps(document)
         try:
-            write_atomically(self._directory.status, json.dumps(document))
+            write_atomically(self._directory.status, content)
         except StorageError as problem:
             logger.error("cannot write the status: %s", problem)
+            with contextlib.suppress(StorageError):  # said above already
+                overwrite_in_place(self._directory.status, content.encode())
 
     async def _write_ledger(self) -> None:
         try:
             await self._writer.run()
         except StorageError as problem:
+            await self._give_up_disk(problem)
+
+    async def _give_up_disk(self, problem: StorageError) -> None:
+        """The disk has refused for too long."""
+        if self._finish is None:
             self._cause = problem
             self._finish = do.Finish(do.Outcome.ABORTED, f"the disk has refused for too long: {problem}")
             await self._end(self._finish)
@@ -267,21 +277,42 @@ class Coordinator:
         """Merge one output; move it into place; tell the engine."""
         if command.delay_s:
             await asyncio.sleep(command.delay_s)
-        groups = await self._writer.in_thread(lambda: self._ledger.groups_named(command.groups))
-        order = self._merge_order(command, tuple(groups))
+        lfn = self.config.job.outputs[command.output]
+        groups: list[GroupReport] = []
         try:
-            merged = await self._merge(order)
-            final = Path("outputs") / order.lfn
-            await asyncio.to_thread(durable_rename, self._directory.root / merged.path, self._directory.root / final)
+            merged = await self._merge_patiently(command, groups)
         except MergeError as problem:
-            logger.error("merging %s failed: %s", order.lfn, problem)
+            logger.error("merging %s failed: %s", lfn, problem)
             self.tell(ev.MergeFailed(command.merge, str(problem), _by_group(groups, problem.bad_ranges)))
+        except StorageError as problem:
+            await self._give_up_disk(problem)
+        except LedgerError:
+            raise
         except Exception as problem:  # noqa: BLE001 (the merge process may die of anything; it goes into the log and to the engine)
-            logger.error("merging %s failed: %s", order.lfn, problem)
+            logger.error("merging %s failed: %s", lfn, problem)
             self.tell(ev.MergeFailed(command.merge, f"{type(problem).__name__}: {problem}"))
         else:
-            logger.info("merged %s: %d events in %.1f s", order.lfn, merged.n_events, merged.wall_s)
-            self.tell(ev.MergeSucceeded(command.merge, replace(merged, path=str(final))))
+            logger.info("merged %s: %d events in %.1f s", lfn, merged.n_events, merged.wall_s)
+            self.tell(ev.MergeSucceeded(command.merge, merged))
+
+    async def _merge_patiently(self, command: do.StartMerge, groups: list[GroupReport]) -> MergedOutput:
+        """Merge and move into place, again while a disk refuses; `groups` are filled in. Raises StorageError in the end."""
+        since: float | None = None
+        while True:
+            try:
+                groups[:] = await self._writer.in_thread(lambda: self._ledger.groups_named(command.groups))
+                order = self._merge_order(command, tuple(groups))
+                merged = await self._merge(order)
+                final = Path("outputs") / order.lfn
+                await asyncio.to_thread(durable_rename, self._directory.root / merged.path, self._directory.root / final)
+                return replace(merged, path=str(final))
+            except StorageError as problem:
+                since = since or time.monotonic()
+                if self.over or time.monotonic() - since > self.config.storage_patience_s:
+                    raise
+                logger.error("merging waits for the disk: %s", problem)
+                self.tell(ev.MergeStalled(command.merge, str(problem)))
+                await asyncio.sleep(_DISK_PAUSE_S)
 
     def _merge_order(self, command: do.StartMerge, groups: tuple[GroupReport, ...]) -> MergeOrder:
         job = self.config.job

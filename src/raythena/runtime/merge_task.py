@@ -3,6 +3,9 @@
 The task takes exactly the ranges the ledger has committed out of their groups, checks each against the size and checksum the node
 measured, hands them to the merger in event order, and leaves the result under a temporary name: only the coordinator moves it
 into place. So a merge that is started twice, or whose coordinator has been replaced meanwhile, can overwrite nothing.
+
+A disk that is full or broken is told as StorageError, whatever the merger made of it: nothing is wrong with the merge, and the
+same one may succeed later.
 """
 
 from __future__ import annotations
@@ -13,12 +16,12 @@ from pathlib import Path
 
 import numpy as np
 
-from raythena.domain.errors import MergeError
+from raythena.domain.errors import MergeError, StorageError
 from raythena.domain.job import MergeSpec
 from raythena.domain.results import GroupReport, MergedOutput
 from raythena.runtime.merger import MergeContext, merger_named
 from raythena.runtime.scratch import scratch_directory
-from raythena.storage.atomic import adler32_of, sync_file
+from raythena.storage.atomic import adler32_of, is_disk_trouble, refusal, sync_file
 from raythena.storage.groups import read_members
 from raythena.storage.taskdir import TaskDirectory
 
@@ -44,19 +47,25 @@ class MergeOrder:
 
 
 def merge_output(order: MergeOrder) -> MergedOutput:
-    """Merge and describe the result, whose `path` is the temporary one. Raises MergeError."""
+    """Merge and describe the result, whose `path` is the temporary one. Raises MergeError, StorageError."""
     began = time.monotonic()
     directory = TaskDirectory(Path(order.task_directory))
     target = directory.root / order.temporary
     place = f"merge-{order.output}"
-    with scratch_directory(order.scratch_directory, order.task_directory, order.session, place) as scratch:
-        try:
-            inputs = _unpack(order, directory, scratch)
-            _merge(order, inputs, target)
-            sync_file(target)
-        except BaseException:
-            target.unlink(missing_ok=True)
-            raise
+    try:
+        with scratch_directory(order.scratch_directory, order.task_directory, order.session, place) as scratch:
+            try:
+                inputs = _unpack(order, directory, scratch)
+                _merge(order, inputs, target)
+                sync_file(target)
+            except Exception as problem:
+                _tell_disk_trouble(order, problem, (scratch, target.parent))
+                raise
+    except BaseException as problem:
+        target.unlink(missing_ok=True)
+        if is_disk_trouble(problem) and not isinstance(problem, StorageError):
+            raise StorageError(f"cannot merge {order.lfn}: {problem}") from problem
+        raise
     return MergedOutput(
         order.output,
         order.lfn,
@@ -68,6 +77,16 @@ def merge_output(order: MergeOrder) -> MergedOutput:
         order.missing,
         time.monotonic() - began,
     )
+
+
+def _tell_disk_trouble(order: MergeOrder, problem: Exception, directories: tuple[Path, ...]) -> None:
+    """Raise StorageError when a disk is to blame for the failure of a merge, though the merger swallowed the system's words."""
+    if isinstance(problem, MergeError) and problem.bad_ranges:
+        return
+    for directory in directories:
+        trouble = refusal(directory) if directory.is_dir() else ""
+        if trouble:
+            raise StorageError(f"cannot merge {order.lfn}: {trouble}") from problem
 
 
 def _unpack(order: MergeOrder, directory: TaskDirectory, scratch: Path) -> list[Path]:

@@ -10,17 +10,77 @@ Rules: names stay short, because sockets lie below, and their paths may not be l
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import errno
 import hashlib
 import logging
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from raythena.domain.errors import StorageError
+from raythena.storage.atomic import refusal
+
 logger = logging.getLogger(__name__)
 
 _DIGITS = 6
+_LOOK_S = 1.0
+_RESERVE_BYTES = 1 << 20
+_FULL = tuple(os.strerror(number).lower() for number in (errno.ENOSPC, errno.EDQUOT))
+
+
+def scratch_root(base: str) -> Path:
+    """Where scratch directories are made; `base` empty: the system's directory for temporary files."""
+    return Path(base or tempfile.gettempdir())
+
+
+def speaks_of_space(message: str) -> bool:
+    """Whether a payload's own words say that a disk was full."""
+    words = message.lower()
+    return any(text in words for text in _FULL)
+
+
+class ScratchWatch:
+    """Whether the scratch disk takes what workers write. There must be room for an output on each core, as large as the largest.
+
+    `refusal` says why it does not, "" while it does. Times are monotonic seconds.
+    """
+
+    def __init__(self, directory: Path, cores: int, patience_s: float) -> None:
+        self.directory = directory
+        self.refusal = ""
+        self._cores = cores
+        self._patience_s = patience_s
+        self._largest_bytes = 0
+        self._looked_at = self._since = float("-inf")
+
+    def produced(self, size_bytes: int) -> None:
+        """A worker has written an output."""
+        self._largest_bytes = max(self._largest_bytes, size_bytes)
+
+    def is_due(self, now: float) -> bool:
+        """Whether it is time to look again."""
+        return now - self._looked_at >= _LOOK_S
+
+    def refused_for_s(self, now: float) -> float:
+        """How long the disk has been refusing."""
+        return now - self._since if self.refusal else 0.0
+
+    async def look(self, now: float) -> None:
+        """Try the disk. Raises StorageError when it has refused for too long, or will never do otherwise."""
+        self._looked_at = now
+        before = self.refusal
+        self.refusal = await asyncio.to_thread(refusal, self.directory, _RESERVE_BYTES + self._cores * self._largest_bytes)
+        if self.refusal and not before:
+            self._since = now
+            logger.error("the scratch disk refuses, nothing new is begun: %s", self.refusal)
+        elif before and not self.refusal:
+            logger.warning("the scratch disk accepts again after %.1f s", now - self._since)
+        if self.refusal and now - self._since > self._patience_s:
+            raise StorageError(f"the scratch disk has refused for {now - self._since:.0f} s: {self.refusal}")
 
 
 @contextlib.contextmanager
@@ -29,7 +89,7 @@ def scratch_directory(base: str, task_directory: str, session: str, place: str) 
 
     `place` is the node without its incarnation, or the merge.
     """
-    root = Path(base or tempfile.gettempdir())
+    root = scratch_root(base)
     task = f"raythena-{_short(task_directory)}-"
     mine = f"{task}{_short(session)}-"
     here = f"{mine}{_short(place)}-"

@@ -77,6 +77,10 @@ class ProgressMeter:
             return engine.finished.reason
         if engine.stalled is not None:
             return f"the disk refuses, no new work is handed out: {engine.stalled}"
+        if engine.merges.stalled:
+            return f"merging waits for the disk: {next(iter(engine.merges.stalled.values()))}"
+        if trouble := _trouble_everywhere(engine):
+            return f"no node can take work: {trouble}"
         if engine.stopping is not None:
             return engine.stopping
         return engine.warnings[-1] if engine.warnings else ""
@@ -97,11 +101,27 @@ def physical_node(name: str) -> str:
     return name.rpartition(".")[0] or name
 
 
+def _trouble_everywhere(engine: Engine) -> str:
+    """What is wrong with one of the nodes, if something is with all of them."""
+    troubles = [node.trouble for node in engine.fleet.up() if not node.aside]
+    return troubles[0] if troubles and all(troubles) else ""
+
+
+def _state(node: Node) -> str:
+    if not node.up:
+        return "lost"
+    if node.aside:
+        return "aside"
+    if node.trouble:
+        return "stalled"
+    return "draining" if node.draining else "up"
+
+
 def _node(node: Node) -> NodeProgress:
     span_s = node.last_end - (node.first_start or 0.0)
     return NodeProgress(
         name=node.name,
-        state="lost" if not node.up else "aside" if node.aside else "draining" if node.draining else "up",
+        state=_state(node),
         cores=node.cores,
         busy=len(node.running),
         leased=node.queued + len(node.running),

@@ -23,7 +23,7 @@ from ray.actor import ActorHandle
 from ray.exceptions import ActorUnavailableError, RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from raythena.domain.errors import JobAborted, PayloadError
+from raythena.domain.errors import JobAborted, PayloadError, RaythenaError, StorageError
 from raythena.runtime.agent import NodeAgentActor
 from raythena.runtime.config import NODE_RESOURCE, AgentOrder, SessionConfig
 from raythena.runtime.coordinator import Coordinator
@@ -39,6 +39,8 @@ _MAX_QUICK_DEATHS = 5
 _START_LIMIT_S = 300.0
 """An agent that has never given a sign of life may still be loading its modules from a slow disk."""
 _AGENT = "agent-"
+_FINAL: dict[str, type[RaythenaError]] = {error.__name__: error for error in (PayloadError, StorageError)}
+"""What an agent ends with that another one on the same node would end with too."""
 
 
 @dataclass(slots=True)
@@ -178,7 +180,7 @@ class Supervisor:
             if time.monotonic() - began > _STABLE_S:
                 place.quick_deaths, pause_s = 0, _FIRST_PAUSE_S
             place.quick_deaths += 1
-            if place.quick_deaths >= _MAX_QUICK_DEATHS or problem.startswith("PayloadError"):
+            if place.quick_deaths >= _MAX_QUICK_DEATHS or _name_of(problem) in _FINAL:
                 self._give_up(place, problem)
                 return
             await asyncio.sleep(pause_s)
@@ -247,13 +249,17 @@ class Supervisor:
         logger.error("node %s is not used any more: %s", place.name, problem)
         usable = [other for other in self._places.values() if other.alive and not other.given_up]
         if not usable:
-            cause = (PayloadError if problem.startswith("PayloadError") else JobAborted)(problem)
+            cause = _FINAL.get(_name_of(problem), JobAborted)(problem)
             self._coordinator.stop(f"no node is left to work on; the last one failed with {problem}", cause)
 
 
 def _place_name(entry: dict[str, object], node_id: str) -> str:
     host = str(entry.get("NodeManagerHostname") or entry.get("NodeManagerAddress") or "node")
     return f"{host.partition('.')[0]}-{node_id[:6]}"
+
+
+def _name_of(problem: str) -> str:
+    return problem.partition(":")[0]
 
 
 def _agent_name(place: _Place) -> str:

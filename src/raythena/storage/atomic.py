@@ -9,6 +9,7 @@ Every refusal of the disk leaves here as StorageError with the path and the syst
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import uuid
 import zlib
@@ -19,6 +20,11 @@ from typing import BinaryIO
 from raythena.domain.errors import StorageError
 
 CHUNK_BYTES = 1 << 20
+_PROBE_BYTES = 1 << 16
+_MAY_PASS = frozenset(
+    (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.ESTALE, errno.EREMOTEIO, errno.ETIMEDOUT, errno.ENOTCONN)
+)
+"""Errors of a disk, not of a path: the same may work later."""
 
 
 @contextlib.contextmanager
@@ -105,8 +111,54 @@ def adler32_of(path: Path) -> int:
     return checksum
 
 
+def overwrite_in_place(path: Path, content: bytes) -> None:
+    """Replace a file's content within the blocks it has, padded with spaces to its old size: for news about a full disk.
+
+    Neither durable nor whole for whoever reads at that moment. Raises StorageError, also when the content does not fit.
+    """
+    with disk_errors("write", path), path.open("r+b") as stream:
+        facts = os.fstat(stream.fileno())
+        if len(content) > max(facts.st_size, facts.st_blocks * 512):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        os.pwrite(stream.fileno(), content.ljust(facts.st_size), 0)
+
+
 def free_bytes(directory: Path) -> int:
     """Bytes an ordinary user may still write on the file system of `directory`. Raises StorageError."""
     with disk_errors("examine", directory):
         status = os.statvfs(directory)
     return status.f_bavail * status.f_frsize
+
+
+def refusal(directory: Path, wanted_bytes: int = 0) -> str:
+    """Why nothing can be written in `directory` now, though it may be later; "" if it can be, and `wanted_bytes` are free.
+
+    Writes a small file to find out: quotas, and disks that are broken or read-only, show in nothing else. Raises StorageError for
+    what no patience mends: no such directory, no permission.
+    """
+    probe = directory / f".probe.{uuid.uuid4().hex}.part"
+    try:
+        with probe.open("xb") as stream:
+            stream.write(bytes(_PROBE_BYTES))
+        free = free_bytes(directory)
+    except OSError as problem:
+        text = f"cannot write in {directory}: {problem.strerror or problem}"
+        if problem.errno not in _MAY_PASS:
+            raise StorageError(text) from problem
+        return text
+    finally:
+        with contextlib.suppress(OSError):
+            probe.unlink(missing_ok=True)
+    if free < wanted_bytes:
+        return f"no space left in {directory}: {free / 1e6:.1f} MB are free, {wanted_bytes / 1e6:.1f} MB are needed"
+    return ""
+
+
+def is_disk_trouble(problem: BaseException) -> bool:
+    """Whether an error, or what it came from, is a disk's refusal that may pass."""
+    seen: BaseException | None = problem
+    while seen is not None:
+        if isinstance(seen, OSError) and seen.errno in _MAY_PASS:
+            return True
+        seen = seen.__cause__ or seen.__context__
+    return False

@@ -312,7 +312,12 @@ public:
         for (std::size_t left = size; left > 0;) {
             const ssize_t written = ::write(spool_, from, left);
             if (written < 0 && errno == EINTR) continue;
-            if (written < 0) throw detail::system_error("writing " + spool_path_);
+            if (written < 0) {
+                const std::runtime_error problem = detail::system_error("writing " + spool_path_);
+                ::close(spool_);  // it may have taken a part: nothing must be appended to that
+                spool_ = -1;
+                throw problem;
+            }
             from += written;
             left -= static_cast<std::size_t>(written);
         }
