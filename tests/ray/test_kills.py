@@ -1,10 +1,7 @@
 """`kill -9` of one process at a time, in the middle of a job: it ends by itself, with nothing lost, repeated or left behind."""
 
-import os
 import signal
-import subprocess
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -168,40 +165,3 @@ def test_agents_frozen_for_good_are_replaced_on_their_nodes(cluster, tmp_path):
                 agent.kill()
         assert session.log().count("is frozen: killing it") >= 2
     toy.assert_complete()
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small file system")
-def test_a_full_disk(cluster, tmp_path):
-    """Nothing new is handed out while the disk refuses, the job says so, and goes on when there is room again."""
-    toy = make_job(tmp_path, [600], 300, EVENTS)
-    toy.task.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", toy.task], check=True)
-    try:
-        with cluster.session(toy) as session:
-            session.until_finished(20)
-            ballast = toy.task / "ballast"
-            fill(ballast)
-            stalled = session.until(lambda progress: "disk refuses" in progress.message, "the job says that the disk is full")
-            time.sleep(3.0)
-            later = session.progress()
-            assert later.finished == stalled.finished
-            assert later.leased <= stalled.leased
-            assert session.find("worker"), "the nodes wait, they do not leave"
-            assert later.ready > 0
-            ballast.unlink()
-            assert session.end().exit_code is ExitCode.OK
-            assert "No space left" in session.log() or "full" in session.log()
-        toy.assert_complete()
-    finally:
-        subprocess.run(["umount", "--lazy", toy.task], check=True)
-
-
-def fill(path: Path) -> None:
-    """Leave no byte on a file system."""
-    with path.open("wb", buffering=0) as stream:
-        for size in (1 << 16, 1 << 12, 512, 1):
-            try:
-                while stream.write(bytes(size)) == size:
-                    pass
-            except OSError:
-                continue

@@ -282,8 +282,9 @@ class Agent:
             except StorageError as problem:
                 logger.error("group %s could not be written, trying again: %s", name, problem)
                 self._unwritten = str(problem)
-                if time.monotonic() - began > config.storage_patience_s:
-                    self._problem = self._problem or problem
+                waited_s = time.monotonic() - began
+                if waited_s > config.storage_patience_s:
+                    self._problem = StorageError(f"the shared disk has refused for {waited_s:.0f} s: {problem}")
                 await asyncio.sleep(_STORAGE_PAUSE_S)
         self._unwritten = ""
         if bad:

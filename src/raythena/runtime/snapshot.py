@@ -80,7 +80,7 @@ class ProgressMeter:
         if engine.merges.stalled:
             return f"merging waits for the disk: {next(iter(engine.merges.stalled.values()))}"
         if trouble := _trouble_everywhere(engine):
-            return f"no node can take work: {trouble}"
+            return f"the disk refuses, no node can take work: {trouble}"
         if engine.stopping is not None:
             return engine.stopping
         return engine.warnings[-1] if engine.warnings else ""

@@ -305,3 +305,42 @@ def test_the_same_events_give_the_same_commands():
         return it.log
 
     assert repr(story()) == repr(story())
+
+
+def test_a_full_scratch_disk_costs_no_attempt_but_is_not_borne_for_ever():
+    it = Driver((4,), 4, max_losses=3)
+    it.join(cores=4)
+    for _ in range(3):
+        it.report()
+        assert it.state(0) is RangeState.LEASED
+        it.fail(0, kind=FailureKind.SCRATCH_REFUSED)
+    assert it.engine.table.attempt[0] == 0
+    it.commit()
+    assert it.state(0) is RangeState.FAILED
+
+
+def test_a_node_in_trouble_gets_no_work_until_it_is_over():
+    it = Driver()
+    it.join("a")
+    it.join("b")
+    it.tell(ev.NodeReport("a", 0, (), trouble="no space left"), 0.3)
+    assert only(do.Lease, it.log) == []
+    assert "a" not in leased(it.report("b"))
+    it.tell(ev.NodeReport("a", 0, (), trouble="no space left at all"), 0.3)
+    assert [warning for warning in it.engine.warnings if "node a" in warning] == ["node a takes no work: no space left"]
+    assert "a" in leased(it.report("a"))
+
+
+def test_a_merge_that_waits_for_a_disk_loses_no_chance():
+    it = Driver((4,), 4, max_merge_attempts=1)
+    it.join(cores=4)
+    it.report()
+    it.group("g", [0, 1, 2, 3])
+    (start,) = only(do.StartMerge, it.commit())
+    for _ in range(5):
+        it.tell(ev.MergeStalled(start.merge, "no space left"))
+    assert it.engine.merges.stalled == {start.merge: "no space left"}
+    assert len([warning for warning in it.engine.warnings if "merging waits" in warning]) == 1
+    it.tell(ev.MergeSucceeded(start.merge, merged_of(it.job, start.output, 4)))
+    assert it.engine.merges.stalled == {}
+    assert ends(it.commit())[0][0] is do.Outcome.COMPLETE

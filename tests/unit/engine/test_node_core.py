@@ -167,3 +167,31 @@ def test_a_lost_payload_fails_what_was_on_a_core_and_keeps_the_rest():
     core.failed(RangeFailure(1, FailureKind.CRASH, "", "n"))
     assert core.to_feed(9) == [2, 3]
     assert [failure.range_index for failure in core.message(0.0, 0.0).failures] == [1]
+
+
+def test_a_node_in_trouble_begins_nothing_and_keeps_its_results():
+    core = node(group_age_s=100.0)
+    core.leased([1, 2, 3, 4])
+    core.to_feed(2)
+    core.started(1, 0.0)
+    assert core.hold("no space left") == [2]
+    core.released(2)
+    core.leased([5])
+    assert core.to_feed(10) == []
+    finish(core, 1)
+    assert write(core) == ["g1"]
+    message, _ = exchange(core, CoordinatorReply())
+    assert message.trouble == "no space left"
+    assert sorted(message.returned.tolist()) == [2, 3, 4, 5]
+    assert [group.name for group in message.groups] == ["g1"]
+    assert not core.has_results
+
+
+def test_a_node_goes_on_when_its_trouble_is_over():
+    core = node()
+    core.hold("no space left")
+    assert core.hold("") == []
+    core.leased([1])
+    assert core.to_feed(1) == [1]
+    message, _ = exchange(core, CoordinatorReply())
+    assert message.trouble == ""

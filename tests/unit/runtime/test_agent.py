@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from raythena.domain.errors import PayloadError
+from raythena.domain.errors import PayloadError, StorageError
 from raythena.domain.job import InputFile, Job, MergeSpec, PayloadSpec
 from raythena.domain.ranges import RangeState
 from raythena.domain.results import FailureKind, member_name
@@ -24,6 +24,7 @@ from raythena.engine.engine import Engine
 from raythena.engine.invariants import check
 from raythena.engine.node import NodeConfig
 from raythena.runtime import agent as agent_module
+from raythena.runtime import scratch as scratch_module
 from raythena.runtime.agent import Agent
 from raythena.runtime.config import AgentOrder, SessionConfig
 from raythena.runtime.payload import Assignment, Done, Failed, PayloadPlugin, Released
@@ -140,7 +141,7 @@ def job_of(events=EVENTS, per_output=EVENTS):
 def run_agent(tmp_path, monkeypatch):
     """Runs an agent to its end; gives the link and the payload class it used."""
 
-    def run(job=None, node=None, link=None, **behaviour):
+    def run(job=None, node=None, link=None, patience_s=300.0, **behaviour):
         payload = type("Payload", (InProcessPayload,), {**behaviour, "started": 0})
         monkeypatch.setattr(agent_module, "payload_plugin", lambda kind: PayloadPlugin(kind, payload))
         monkeypatch.setattr(agent_module, "_RESTART_PAUSE_S", 0.01)
@@ -152,6 +153,7 @@ def run_agent(tmp_path, monkeypatch):
             job,
             node=node or NodeConfig(group_age_s=0.05, exchange_interval_s=0.02),
             scratch_directory=str(tmp_path / "scratch"),
+            storage_patience_s=patience_s,
         )
         link = link or DeskLink(job)
         asyncio.run(asyncio.wait_for(Agent(AgentOrder("n.1", 2, config), link).run(), 120))
@@ -260,3 +262,79 @@ def test_the_agent_leaves_when_told_to_stop(run_agent):
     run_agent(link=link)
     assert link.outcome is do.Outcome.STOPPED
     assert link.desk.engine.table.count(RangeState.LEASED) == 0
+
+
+class FullForAWhile:
+    """A scratch disk that refuses a number of looks, after so many good ones."""
+
+    def __init__(self, good, bad):
+        self._good, self._bad = good, bad
+
+    def __call__(self, directory, wanted_bytes):
+        if self._good:
+            self._good -= 1
+            return ""
+        self._bad -= 1
+        return "no space left in the test" if self._bad >= 0 else ""
+
+
+@pytest.mark.parametrize("good", [0, 1, 3], ids=["before it starts", "before its first event", "in the middle"])
+def test_a_full_scratch_disk_costs_no_event_an_attempt(run_agent, monkeypatch, good):
+    monkeypatch.setattr(scratch_module, "refusal", FullForAWhile(good, 4))
+    monkeypatch.setattr(scratch_module, "_LOOK_S", 0.0)
+    monkeypatch.setattr(agent_module, "_STORAGE_PAUSE_S", 0.01)
+    link, _ = run_agent(poison=frozenset({39}), link=DeskLink(job_of(), EngineConfig(retry_delay_s=0.01, max_attempts=1)))
+    assert len(stored(link)) == EVENTS - 1
+
+
+def test_a_full_scratch_disk_is_told(run_agent, monkeypatch):
+    """The disk is full until the coordinator has heard of it."""
+    link = DeskLink(job_of())
+    looks = iter([""] * 3)
+
+    def refuse_until_heard(directory, wanted_bytes):
+        heard = any("takes no work" in warning for warning in link.desk.engine.warnings)
+        return "" if heard else next(looks, "no space left in the test")
+
+    monkeypatch.setattr(scratch_module, "refusal", refuse_until_heard)
+    monkeypatch.setattr(scratch_module, "_LOOK_S", 0.0)
+    run_agent(link=link)
+    assert len(stored(link)) == EVENTS
+    assert link.desk.engine.warnings == ["node n takes no work: no space left in the test"]
+
+
+def test_a_payload_that_finds_no_room_is_cleared_away_and_started_again(run_agent, monkeypatch):
+    link = DeskLink(job_of())
+    started_twice = []
+
+    def refuse_until_cleared(directory, wanted_bytes):
+        homes = [path.name for path in directory.glob("payload-*")]
+        if len(stored(link)) >= 5 and homes and not started_twice:
+            return "no space left in the test"
+        started_twice.extend([True] if len(stored(link)) >= 5 else [])
+        return ""
+
+    monkeypatch.setattr(scratch_module, "refusal", refuse_until_cleared)
+    monkeypatch.setattr(scratch_module, "_LOOK_S", 0.0)
+    monkeypatch.setattr(agent_module, "_STORAGE_PAUSE_S", 0.01)
+    monkeypatch.setattr(agent_module, "_CLEAR_AFTER_S", 0.0)
+    link, payload = run_agent(link=link)
+    assert payload.started == 2
+    assert len(stored(link)) == EVENTS
+
+
+def test_a_scratch_disk_that_stays_full_ends_the_agent(run_agent, monkeypatch):
+    monkeypatch.setattr(scratch_module, "refusal", FullForAWhile(3, 10**9))
+    monkeypatch.setattr(scratch_module, "_LOOK_S", 0.0)
+    with pytest.raises(StorageError, match="has refused"):
+        run_agent(patience_s=0.05)
+
+
+def test_a_group_that_cannot_be_written_ends_the_agent_in_time(run_agent, monkeypatch):
+    def refuse(target, members):
+        raise StorageError("no space left")
+
+    monkeypatch.setattr(agent_module, "write_group", refuse)
+    monkeypatch.setattr(agent_module, "_STORAGE_PAUSE_S", 0.01)
+    with pytest.raises(StorageError, match="no space left"):
+        run_agent(patience_s=0.05)

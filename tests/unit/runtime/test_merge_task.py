@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 import zlib
 from dataclasses import replace
@@ -9,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from raythena.domain.errors import MergeError
+from raythena.domain.errors import MergeError, StorageError
 from raythena.domain.job import MergeSpec
 from raythena.domain.results import ENTRY_DTYPE, GroupReport
 from raythena.runtime import merge_task
@@ -128,3 +130,25 @@ def test_a_merger_that_fails_is_named_and_leaves_nothing(task, monkeypatch, merg
     assert problem.value.bad_ranges == ()
     assert list((task / "scratch").iterdir()) == []
     assert not (task / "task" / "outputs" / ".merging" / "x.OUT").exists()
+
+
+def no_space(inputs, output, context):
+    output.write_bytes(b"half")
+    try:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    except OSError as problem:
+        raise MergeError("the merger's own words") from problem
+
+
+def test_a_full_disk_is_not_the_mergers_fault(task, monkeypatch):
+    monkeypatch.setattr(merge_task, "merger_named", lambda kind: no_space)
+    with pytest.raises(StorageError, match="own words"):
+        merge_output(order_of(task, [group_of(task, "a", [0])], 1))
+    assert not (task / "task" / "outputs" / ".merging" / "x.OUT").exists()
+
+
+def test_a_full_disk_that_the_merger_does_not_speak_of_is_found(task, monkeypatch):
+    monkeypatch.setattr(merge_task, "merger_named", lambda kind: lambda inputs, output, context: None)
+    monkeypatch.setattr(merge_task, "refusal", lambda directory: "no space left")
+    with pytest.raises(StorageError, match="no space left"):
+        merge_output(order_of(task, [group_of(task, "a", [0])], 1))

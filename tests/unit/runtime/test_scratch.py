@@ -1,8 +1,11 @@
 """Scratch directories go with their owner, or with the next one who may know that it is dead."""
 
+import asyncio
+
 import pytest
 
-from raythena.runtime.scratch import scratch_directory
+from raythena.domain.errors import StorageError
+from raythena.runtime.scratch import ScratchWatch, scratch_directory, speaks_of_space
 
 
 @pytest.fixture
@@ -57,3 +60,24 @@ def test_two_nodes_of_one_machine_do_not_disturb_each_other(tmp_path):
 def test_sockets_find_room_below_it(tmp_path):
     with scratch_directory("/tmp", str(tmp_path), "20260101-000000-abcdef", "a-host-with-quite-a-long-name-0a1b2c") as scratch:
         assert len(f"{scratch}/payload-12345678/sockets") < 75
+
+
+def test_a_disk_without_room_for_an_output_on_each_core_refuses_until_patience_ends(tmp_path):
+    watch = ScratchWatch(tmp_path, cores=4, patience_s=10.0)
+    asyncio.run(watch.look(0.0))
+    assert (watch.refusal, watch.refused_for_s(5.0)) == ("", 0.0)
+    watch.produced(1 << 60)
+    asyncio.run(watch.look(20.0))
+    assert "no space left" in watch.refusal
+    asyncio.run(watch.look(29.0))
+    assert watch.refused_for_s(29.0) == 9.0
+    with pytest.raises(StorageError, match="has refused for 11 s"):
+        asyncio.run(watch.look(31.0))
+
+
+@pytest.mark.parametrize(
+    ("message", "about_space"),
+    [("OSError: [Errno 28] No space left on device: 'x'", True), ("Disk quota exceeded", True), ("segmentation fault", False)],
+)
+def test_what_a_payload_says_about_space(message, about_space):
+    assert speaks_of_space(message) is about_space

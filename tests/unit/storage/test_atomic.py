@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import json
 import os
 import resource
 import zlib
@@ -10,7 +12,18 @@ from pathlib import Path
 import pytest
 
 from raythena.domain.errors import StorageError
-from raythena.storage.atomic import adler32_of, durable_rename, free_bytes, make_directory, replacing, sync_file, write_atomically
+from raythena.storage.atomic import (
+    adler32_of,
+    durable_rename,
+    free_bytes,
+    is_disk_trouble,
+    make_directory,
+    overwrite_in_place,
+    refusal,
+    replacing,
+    sync_file,
+    write_atomically,
+)
 
 
 def test_bytes_and_text(tmp_path: Path) -> None:
@@ -96,3 +109,43 @@ def test_adler32_of_more_than_a_chunk(tmp_path: Path) -> None:
 
 def test_free_bytes(tmp_path: Path) -> None:
     assert 0 < free_bytes(tmp_path) < 1 << 60
+
+
+def test_a_disk_with_room_does_not_refuse(tmp_path: Path) -> None:
+    assert refusal(tmp_path) == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_with_too_little_room_refuses(tmp_path: Path) -> None:
+    assert "no space left" in refusal(tmp_path, 1 << 62)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_directory_that_is_not_there_is_no_matter_of_patience(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="No such file"):
+        refusal(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("number", "passes"), [(errno.ENOSPC, True), (errno.EIO, True), (errno.EROFS, True), (errno.ENOENT, False)]
+)
+def test_a_disks_trouble_is_found_behind_other_errors(number: int, passes: bool) -> None:
+    def fail() -> None:
+        try:
+            raise OSError(number, os.strerror(number))
+        except OSError as problem:
+            raise ValueError("a library says it in its own words") from problem
+
+    with pytest.raises(ValueError, match="own words") as told:
+        fail()
+    assert is_disk_trouble(told.value) is passes
+
+
+def test_news_in_place_is_padded_and_takes_no_new_block(tmp_path: Path) -> None:
+    path = tmp_path / "status"
+    path.write_text(json.dumps({"long": "x" * 100}))
+    overwrite_in_place(path, b'{"short": 1}')
+    assert json.loads(path.read_bytes()) == {"short": 1}
+    with pytest.raises(StorageError, match="No space left"):
+        overwrite_in_place(path, bytes(1 << 20))
+    assert json.loads(path.read_bytes()) == {"short": 1}
