@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from raythena.cli.exit_codes import INTERRUPTED
 from raythena.cli.settings import Settings
-from raythena.domain.errors import ClusterError, InvalidInput
+from raythena.domain.errors import ClusterError, InvalidInput, LedgerBusy
 from raythena.domain.job import Job
 from raythena.domain.taxonomy import EndCause
 from raythena.engine.config import BudgetConfig, DeadlineConfig, EngineConfig
@@ -30,6 +30,7 @@ from raythena.monitor.display import Display
 from raythena.runtime.config import PayloadLimits, SessionConfig, StopOrder
 from raythena.runtime.payload import payload_plugin
 from raythena.storage.atomic import write_atomically
+from raythena.storage.lease import TaskLease
 from raythena.storage.taskdir import TaskDirectory
 
 if TYPE_CHECKING:
@@ -37,10 +38,15 @@ if TYPE_CHECKING:
     from raythena.runtime.ending import SessionResult
 
 _SHOW_S = 0.25
+_GOING_S = 3.0
+"""The coordinator of a command that was killed is gone within so long."""
 
 
-def prepare_task(job: Job, directory: Path, *, resume: bool) -> TaskDirectory:
-    """Make the task directory, or accept one that holds the same task. Raises InvalidInput, StorageError."""
+def prepare_task(job: Job, directory: Path, *, resume: bool, patience_s: float = _GOING_S) -> TaskDirectory:
+    """Make the task directory, or accept one that holds the same task.
+
+    Raises InvalidInput, StorageError; LedgerBusy when somebody is at work on it, and still is after `patience_s`.
+    """
     task = TaskDirectory(directory.absolute())
     if task.ledger.exists() and not resume:
         raise InvalidInput(
@@ -53,6 +59,7 @@ def prepare_task(job: Job, directory: Path, *, resume: bool) -> TaskDirectory:
             str(directory), "", "is not empty and holds no task", expected="an empty directory, or a name that is free"
         )
     check_payload(job)
+    _wait_until_free(TaskLease(task.lease), patience_s)
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as problem:
@@ -60,6 +67,18 @@ def prepare_task(job: Job, directory: Path, *, resume: bool) -> TaskDirectory:
     if not task.ledger.exists() or not task.job.exists():
         write_atomically(task.job, json.dumps(job.to_dict(), indent=1))
     return task
+
+
+def _wait_until_free(lease: TaskLease, patience_s: float) -> None:
+    """Refuse a task that is held before a cluster is started for nothing; the coordinator has the last word, later."""
+    deadline = time.monotonic() + patience_s
+    while True:
+        try:
+            return lease.check_free()
+        except LedgerBusy:
+            if time.monotonic() >= deadline:
+                raise
+        time.sleep(_SHOW_S)
 
 
 def check_payload(job: Job) -> None:

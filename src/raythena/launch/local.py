@@ -12,7 +12,6 @@ import logging
 import os
 import shutil
 import socket
-import tempfile
 import time
 from collections.abc import Callable
 from functools import partial
@@ -22,8 +21,11 @@ from raythena.domain.errors import ClusterError
 from raythena.launch.ray_environment import ray_environment, start_head, start_node, write_token
 from raythena.runtime.config import NODE_RESOURCE
 from raythena.runtime.warden import Warden
+from raythena.storage.owned import owned_directory
 
 _ADDRESS = "127.0.0.1"
+_BASE = Path("/tmp")  # noqa: S108 (what is made there is private, and has a name that cannot be foreseen)
+"""Not `$TMPDIR`: paths of sockets must be short."""
 _START_LIMIT_S = 60.0
 _LOOK_S = 0.1
 
@@ -42,7 +44,7 @@ class LocalCluster:
 
     async def start(self) -> str:
         """Start the head and connect this process to it. Returns its address. Raises ClusterError."""
-        self._directory = Path(tempfile.mkdtemp(prefix="rt-", dir="/tmp"))
+        self._directory = owned_directory(_BASE, "rt-")
         token = self._directory / "token"
         write_token(token)
         os.environ.update(ray_environment(token))

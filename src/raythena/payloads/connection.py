@@ -14,6 +14,7 @@ from typing import Protocol, cast
 
 from raythena.payloads.protocol import LineCutter
 from raythena.payloads.seat import Seat
+from raythena.storage.owned import owned_directory
 
 SOCKET_PATH_LIMIT = 90
 """A Unix socket's path must fit in 108 bytes, file name included."""
@@ -72,4 +73,4 @@ def socket_directory(scratch: Path) -> Path:
         inside.mkdir(mode=0o700, exist_ok=True)
         return inside
     place = tempfile.gettempdir()
-    return Path(tempfile.mkdtemp(prefix="raythena-", dir=place if len(place) < SOCKET_PATH_LIMIT // 2 else "/tmp"))  # noqa: S108
+    return owned_directory(Path(place if len(place) < SOCKET_PATH_LIMIT // 2 else "/tmp"), "rs-")  # noqa: S108

@@ -194,7 +194,7 @@ class Supervisor:
             reason = await self._await_end(agent, order)
             await asyncio.to_thread(ray.kill, agent)
         except RayError as problem:
-            return f"{type(problem).__name__}: {str(problem).splitlines()[0]}"
+            return _story(problem)
         finally:
             place.agent, place.met = None, False
         return reason
@@ -251,6 +251,13 @@ class Supervisor:
         if not usable:
             cause = _FINAL.get(_name_of(problem), JobAborted)(problem)
             self._coordinator.stop(f"no node is left to work on; the last one failed with {problem}", cause)
+
+
+def _story(problem: RayError) -> str:
+    """What went wrong, on one line. Ray puts a traceback with colours around an error of ours; that one is what counts."""
+    cause = getattr(problem, "cause", None)
+    told: BaseException = cause if isinstance(cause, Exception) else problem
+    return f"{type(told).__name__}: {(str(told).splitlines() or ['no message'])[0]}"
 
 
 def _place_name(entry: dict[str, object], node_id: str) -> str:

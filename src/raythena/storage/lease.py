@@ -69,6 +69,15 @@ class Holder:
             heartbeat=now,
         )
 
+    @classmethod
+    def read(cls, path: Path) -> Holder | None:
+        """The record in a file; None if there is none or it is no record. Raises OSError."""
+        return _read(path)
+
+    def is_dead(self) -> bool:
+        """Whether the process is provably gone; one on another machine, or in another container, never is."""
+        return _is_dead(self, Holder.here("", ""))
+
     def packed(self) -> bytes:
         """The record as it stands in the file."""
         return json.dumps(asdict(self)).encode().ljust(_RECORD_BYTES - 1) + b"\n"
@@ -109,6 +118,11 @@ class TaskLease:
             with contextlib.suppress(OSError):
                 part.unlink(missing_ok=True)
         self._holder, self._descriptor = mine, descriptor
+
+    def check_free(self) -> None:
+        """Take nothing, but raise LedgerBusy when `acquire` would be refused now. Raises StorageError."""
+        with disk_errors("read the lease", self.path), contextlib.suppress(FileNotFoundError):
+            self._refuse_if_alive(time.time() - self.path.stat().st_mtime, Holder.here("", ""))
 
     def heartbeat(self) -> None:
         """Say that the holder is alive; every few seconds.
@@ -156,15 +170,12 @@ class TaskLease:
         """Put the record in place if nobody holds the task, or a dead one does."""
         if not _link(part, self.path):
             with _only_one_at_a_time(self.path, part, mine, self._silence_s):
-                self._refuse_if_alive(part, mine)
+                with contextlib.suppress(FileNotFoundError):
+                    self._refuse_if_alive(part.stat().st_mtime - self.path.stat().st_mtime, mine)
                 part.rename(self.path)
         fsync_directory(self.path.parent)
 
-    def _refuse_if_alive(self, part: Path, mine: Holder) -> None:
-        try:
-            silent_s = part.stat().st_mtime - self.path.stat().st_mtime
-        except FileNotFoundError:
-            return
+    def _refuse_if_alive(self, silent_s: float, mine: Holder) -> None:
         found = _read(self.path)
         if found is None:
             if silent_s < self._silence_s:

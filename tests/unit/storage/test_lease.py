@@ -56,6 +56,24 @@ def test_a_living_holder_on_this_machine_is_respected_however_silent(path: Path)
     assert [entry.name for entry in path.parent.iterdir()] == [path.name]
 
 
+def test_whether_a_task_is_free_can_be_asked_without_taking_it(path: Path) -> None:
+    lease = TaskLease(path)
+    lease.check_free()
+    pretend(path, silent_s=10_000)
+    before = path.read_bytes()
+    with pytest.raises(LedgerBusy, match="is being worked on by process"):
+        lease.check_free()
+    assert path.read_bytes() == before
+    pretend(path, process_started="1")
+    lease.check_free()
+    pretend(path, silent_s=100, **ELSEWHERE)
+    lease.check_free()
+    pretend(path, silent_s=5, **ELSEWHERE)
+    with pytest.raises(LedgerBusy, match="try again in 5"):
+        lease.check_free()
+    assert [entry.name for entry in path.parent.iterdir()] == [path.name]
+
+
 def test_a_dead_process_is_succeeded_at_once(path: Path) -> None:
     program = """if True:
         import os, pathlib, sys
