@@ -39,8 +39,9 @@ test: $(INSTALLED)  ## every test that does not take minutes
 	$(BIN)/python -m pytest -n auto -m "not slow and not ray" tests/unit
 	$(BIN)/python -m pytest -m "ray and not slow" tests/ray
 
-kill: $(INSTALLED)  ## kill -9 at 60 random moments of real jobs under load; every event compared (half an hour)
+kill: $(INSTALLED)  ## kill -9 at 60 random moments of jobs under load, a link cut; every event compared (half an hour)
 	$(BIN)/python tests/campaigns/kills.py
+	$(BIN)/python tests/campaigns/cut_link.py || test $$? = 77
 
 bench: $(INSTALLED)  ## every benchmark, one after the other
 	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script; done

@@ -4,8 +4,8 @@ A cluster of two nodes on this machine, the second in a network namespace of its
 machine on the same shared file system. The link is cut twice. First for so short a time that only the coordinator gives the node
 up: its events are computed by the other node, and when the link heals it comes back with results that are too late, which are
 taken range by range or refused. Then for so long that Ray gives the node up as well; healed, its raylet learns of that and ends
-itself, or not: the job completes either way. The merged outputs are compared with what is known beforehand, byte by byte, and an event
-that was committed before a link healed must be in the ledger as it was.
+itself, or not: the job completes either way. The merged outputs are compared with what is known beforehand, byte by byte, and an
+event that was committed before a link healed must be in the ledger as it was.
 
 Needs root and `ip` (Debian: iproute2). Exit code 0 when all that held, 77 when it cannot be tried here.
 
@@ -129,6 +129,7 @@ def connect(address: str, own: str) -> None:
     import logging
 
     import ray
+    import ray._private.worker as ray_worker
     from ray_kit import eventually
 
     def joined() -> bool:
@@ -139,6 +140,7 @@ def connect(address: str, own: str) -> None:
         return True
 
     eventually(joined, "a cluster to join", LIMIT_S)
+    ray_worker._worker_logs_enabled = False  # it would print what is meant to happen to its nodes
 
 
 def play(network: Network, base: Path) -> None:
