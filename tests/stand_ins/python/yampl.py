@@ -43,11 +43,14 @@ class ServerSocket:
         self._last = None
 
     def send_raw(self, message):
-        """Send bytes to the client last received from. Raises OSError when there is none any more."""
-        if self._last is None:
-            raise BrokenPipeError("nobody to answer")
-        self._last.setblocking(True)
-        self._last.send(message)
+        """Send bytes to the client last received from. When that is gone, they are lost without a word.
+
+        The pilot says "No more events" once more after its payload has ended, and calls the job failed when that raises.
+        """
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            if self._last is not None:
+                self._last.setblocking(True)
+                self._last.send(message)
 
     def try_recv_raw(self, timeout=0):
         """(size, bytes) of a message that is there, or comes within `timeout` milliseconds; (-1, b"") when there is none."""

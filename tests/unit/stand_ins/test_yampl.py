@@ -62,6 +62,18 @@ def test_a_client_that_goes_takes_nobody_with_it():
     assert heard == {b"last words", b"hello"}
 
 
+def test_what_is_sent_to_a_client_that_is_gone_is_lost():
+    name = channel()
+    server, client = yampl.ServerSocket(name, "local"), yampl.ClientSocket(name, "local")
+    server.send_raw(b"nobody has come yet")
+    client.send_raw(b"hello")
+    assert server.recv_raw()[1] == b"hello"
+    del client
+    server.send_raw(b"too late")
+    assert server.try_recv_raw() == (-1, b"")
+    server.send_raw(b"much too late")
+
+
 def test_a_client_whose_server_is_gone_is_told():
     name = channel()
     server, client = yampl.ServerSocket(name, "local"), yampl.ClientSocket(name, "local")

@@ -1,0 +1,84 @@
+"""What the pilot's own log says of events before anybody else does.
+
+The pilot writes down each message of AthenaMP as it takes it, seconds before it reports the range to the server, and with what the
+report leaves out: the CPU and wall time of the event, and why it failed. It also writes down when it has reported everything it is
+going to report. Nothing here is needed for a job to run; when a release words its log differently, times are estimated, failures
+have no text, and a job that ends early is noticed later.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+NAME = "pilotlog.txt"
+_MESSAGE = re.compile(rb"Handling out message: (\{.*\})")
+_OVER = re.compile(rb"ES \w+ executor finished")
+_CHUNK = 4 * 1024 * 1024
+_LONGEST = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class EventFacts:
+    """One message of AthenaMP. Times are seconds, 0 when unknown."""
+
+    token: str
+    finished: bool
+    path: str = ""
+    cpu_s: float = 0.0
+    wall_s: float = 0.0
+    text: str = ""
+    """The message itself, of a failure."""
+
+
+class PilotLog:
+    """Reads a growing log from where it stopped."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._offset = 0
+        self._rest = b""
+        self.facts: dict[str, EventFacts] = {}
+        """By token."""
+        self.over = False
+        """Everything the pilot was going to report is reported."""
+
+    def read(self) -> None:
+        """Take in what was written since the last time. A log that is not there is empty."""
+        try:
+            with self._path.open("rb") as stream:
+                stream.seek(self._offset)
+                while chunk := stream.read(_CHUNK):
+                    self._offset += len(chunk)
+                    self._take(chunk)
+        except OSError:
+            return
+
+    def _take(self, chunk: bytes) -> None:
+        *lines, self._rest = (self._rest + chunk).split(b"\n")
+        self._rest = self._rest[-_LONGEST:]
+        for line in lines:
+            if found := _MESSAGE.search(line):
+                self._note(found[1])
+            elif _OVER.search(line):
+                self.over = True
+
+    def _note(self, text: bytes) -> None:
+        try:
+            message = ast.literal_eval(text.decode("utf-8", "replace"))
+            token = str(message["id"])
+            finished = message.get("status") == "finished"
+            times = [_seconds(message.get(name)) for name in ("cpu", "wall")]
+        except (ValueError, SyntaxError, KeyError, AttributeError, RecursionError, MemoryError):
+            return  # a line that looks like one of ours and is none
+        self.facts[token] = EventFacts(token, finished, str(message.get("output", "")), *times, str(message.get("message", "")))
+
+
+def _seconds(value: object) -> float:
+    try:
+        seconds = float(str(value))
+    except ValueError:
+        return 0.0
+    return seconds if 0.0 <= seconds < 1e9 else 0.0

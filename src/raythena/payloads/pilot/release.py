@@ -1,0 +1,93 @@
+"""Which pilot that is, and whether it can run event-service jobs.
+
+Found in `PILOTVERSION` beside `pilot.py`, else in `pilot/util/constants.py`. Releases from 3.10.3.82 to at least 3.11.5.1 fail every
+event-service job with error 1310 before the payload starts (an argument is missing where the payload's command is made), unless the
+site patches them with a `sitecustomize.py`.
+"""
+
+from __future__ import annotations
+
+import re
+import tarfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from raythena.domain.errors import PayloadError
+
+FIRST_BROKEN = (3, 10, 3, 82)
+LAST_KNOWN_BROKEN = (3, 11, 5, 1)
+_CONSTANTS = re.compile(r"^(RELEASE|VERSION|REVISION|BUILD)\s*=\s*['\"](\d+)['\"]", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """A pilot on disk. `program` is None behind a wrapper."""
+
+    version: str
+    program: Path | None
+    default_config: Path | None
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """The version as numbers; empty when it is unknown."""
+        return tuple(int(part) for part in self.version.split(".")) if re.fullmatch(r"\d+(\.\d+)*", self.version) else ()
+
+    @property
+    def warning(self) -> str:
+        """What is wrong with this release; empty when nothing is known."""
+        if not self.numbers:
+            return "the pilot's version is not known; see docs/pilot.md for the releases that can run event-service jobs"
+        if FIRST_BROKEN <= self.numbers <= LAST_KNOWN_BROKEN:
+            return (
+                f"pilot {self.version} cannot run event-service jobs: releases from 3.10.3.82 to at least 3.11.5.1 fail them with "
+                "error 1310 before the payload starts, unless the site has patched them; use 3.10.3.81 or older"
+            )
+        if self.numbers > LAST_KNOWN_BROKEN:
+            return f"pilot {self.version} is newer than any that was tried; releases up to 3.11.5.1 could not run event-service jobs"
+        return ""
+
+
+def find_release(pilot: Path | None, default_config: Path | None, version: str, unpack_to: Path) -> Release:
+    """Look at what the option `pilot` names; an archive is unpacked below `unpack_to`. Raises PayloadError."""
+    if pilot is None:
+        return Release(version, None, default_config)
+    place = _unpacked(pilot, unpack_to) if pilot.is_file() and pilot.suffix != ".py" else pilot
+    program = place if place.is_file() else _program(place)
+    config = default_config or program.parent / "pilot" / "util" / "default.cfg"
+    if not config.is_file():
+        raise PayloadError(f"pilot: there is no {config}; expected the directory of a release, with pilot/util/default.cfg")
+    return Release(version or _version(program.parent), program, config)
+
+
+def _program(place: Path) -> Path:
+    found = [place / "pilot.py", *sorted(place.glob("*/pilot.py"))]
+    for path in found:
+        if path.is_file():
+            return path
+    raise PayloadError(
+        f"pilot: there is no pilot.py in {place}; the wheel on the package index lacks it, the source archive has it, and so has "
+        "/cvmfs/atlas.cern.ch/repo/sw/PandaPilot/pilot3/<version>"
+    )
+
+
+def _unpacked(archive: Path, place: Path) -> Path:
+    try:
+        with tarfile.open(archive) as stream:
+            stream.extractall(place, filter="data")
+    except (tarfile.TarError, OSError) as problem:
+        raise PayloadError(f"pilot: {archive} cannot be unpacked: {problem}") from problem
+    return place
+
+
+def _version(place: Path) -> str:
+    for name, pattern in (("PILOTVERSION", None), ("pilot/util/constants.py", _CONSTANTS)):
+        try:
+            text = (place / name).read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            continue
+        if pattern is None:
+            return text.strip()
+        found = dict(pattern.findall(text))
+        if len(found) == 4:
+            return ".".join(found[name] for name in ("RELEASE", "VERSION", "REVISION", "BUILD"))
+    return ""

@@ -1,0 +1,183 @@
+"""Which ranges the node holds, and where each of them is. No I/O, no clock.
+
+A range waits here, or is *out*: given to the pilot. What is out cannot be asked back; the pilot keeps it in a cache and hands it
+to AthenaMP in the order it came, one range to each free process. So the first ranges that are out, as many as there are cores, are
+the ones being computed: nobody tells us, but nothing else is possible.
+
+Rules:
+- A range is in exactly one place: waiting, out, or gone from here as an outcome.
+- The pilot knows a range by a *token* of ours, never by its id. Tokens are all of the same length and none is used twice: AthenaMP
+  finds the output of a range by looking for its id in file names, and takes `lfn-1` for a part of `lfn-12`.
+- When AthenaMP as a whole dies, any of the ranges on its cores may be to blame. They become *suspects*: on a node with few cores
+  each is computed alone, on others a few at a time between ranges above suspicion, and who is under suspicion when it happens
+  again is charged. Nobody is charged at the first time.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from raythena.runtime.payload import Assignment
+
+ALONE_UP_TO_CORES = 4
+"""Up to so many cores a suspect is computed alone; beyond, that would be too dear."""
+
+
+@dataclass(slots=True)
+class Loan:
+    """One range in the pilot's hands."""
+
+    assignment: Assignment
+    token: str
+    given_at: float
+    running_since: float | None = None
+    """Since when it is among the first ones out."""
+    suspect: bool = False
+
+    @property
+    def index(self) -> int:
+        """Of the range."""
+        return self.assignment.index
+
+
+def make_token(index: int, serial: int) -> str:
+    """The name under which the pilot knows a range, given out for the `serial`-th time."""
+    return f"range{index:010d}x{serial:08d}"
+
+
+class Shelf:
+    """The ranges of one node."""
+
+    def __init__(self, cores: int) -> None:
+        self._cores = cores
+        self._waiting: deque[Assignment] = deque()
+        self._suspects: deque[Assignment] = deque()
+        self._suspicion: set[int] = set()
+        self._out: dict[str, Loan] = {}
+        self._known: dict[str, int] = {}
+        """Tokens of this pilot that came back, with their ranges."""
+        self._serial = 0
+        self.held: set[int] = set()
+        """Ranges waiting or out."""
+
+    # ---- ranges come and go
+
+    def add(self, assignments: Iterable[Assignment]) -> None:
+        """Ranges to be computed. One that is held already must not come again."""
+        for assignment in assignments:
+            self.held.add(assignment.index)
+            (self._suspects if assignment.index in self._suspicion else self._waiting).append(assignment)
+
+    def take_back(self, indices: Iterable[int] | None = None) -> list[int]:
+        """Remove ranges that wait (None: all of them); which were removed."""
+        wanted = None if indices is None else self.held.intersection(indices)
+        taken: list[int] = []
+        for queue in (self._waiting, self._suspects):
+            kept = [one for one in queue if wanted is not None and one.index not in wanted]
+            taken += [one.index for one in queue if wanted is None or one.index in wanted]
+            queue.clear()
+            queue.extend(kept)
+        self.held.difference_update(taken)
+        return taken
+
+    @property
+    def waiting(self) -> int:
+        """Ranges that could be given out."""
+        return len(self._waiting) + len(self._suspects)
+
+    @property
+    def out(self) -> int:
+        """Ranges in the pilot's hands."""
+        return len(self._out)
+
+    @property
+    def loans(self) -> Iterator[Loan]:
+        """Ranges in the pilot's hands, in the order they were given."""
+        return iter(self._out.values())
+
+    # ---- to the pilot and back
+
+    @property
+    def alone(self) -> bool:
+        """Whether the next range is to be computed with nothing beside it."""
+        return bool(self._suspects) and self._cores <= ALONE_UP_TO_CORES
+
+    def give(self, count: int, now: float) -> list[Loan]:
+        """Up to `count` ranges for the pilot; one suspect alone, if it must be and nothing else is out."""
+        if self.alone:
+            return [] if self._out else [self._lend(self._suspects.popleft(), now, suspect=True)]
+        loans = []
+        suspects_out = sum(loan.suspect for loan in self._out.values())
+        while len(loans) < count and self._suspects and suspects_out < math.isqrt(self._cores):
+            loans.append(self._lend(self._suspects.popleft(), now, suspect=True))
+            suspects_out += 1
+        while len(loans) < count and self._waiting:
+            loans.append(self._lend(self._waiting.popleft(), now, suspect=False))
+        return loans
+
+    def _lend(self, assignment: Assignment, now: float, *, suspect: bool) -> Loan:
+        self._serial += 1
+        loan = Loan(assignment, make_token(assignment.index, self._serial), now, suspect=suspect)
+        self._out[loan.token] = loan
+        return loan
+
+    def begin(self, now: float) -> list[Loan]:
+        """The ranges that have come among those being computed since the last call."""
+        begun = []
+        for position, loan in enumerate(self._out.values()):
+            if position >= self._cores:
+                break
+            if loan.running_since is None:
+                loan.running_since = now
+                begun.append(loan)
+        return begun
+
+    def settle(self, token: str) -> Loan | None:
+        """The pilot says what became of a range; None: it has no such range (any more)."""
+        loan = self._out.pop(token, None)
+        if loan is not None:
+            self._known[token] = loan.index
+            self.held.discard(loan.index)
+            self._suspicion.discard(loan.index)
+        return loan
+
+    def was_settled(self, token: str) -> bool:
+        """Whether a token came back before."""
+        return token in self._known
+
+    # ---- when the pilot is gone
+
+    def reclaim(self, blamed: Iterable[str] = (), *, crashed: bool) -> list[Loan]:
+        """Nothing is out any more: all goes back to the front, except what is to be charged, which is returned.
+
+        `blamed` are tokens charged whatever else is known. `crashed`: something being computed has killed the rest.
+        """
+        blamed = set(blamed)
+        loans = list(self._out.values())
+        self._out.clear()
+        self._known.clear()
+        running = [loan for loan in loans if loan.running_since is not None]
+        guilty = [loan for loan in loans if loan.token in blamed]
+        if crashed and not guilty:
+            guilty = running if len(running) == 1 else [loan for loan in running if loan.suspect]
+            self._suspicion.update(loan.index for loan in running)
+        self._suspicion.difference_update(loan.index for loan in guilty)
+        self.held.difference_update(loan.index for loan in guilty)
+        charged = {loan.token for loan in guilty}
+        for loan in reversed(loans):
+            if loan.token not in charged:
+                suspected = loan.index in self._suspicion
+                (self._suspects if suspected else self._waiting).appendleft(loan.assignment)
+        return guilty
+
+    def abandon(self) -> list[int]:
+        """Hand everything back: ranges that waited or were out."""
+        indices = sorted(self.held)
+        self._waiting.clear()
+        self._suspects.clear()
+        self._out.clear()
+        self.held.clear()
+        return indices
