@@ -1,8 +1,9 @@
 """Finished files of an agent that is gone.
 
-Everything a pilot leaves on the node's disk lies in an attic: launch directories, and outputs that were checked and not yet stored
-on the shared file system. The scratch directory of an agent that was killed is removed by its successor; the attic is beside it, and
-the successor first looks for what is finished in there. A range it is given later, and whose output it found, needs no core.
+Everything a pilot leaves on the node's disk lies in an attic: launch directories, and outputs that were checked and not yet
+stored on the shared file system. The scratch directory of an agent that was killed is removed by its successor; the attic is
+beside it, and the successor first looks for what is finished in there. A range it is given later, and whose output it found,
+needs no core.
 
 Rules: an attic belongs to a task and to the process that holds its lock, which the kernel releases however that process ends; an
 attic nobody holds is emptied and removed. What ranges were given is written down before the pilot gets them.

@@ -1,12 +1,12 @@
 """What a pilot is answered: PanDA's part of the conversation, without the sockets. No I/O, no clock.
 
-One desk serves one pilot, from its first request to its last. `answer` takes a call and gives an `Answer`, or a `Hold`: nothing can
-be said yet, ask again when something has changed or the time is up. What the pilot tells us is collected as `News`.
+One desk serves one pilot, from its first request to its last. `answer` takes a call and gives an `Answer`, or a `Hold`: nothing
+can be said yet, ask again when something has changed or the time is up. What the pilot tells us is collected as `News`.
 
 Rules, each learned from pilots:
-- An empty list of ranges means "no more", for good. It is said when it is true: while draining, or when a pilot has waited so long
-  that results would be stuck behind its question (one thread does all its talking, and while it waits for ranges it reports
-  nothing). After it has been said once, this pilot gets no more ranges.
+- An empty list of ranges means "no more", for good. It is said when it is true: while draining, or when a pilot has waited so
+  long that results would be stuck behind its question (one thread does all its talking, and while it waits for ranges it
+  reports nothing). After it has been said once, this pilot gets no more ranges.
 - A pilot gets more than it asks for, so that no core waits for a round trip of one or two seconds; but only as much as its
   cores compute in a known time, because what it has cannot be asked back.
 - Ranges go out only for our job, and a token that comes back twice, or that we never gave, has no effect.
@@ -233,7 +233,7 @@ class PilotDesk:
         entries = read_json(told) if isinstance(told, str) else told
         if not isinstance(entries, list):
             raise BadRequest("eventRanges is no list")
-        returns = []
+        returns: list[bool] = []
         for entry in entries:
             ranges = entry.get("eventRanges", [entry]) if isinstance(entry, dict) else [entry]
             if not isinstance(ranges, list) or len(returns) + len(ranges) > MAX_REPORTED:
@@ -262,7 +262,9 @@ class PilotDesk:
         if status == "finished":
             self.record.n_reported += 1
             path = entry.get("pfn")
-            return Finished(loan, path if isinstance(path, str) else "", _size(entry.get("fsize")), _adler32(entry.get("adler32")))
+            return Finished(
+                loan, path if isinstance(path, str) else "", _size(entry.get("fsize")), _adler32(entry.get("adler32"))
+            )
         reason = f"the pilot reports the range {status}, error code {str(entry.get('errorCode', 'none'))[:40]}"
         if detail := entry.get("errorDiag") or entry.get("message"):
             reason += f": {str(detail)[:_TEXT_LIMIT]}"

@@ -1,8 +1,9 @@
 """What a pilot needs around it before it starts: directory, configuration, environment, command.
 
 Rules:
-- The launch directory holds the three files of the information system, so that the pilot asks no network for them. What the site gives
-  is copied untouched: containers, their options and everything else of a queue are the site's and the pilot's business.
+- The launch directory holds the three files of the information system, so that the pilot asks no network for them. What the
+  site gives is copied untouched: containers, their options and everything else of a queue are the site's and the pilot's
+  business.
 - The configuration is a complete copy of this very pilot's `default.cfg`, with the site's changes and then ours, which are one:
   the server.
 - `PILOT_NOKILL` is always set: without it a pilot ends by killing every process of the user whose parent is process 1.
@@ -92,9 +93,12 @@ def queue_object(options: PilotOptions) -> dict[str, Any]:
 
 
 def prepare(
-    options: PilotOptions, release: Release, job: Mapping[str, Any], cores: int, port: int, directory: Path
+    options: PilotOptions, release: Release, job: Mapping[str, Any], *, cores: int, port: int, directory: Path
 ) -> LaunchPlan:
-    """Fill the launch directory `directory` (made here) for a pilot that talks to `port`. Raises OSError, PayloadError, InvalidInput."""
+    """Fill the launch directory `directory` (made here) for a pilot that talks to `port`.
+
+    Raises OSError, PayloadError, InvalidInput.
+    """
     directory.mkdir(parents=True)
     queue = queue_object(options)
     _write(directory / "queuedata.json", queue)
@@ -191,7 +195,9 @@ def _arguments(options: PilotOptions, job: Mapping[str, Any], port: int, directo
         "--resource-type": resource_type,
     }
     theirs = {word.partition("=")[0] for word in options.arguments if word.startswith("-")}
-    words = [f"{name}={value}" if name.startswith("--") else f"{name}{value}" for name, value in ours.items() if name not in theirs]
+    words = [
+        f"{name}={value}" if name.startswith("--") else f"{name}{value}" for name, value in ours.items() if name not in theirs
+    ]
     if "-t" not in theirs and options.proxy is None:
         words.append("-t")
     return [*words, *options.arguments]

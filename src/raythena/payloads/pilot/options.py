@@ -120,7 +120,9 @@ def load_json(path: Path, source: str, name: str) -> Any:
 def _check(options: PilotOptions, source: str) -> None:
     if options.pilot is None and not options.command:
         hint = "Give the directory of a release, or a wrapper as `command`"
-        raise InvalidInput(source, f"{PREFIX}.pilot", "no pilot given", expected="a directory with pilot.py, or an archive", hint=hint)
+        raise InvalidInput(
+            source, f"{PREFIX}.pilot", "no pilot given", expected="a directory with pilot.py, or an archive", hint=hint
+        )
     if options.pid_namespace not in NAMESPACE_WORDS:
         expected = "one of " + ", ".join(NAMESPACE_WORDS)
         raise InvalidInput(source, f"{PREFIX}.pid_namespace", f"is {options.pid_namespace!r}", expected=expected)

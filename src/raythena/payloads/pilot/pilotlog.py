@@ -1,9 +1,9 @@
 """What the pilot's own log says of events before anybody else does.
 
-The pilot writes down each message of AthenaMP as it takes it, seconds before it reports the range to the server, and with what the
-report leaves out: the CPU and wall time of the event, and why it failed. It also writes down when it has reported everything it is
-going to report. Nothing here is needed for a job to run; when a release words its log differently, times are estimated, failures
-have no text, and a job that ends early is noticed later.
+The pilot writes down each message of AthenaMP as it takes it, seconds before it reports the range to the server, and with what
+the report leaves out: the CPU and wall time of the event, and why it failed. It also writes down when it has reported
+everything it is going to report. Nothing here is needed for a job to run; when a release words its log differently, times are
+estimated, failures have no text, and a job that ends early is noticed later.
 """
 
 from __future__ import annotations
@@ -70,10 +70,12 @@ class PilotLog:
             message = ast.literal_eval(text.decode("utf-8", "replace"))
             token = str(message["id"])
             finished = message.get("status") == "finished"
-            times = [_seconds(message.get(name)) for name in ("cpu", "wall")]
+            cpu_s, wall_s = _seconds(message.get("cpu")), _seconds(message.get("wall"))
         except (ValueError, SyntaxError, KeyError, AttributeError, RecursionError, MemoryError):
             return  # a line that looks like one of ours and is none
-        self.facts[token] = EventFacts(token, finished, str(message.get("output", "")), *times, str(message.get("message", "")))
+        self.facts[token] = EventFacts(
+            token, finished, str(message.get("output", "")), cpu_s, wall_s, str(message.get("message", ""))
+        )
 
 
 def _seconds(value: object) -> float:

@@ -1,8 +1,8 @@
 """Which pilot that is, and whether it can run event-service jobs.
 
-Found in `PILOTVERSION` beside `pilot.py`, else in `pilot/util/constants.py`. Releases from 3.10.3.82 to at least 3.11.5.1 fail every
-event-service job with error 1310 before the payload starts (an argument is missing where the payload's command is made), unless the
-site patches them with a `sitecustomize.py`.
+Found in `PILOTVERSION` beside `pilot.py`, else in `pilot/util/constants.py`. Releases from 3.10.3.82 to at least 3.11.5.1 fail
+every event-service job with error 1310 before the payload starts (an argument is missing where the payload's command is made),
+unless the site patches them with a `sitecustomize.py`.
 """
 
 from __future__ import annotations
@@ -39,11 +39,13 @@ class Release:
             return "the pilot's version is not known; see docs/pilot.md for the releases that can run event-service jobs"
         if FIRST_BROKEN <= self.numbers <= LAST_KNOWN_BROKEN:
             return (
-                f"pilot {self.version} cannot run event-service jobs: releases from 3.10.3.82 to at least 3.11.5.1 fail them with "
-                "error 1310 before the payload starts, unless the site has patched them; use 3.10.3.81 or older"
+                f"pilot {self.version} cannot run event-service jobs: releases from 3.10.3.82 to at least 3.11.5.1 fail them "
+                "with error 1310 before the payload starts, unless the site has patched them; use 3.10.3.81 or older"
             )
         if self.numbers > LAST_KNOWN_BROKEN:
-            return f"pilot {self.version} is newer than any that was tried; releases up to 3.11.5.1 could not run event-service jobs"
+            return (
+                f"pilot {self.version} is newer than any that was tried; releases up to 3.11.5.1 could not run event-service jobs"
+            )
         return ""
 
 

@@ -1,9 +1,9 @@
 """Finished files of a pilot that is gone, and the check every output goes through.
 
-A pilot reports results every few seconds; when it dies, or ends its job early, some are finished and not reported. Three witnesses
-are asked, the best first: `curl_updateEventRanges.config` in the launch directory, which holds the last report as it was to be sent,
-with sizes and checksums; the pilot's log, which has each message of AthenaMP; and the workers' directories, where a ROOT file
-is believed when its own header says that it was closed. Files of other formats need one of the first two.
+A pilot reports results every few seconds; when it dies, or ends its job early, some are finished and not reported. Three
+witnesses are asked, the best first: `curl_updateEventRanges.config` in the launch directory, which holds the last report as it
+was to be sent, with sizes and checksums; the pilot's log, which has each message of AthenaMP; and the workers' directories,
+where a ROOT file is believed when its own header says that it was closed. Files of other formats need one of the first two.
 
 Rules: only files inside the launch directory, and only ranges that are out; nothing here decides what becomes of a range.
 """
@@ -129,8 +129,9 @@ def _whole_files(directory: Path) -> Iterator[Claim]:
 def is_whole_root_file(path: Path) -> bool:
     """Whether a file is a ROOT file whose header says that it was closed, and ends where it says.
 
-    The header (TFile): "root", version, begin, end, position of the free segments, their bytes, their number, bytes of the name,
-    one byte for the size of positions, compression, position of the streamer information. ROOT writes the last positions on closing.
+    The header (TFile): "root", version, begin, end, position of the free segments, their bytes, their number, bytes of the
+    name, one byte for the size of positions, compression, position of the streamer information. ROOT writes the last positions
+    on closing.
     """
     try:
         with path.open("rb") as stream:

@@ -1,8 +1,9 @@
 """The sockets before the desk: an HTTP server for one pilot, on a free port of the loopback interface.
 
-Rules: every request is answered, with status 200 and JSON, whatever it was and whatever happens to us while we answer it; a request
-larger than `MAX_BODY_BYTES` is read no further; ranges are not given to a connection that has gone away. Anybody on the machine can
-reach the port: nothing a request says is believed further than the desk believes it, and paths it names are checked by the payload.
+Rules: every request is answered, with status 200 and JSON, whatever it was and whatever happens to us while we answer it; a
+request larger than `MAX_BODY_BYTES` is read no further; ranges are not given to a connection that has gone away. Anybody on the
+machine can reach the port: nothing a request says is believed further than the desk believes it, and paths it names are checked
+by the payload.
 """
 
 from __future__ import annotations
@@ -39,9 +40,9 @@ class PilotServer:
 
     async def start(self) -> None:
         """Listen. Raises OSError."""
-        self._runner = web.ServerRunner(web.Server(self._serve, access_log=None, auto_decompress=False))
+        self._runner = web.ServerRunner(web.Server(self._serve, access_log=None, auto_decompress=False), shutdown_timeout=0.1)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, HOST, 0, shutdown_timeout=0.1)
+        site = web.TCPSite(self._runner, HOST, 0)
         await site.start()
         self.port = int(self._runner.addresses[0][1])
 

@@ -1,13 +1,13 @@
 """Which ranges the node holds, and where each of them is. No I/O, no clock.
 
-A range waits here, or is *out*: given to the pilot. What is out cannot be asked back; the pilot keeps it in a cache and hands it
-to AthenaMP in the order it came, one range to each free process. So the first ranges that are out, as many as there are cores, are
-the ones being computed: nobody tells us, but nothing else is possible.
+A range waits here, or is *out*: given to the pilot. What is out cannot be asked back; the pilot keeps it in a cache and hands
+it to AthenaMP in the order it came, one range to each free process. So the first ranges that are out, as many as there are
+cores, are the ones being computed: nobody tells us, but nothing else is possible.
 
 Rules:
 - A range is in exactly one place: waiting, out, or gone from here as an outcome.
-- The pilot knows a range by a *token* of ours, never by its id. Tokens are all of the same length and none is used twice: AthenaMP
-  finds the output of a range by looking for its id in file names, and takes `lfn-1` for a part of `lfn-12`.
+- The pilot knows a range by a *token* of ours, never by its id. Tokens are all of the same length and none is used twice:
+  AthenaMP finds the output of a range by looking for its id in file names, and takes `lfn-1` for a part of `lfn-12`.
 - When AthenaMP as a whole dies, any of the ranges on its cores may be to blame. They become *suspects*: on a node with few cores
   each is computed alone, on others a few at a time between ranges above suspicion, and who is under suspicion when it happens
   again is charged. Nobody is charged at the first time.
@@ -109,7 +109,7 @@ class Shelf:
         """Up to `count` ranges for the pilot; one suspect alone, if it must be and nothing else is out."""
         if self.alone:
             return [] if self._out else [self._lend(self._suspects.popleft(), now, suspect=True)]
-        loans = []
+        loans: list[Loan] = []
         suspects_out = sum(loan.suspect for loan in self._out.values())
         while len(loans) < count and self._suspects and suspects_out < math.isqrt(self._cores):
             loans.append(self._lend(self._suspects.popleft(), now, suspect=True))

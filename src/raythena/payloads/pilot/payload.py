@@ -1,0 +1,486 @@
+"""Payload `pilot`: a real PanDA pilot runs AthenaMP on the node, and gets its ranges and leaves its results here.
+
+One pilot at a time. It is started when the payload is, because AthenaMP takes minutes to be ready, and again whenever there are
+ranges and no pilot. A pilot that is told "no more" ends its job, sends a final update, and would then sleep for a minute: it is
+ended by us as soon as the update is there. Its exit code means nothing.
+
+Rules:
+- A pilot that ends, however, leaves no process. Then what it finished without reporting is salvaged, then the rest goes back to
+  the shelf, whose rules say who is charged (see `shelf`).
+- An output is checked (place, size, checksum) and moved out of the pilot's reach at once.
+- What is being computed is inferred from the order in which ranges were given: a pilot tells nobody. An event hangs when it is
+  not reported long after its time limit; then the pilot is replaced, and that range alone is charged.
+- Nothing the pilot does raises out of here. Only a pilot that never gets as far as asking for ranges, several times in a row,
+  is a `PayloadError`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from raythena.domain.document import Place
+from raythena.domain.errors import InternalError, InvalidInput, PayloadError
+from raythena.domain.node_job import ATTEMPTS_PER_NODE, NodeFacts, derive_node_job
+from raythena.domain.panda import is_panda, parse_panda_job
+from raythena.domain.results import FailureKind
+from raythena.payloads.pacing import Pace
+from raythena.payloads.pilot.attic import Attic
+from raythena.payloads.pilot.desk import Answer, Finished, GaveUp, HoldTimes, Oddity, PilotDesk
+from raythena.payloads.pilot.options import PilotOptions, read_options, served_document
+from raythena.payloads.pilot.release import Release, find_release
+from raythena.payloads.pilot.running import RunningPilot
+from raythena.payloads.pilot.salvage import BadFile, Claim, claims, take_output
+from raythena.payloads.pilot.shelf import Loan, Shelf
+from raythena.runtime.payload import Assignment, Done, Failed, Outcome, PayloadContext, PayloadPlugin, Released, Started
+
+LOG = logging.getLogger(__name__)
+_TICK_S = 0.1
+_CPU_LOOK_S = 10.0
+_FIRST_PER_CORE = 2
+"""Ranges in the first answer, for each core, before any event time is known."""
+_IN_HAND = 2
+"""Answers' worth of ranges to hold: one in the pilot's cache, one here."""
+_STRAGGLERS_S = 3.0
+"""For the last requests of a pilot whose log says that it has reported everything."""
+_DRAIN_GRACE_S = 10.0
+"""For the final update of a pilot that is being drained and owes nothing."""
+_BACKOFF_FIRST_S, _BACKOFF_MAX_S = 1.0, 60.0
+_MB = 1_000_000
+
+
+def check_options(options: Mapping[str, Any], source: str) -> None:
+    """Refuse options that cannot work. Raises InvalidInput naming the field."""
+    read_options(options, source)
+    if "job" in options:
+        served_document(options, source)
+
+
+class PilotPayload:
+    """The payload `pilot`."""
+
+    def __init__(self) -> None:
+        self._pilot: RunningPilot | None = None
+        self._outcomes: list[Outcome] = []
+        self._stirred = asyncio.Event()
+        """Set when somebody should look: outcomes for the agent, or work for our own loop."""
+        self._wanted = asyncio.Event()
+        self._checks: set[asyncio.Task[None]] = set()
+        self._fatal: PayloadError | None = None
+        self._running = False
+        self._draining = False
+        self._drain_by = float("inf")
+        self._dry = False
+        self._starts = 0
+        self._stillborn = 0
+        self._start_at = 0.0
+        self._first = True
+        self._looked_at = 0.0
+        self._rescued: dict[str, Path] = {}
+        self._life: asyncio.Task[None] | None = None
+
+    # ---- the payload's face
+
+    async def start(self, context: PayloadContext) -> None:
+        """Find the pilot and begin to start it. Raises PayloadError, InvalidInput."""
+        self._context = context
+        self._options = read_options(context.options, "job")
+        self._job_for(1)  # a job that cannot be served is refused now
+        context.scratch.mkdir(parents=True, exist_ok=True)
+        context.log_dir.mkdir(parents=True, exist_ok=True)
+        self._outputs = context.scratch / "outputs"
+        self._outputs.mkdir(exist_ok=True)
+        self._shelf = Shelf(context.cores)
+        self._pace = Pace(context)
+        self._attic = Attic(context.scratch)
+        self._rescued = await asyncio.to_thread(self._attic.open)
+        self._release = await asyncio.to_thread(self._find_release)
+        if self._release.warning:
+            LOG.warning("%s", self._release.warning)
+        self._running = True
+        self._life = asyncio.get_running_loop().create_task(self._live())
+
+    @property
+    def appetite(self) -> int:
+        """Ranges the payload would take now so that no core waits."""
+        if not self._running or self._draining or self._fatal or (self._pilot and self._pilot.desk.said_no_more):
+            return 0
+        wanted = self._context.cores * self._per_core * _IN_HAND
+        return max(0, wanted - self._shelf.waiting - self._shelf.out)
+
+    def feed(self, assignments: Sequence[Assignment]) -> None:
+        """Take ranges. Raises InternalError when one of them is held already."""
+        new = []
+        for assignment in assignments:
+            if assignment.index in self._shelf.held:
+                raise InternalError(f"range {assignment.index} was fed to a payload that still holds it")
+            if self._draining or self._fatal or not self._running:
+                self._outcomes.append(Released(assignment.index))
+            elif (found := self._rescued.pop(assignment.event_range.range_id, None)) is not None:
+                self._publish(assignment.index, found, begun_at=time.time())
+            else:
+                new.append(assignment)
+        self._shelf.add(new)
+        if new:
+            self._set_dry(False)
+            self._look_again()
+        self._stir()
+
+    def release(self, indices: Sequence[int]) -> None:
+        """Hand back ranges the pilot does not have. What it has cannot be asked back."""
+        taken = self._shelf.take_back(indices)
+        self._outcomes += [Released(index) for index in taken]
+        if indices and self._shelf.waiting == 0:
+            self._set_dry(True)
+        self._stir()
+
+    def collected(self, stretches: Iterable[Path]) -> None:
+        """The agent has stored these outputs: they are deleted."""
+        for path in stretches:
+            path.unlink(missing_ok=True)
+            (self._attic.staged / path.name).unlink(missing_ok=True)
+
+    async def poll(self, timeout_s: float) -> list[Outcome]:
+        """What happened since the last call; waits at most `timeout_s`. Raises PayloadError once all outcomes are handed over."""
+        if not self._outcomes and self._fatal is None and self._running:
+            self._stirred.clear()
+            try:
+                await asyncio.wait_for(self._stirred.wait(), timeout_s)
+            except TimeoutError:
+                return []
+        if not self._outcomes and self._fatal is not None:
+            raise self._fatal
+        outcomes, self._outcomes = self._outcomes, []
+        return outcomes
+
+    async def drain(self, deadline_s: float) -> None:
+        """Release what the pilot does not have, tell it "no more", wait for its results at most `deadline_s` seconds."""
+        self._draining = True
+        self._drain_by = time.monotonic() + deadline_s
+        self._outcomes += [Released(index) for index in self._shelf.take_back()]
+        if self._pilot is not None:
+            self._pilot.desk.draining = True
+        self._look_again()
+        self._stir()
+        while self._pilot is not None and self._running and self._fatal is None:  # noqa: ASYNC110  # our own loop has its tick
+            await asyncio.sleep(_TICK_S / 2)
+        self._outcomes += [Released(index) for index in self._shelf.abandon()]
+        self._stir()
+
+    async def stop(self) -> None:
+        """End everything now. What was running is lost. Safe to call twice."""
+        life, self._life = self._life, None
+        if life is None:
+            return
+        self._running = False
+        self._wanted.set()
+        await asyncio.gather(life, return_exceptions=True)  # not cancelled: half a start or half an end would leave processes
+        pilot, self._pilot = self._pilot, None
+        if pilot is not None:
+            await pilot.kill()
+            pilot.note_times()
+            await asyncio.to_thread(self._keep_story, pilot)
+        for check in list(self._checks):
+            check.cancel()
+        await asyncio.to_thread(self._attic.close)
+        self._stir()
+
+    # ---- what the pilot does
+
+    def _called(self, answer: Answer) -> None:
+        """A request was answered (the answer is not sent yet)."""
+        if answer.given:
+            self._attic.note(answer.given)
+        if self._pilot is not None:
+            self._pilot.busy_at = time.monotonic()
+        self._take_news()
+        self._wanted.set()
+
+    def _take_news(self) -> None:
+        pilot = self._pilot
+        if pilot is None:
+            return
+        for news in pilot.desk.take_news():
+            match news:
+                case Finished():
+                    claim = Claim(news.loan.token, news.path, news.size_bytes, news.adler32)
+                    self._check(self._take_output(pilot, news.loan, claim))
+                case GaveUp():
+                    self._check(self._take_failure(pilot, news))
+                case Oddity():
+                    LOG.warning("pilot %d: %s", pilot.number, news.text)
+        self._announce()
+
+    def _announce(self) -> None:
+        """Tell which ranges have come among those being computed."""
+        begun = self._shelf.begin(time.monotonic())
+        self._outcomes += [Started(loan.index, time.time()) for loan in begun]
+        if self._outcomes:
+            self._stir()
+
+    def _check(self, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._checks.add(task)
+        task.add_done_callback(self._checked)
+
+    def _checked(self, task: asyncio.Task[None]) -> None:
+        self._checks.discard(task)
+        if not task.cancelled() and (problem := task.exception()) is not None:
+            self._give_up(PayloadError(f"an output could not be taken, through a defect of the pilot payload: {problem!r}"))
+        self._stir()
+
+    async def _take_output(self, pilot: RunningPilot, loan: Loan, claim: Claim) -> None:
+        """Check and stage a reported output, then tell the agent."""
+        try:
+            await self._accept(pilot, loan, claim)
+        except BadFile as problem:
+            held_s = time.monotonic() - (loan.running_since or loan.given_at)
+            self._outcomes.append(Failed(loan.index, FailureKind.BAD_OUTPUT, str(problem), held_s))
+
+    async def _accept(self, pilot: RunningPilot, loan: Loan, claim: Claim) -> None:
+        """Stage an output and tell the agent. Raises BadFile."""
+        target = self._attic.staged / loan.token
+        held_s = time.monotonic() - (loan.running_since or loan.given_at)
+        ended_at = await asyncio.to_thread(self._stage, pilot, claim, target)
+        facts = pilot.log.facts.get(loan.token)
+        wall_s = facts.wall_s if facts and facts.wall_s else held_s
+        cpu_s = facts.cpu_s if facts else 0.0
+        begun_at = min(ended_at, time.time()) - wall_s
+        if facts:
+            pilot.times.event(os.path.dirname(claim.path), begun_at, ended_at)  # noqa: PTH120  # a name, never opened
+        self._pace.observe(wall_s, wall_s)
+        pilot.desk.batch_per_core = self._per_core
+        self._stillborn = 0
+        self._publish(loan.index, target, begun_at=begun_at, wall_s=wall_s, cpu_s=cpu_s)
+
+    def _stage(self, pilot: RunningPilot, claim: Claim, target: Path) -> float:
+        """For a thread: take an output; when it was written, in seconds since the epoch."""
+        pilot.log.read()
+        take_output(claim, pilot.directory, target)
+        return target.stat().st_mtime
+
+    async def _take_failure(self, pilot: RunningPilot, news: GaveUp) -> None:
+        held_s = time.monotonic() - (news.loan.running_since or news.loan.given_at)
+        await asyncio.to_thread(pilot.log.read)
+        facts = pilot.log.facts.get(news.loan.token)
+        reason = f"{facts.text} ({news.reason})" if facts and facts.text else news.reason
+        self._outcomes.append(Failed(news.loan.index, FailureKind.REPORTED, reason, held_s))
+
+    def _publish(self, index: int, staged: Path, *, begun_at: float, wall_s: float = 0.0, cpu_s: float = 0.0) -> None:
+        """Hand a staged output to the agent, under a second name in its scratch directory: the first one outlives the agent."""
+        path = self._outputs / staged.name
+        try:
+            os.link(staged, path)
+        except OSError:
+            staged.rename(path)  # a file system without links: then it does not
+        size_bytes = path.stat().st_size
+        self._outcomes.append(Done(index, path, size_bytes, begun_at, wall_s, cpu_s, 0, whole_file=False))
+
+    # ---- the life of the pilots
+
+    async def _live(self) -> None:
+        """Start, watch and bury pilots until the payload is stopped."""
+        try:
+            while self._fatal is None and self._running:
+                await self._step()
+                self._wanted.clear()
+                try:
+                    await asyncio.wait_for(self._wanted.wait(), _TICK_S)
+                except TimeoutError:
+                    continue
+        except (PayloadError, InvalidInput) as problem:
+            self._give_up(problem if isinstance(problem, PayloadError) else PayloadError(str(problem)))
+        except OSError as problem:
+            self._give_up(PayloadError(f"the pilot cannot be run: {problem}"))
+
+    async def _step(self) -> None:
+        now = time.monotonic()
+        pilot = self._pilot
+        if pilot is None:
+            needed = self._first or self._shelf.waiting > 0
+            if needed and not self._draining and now >= self._start_at:
+                await self._begin()
+            return
+        self._take_news()
+        if now - self._looked_at > _CPU_LOOK_S:
+            self._looked_at = now
+            await asyncio.to_thread(pilot.look_at_cpu, now)
+        await asyncio.to_thread(pilot.log.read)
+        if pilot.log.over and pilot.over_seen_at is None:
+            pilot.over_seen_at = now
+        hanging = [loan for loan in self._shelf.loans if self._hangs(pilot, loan, now)]
+        if hanging:
+            await self._end(f"event {hanging[0].assignment.event_range.range_id} hangs", hanging, crashed=False)
+        elif reason := self._reason_to_end(pilot, now):
+            await self._end(reason, [], crashed=self._has_crashed(pilot))
+
+    async def _begin(self) -> None:
+        self._first = False
+        self._starts += 1
+        job = self._job_for(self._starts)
+        hold = HoldTimes(busy_s=self._options.busy_hold_s, idle_s=self._options.idle_hold_s)
+        desk = PilotDesk(job, self._shelf, self._context.cores, hold)
+        desk.batch_per_core = self._per_core
+        desk.draining, desk.dry = self._draining, self._dry
+        directory = self._attic.place / f"run-{self._starts}"
+        pilot = RunningPilot(
+            self._starts, directory, desk, log_dir=self._context.log_dir, on_call=self._called, on_end=self._wanted.set
+        )
+        self._pilot = pilot
+        await pilot.start(self._options, self._release, job, self._context.cores)
+
+    def _hangs(self, pilot: RunningPilot, loan: Loan, now: float) -> bool:
+        if loan.running_since is None or loan.token in pilot.log.facts:
+            return False
+        return now - loan.running_since > self._pace.time_limit_s + self._options.report_grace_s
+
+    def _reason_to_end(self, pilot: RunningPilot, now: float) -> str:
+        """Why the pilot should be ended now; empty when it should not."""
+        record, owes = pilot.desk.record, self._shelf.out
+        if pilot.status is not None:
+            return pilot.obituary()
+        if record.final_at is not None:
+            return f"its job is {record.state}"
+        if self._draining and (now >= self._drain_by or not (owes or record.first_ranges_at)):
+            return "the node is drained"
+        if pilot.over_seen_at is not None and owes and now - pilot.over_seen_at > _STRAGGLERS_S:
+            return "its job ended early"
+        if now - pilot.busy_at > self._options.silence_s:
+            return f"it has asked nothing and used no CPU for {self._options.silence_s:.0f} s"
+        done = pilot.desk.said_no_more and not owes
+        pilot.quiet_since = (pilot.quiet_since or now) if done else None
+        grace_s = _DRAIN_GRACE_S if self._draining else self._options.final_update_s
+        if pilot.quiet_since is not None and now - pilot.quiet_since > grace_s:
+            return "it owes nothing and sends no final update"
+        return ""
+
+    def _has_crashed(self, pilot: RunningPilot) -> bool:
+        """Whether what it owes was lost through something it computed."""
+        return self._shelf.out > 0 and not self._draining
+
+    async def _end(self, reason: str, hanging: Sequence[Loan], *, crashed: bool) -> None:
+        """Bury the pilot: kill, salvage, reclaim, charge, keep the logs."""
+        pilot = self._pilot
+        if pilot is None:
+            return
+        await pilot.kill()
+        self._take_news()
+        await self._finish_checks()
+        lost = self._shelf.out
+        if lost:
+            await self._salvage(pilot)
+        story = f"pilot {pilot.number}: {reason}; {pilot.desk.record.n_reported} ranges reported"
+        if lost:
+            story += f", {lost} more in its hands, {lost - self._shelf.out} of them salvaged"
+        (LOG.warning if lost else LOG.info)("%s", story)
+        self._announce()
+        kind = FailureKind.HANG if hanging else FailureKind.CRASH
+        for loan in self._shelf.reclaim({loan.token for loan in hanging}, crashed=crashed):
+            held_s = time.monotonic() - (loan.running_since or loan.given_at)
+            text = f"no result after {held_s:.0f} s" if hanging else f"the payload died: {reason}"
+            self._outcomes.append(Failed(loan.index, kind, text, held_s))
+        if self._draining:
+            self._outcomes += [Released(index) for index in self._shelf.abandon()]
+        self._plan_next(pilot, reason)
+        pilot.note_times()
+        LOG.info("pilot %d: times %s", pilot.number, pilot.times.summary())
+        if pilot.desk.record.n_events > pilot.desk.record.n_reported:
+            LOG.warning(
+                "pilot %d counts %d events, reported %d", pilot.number, pilot.desk.record.n_events, pilot.desk.record.n_reported
+            )
+        await asyncio.to_thread(self._keep_story, pilot)
+        self._pilot = None
+        self._stir()
+
+    async def _finish_checks(self) -> None:
+        while self._checks:
+            await asyncio.gather(*self._checks, return_exceptions=True)
+
+    async def _salvage(self, pilot: RunningPilot) -> None:
+        """Take over what is finished and was not reported."""
+        loans = {loan.token: loan for loan in self._shelf.loans}
+        for claim in await asyncio.to_thread(claims, pilot.directory, loans):
+            try:
+                await self._accept(pilot, loans[claim.token], claim)
+                self._shelf.settle(claim.token)
+            except BadFile as problem:
+                LOG.info("not salvaged: %s", problem)
+
+    def _plan_next(self, pilot: RunningPilot, reason: str) -> None:
+        """When the next pilot may be started, or that none will."""
+        self._first = False
+        if pilot.desk.record.first_ranges_at is not None or pilot.desk.said_no_more or self._draining:
+            self._start_at = time.monotonic()
+            return
+        self._stillborn += 1
+        self._start_at = time.monotonic() + min(_BACKOFF_MAX_S, _BACKOFF_FIRST_S * 2.0 ** (self._stillborn - 1))
+        self._first = True
+        LOG.warning("pilot %d never asked for ranges: %s", pilot.number, reason)
+        if self._stillborn >= self._options.max_starts:
+            known = f". {self._release.warning}" if self._release.warning else ""
+            logs = pilot.log_dir
+            self._give_up(
+                PayloadError(
+                    f"{self._stillborn} pilots in a row never asked for ranges; the last one: {reason} (logs: {logs}){known}"
+                )
+            )
+
+    def _give_up(self, problem: PayloadError) -> None:
+        if self._fatal is None:
+            self._fatal = problem
+            self._outcomes += [Released(index) for index in self._shelf.abandon()]
+        self._stir()
+
+    def _keep_story(self, pilot: RunningPilot) -> None:
+        """For a thread: logs into the log directory, the rest away."""
+        pilot.collect(self._options.log_limit_mb * _MB)
+        pilot.remove()
+
+    # ---- small things
+
+    @property
+    def _per_core(self) -> int:
+        """Ranges for each core in one answer."""
+        if not self._pace.finished:
+            return min(_FIRST_PER_CORE, self._options.over_delivery)
+        return max(1, min(self._options.over_delivery, int(self._options.ahead_s / max(self._pace.mean_s, 1e-3))))
+
+    def _find_release(self) -> Release:
+        options: PilotOptions = self._options
+        return find_release(options.pilot, options.default_config, options.version, self._attic.place / "release")
+
+    def _job_for(self, run: int) -> dict[str, Any]:
+        """What the pilot of this start is to get from getJob: the option, or the job of PanDA's made fit for this node."""
+        context = self._context
+        if "job" in context.options:
+            return {**served_document(context.options, "job"), "coreCount": context.cores}
+        job = getattr(context, "job", None)
+        if job is None or not is_panda(job.source):
+            raise InvalidInput("job", "payload.options.job", "is missing", hint="Only a job of PanDA's says itself what to run")
+        panda_job = parse_panda_job(Place("job", "", job.source))
+        attempt = zlib.crc32(f"{context.node}/{run}".encode()) % ATTEMPTS_PER_NODE
+        facts = NodeFacts(getattr(context, "number", 0), attempt, context.cores)
+        return derive_node_job(panda_job, {file.lfn: file.pfn for file in job.inputs}, facts).document
+
+    def _set_dry(self, dry: bool) -> None:
+        self._dry = dry
+        if self._pilot is not None:
+            self._pilot.desk.dry = dry
+            self._look_again()
+
+    def _look_again(self) -> None:
+        if self._pilot is not None:
+            self._pilot.server.changed()
+        self._wanted.set()
+
+    def _stir(self) -> None:
+        self._stirred.set()
+
+
+PLUGIN = PayloadPlugin("pilot", PilotPayload, check_options)

@@ -1,0 +1,196 @@
+"""One pilot, from its start to its end: its server, its processes, its log.
+
+Rules: the server listens before the pilot starts; the pilot's processes are below a warden of their own, so that killing them
+means killing all of them, AthenaMP in whatever session it put itself included, and so that none survives the agent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from raythena.domain.errors import PayloadError
+from raythena.payloads.pilot.desk import Answer, PilotDesk
+from raythena.payloads.pilot.latency import RunTimes
+from raythena.payloads.pilot.launch import prepare
+from raythena.payloads.pilot.options import PilotOptions
+from raythena.payloads.pilot.pilotlog import NAME, PilotLog
+from raythena.payloads.pilot.release import Release
+from raythena.payloads.pilot.server import PilotServer
+from raythena.runtime.warden import Warden
+
+LOG = logging.getLogger(__name__)
+OUT, ERR = "pilot.out", "pilot.err"
+_JOURNAL = "requests.jsonl"
+_KEPT = (NAME, OUT, ERR, "pilot_timing.json", "queuedata.json", "raythena.cfg")
+_KEPT_OF_JOB = ("payload.stdout", "payload.stderr", "jobReport.json", "log.EVNTtoHITS", "memory_monitor_summary.json")
+_TAIL_BYTES = 2000
+
+
+class RunningPilot:
+    """A pilot at work. `number` counts those of this payload from 1."""
+
+    def __init__(
+        self,
+        number: int,
+        directory: Path,
+        desk: PilotDesk,
+        *,
+        log_dir: Path,
+        on_call: Callable[[Answer], None],
+        on_end: Callable[[], None],
+    ) -> None:
+        self.number = number
+        self.directory = directory
+        self.desk = desk
+        self.log = PilotLog(directory / NAME)
+        self.log_dir = log_dir / f"pilot-{number}"
+        self.server = PilotServer(desk, on_call, self.log_dir / _JOURNAL)
+        self.times = RunTimes(time.time())
+        self.began = time.monotonic()
+        self.status: int | None = None
+        """How the pilot ended; None while it runs."""
+        self.over_seen_at: float | None = None
+        """When its log first said that everything is reported."""
+        self.quiet_since: float | None = None
+        """Since when nothing is owed by a pilot that gets no more."""
+        self.busy_at = self.began
+        """When it last asked something, or used CPU."""
+        self._cpu_s = 0.0
+        self._warden = Warden()
+        self._on_end = on_end
+
+    async def start(self, options: PilotOptions, release: Release, job: Mapping[str, Any], cores: int) -> None:
+        """Listen, prepare, start. Raises PayloadError, InvalidInput, OSError."""
+        self.log_dir.mkdir(parents=True, exist_ok=True)
+        await self.server.start()
+        plan = await asyncio.to_thread(
+            partial(prepare, options, release, job, cores=cores, port=self.server.port, directory=self.directory)
+        )
+        LOG.info("pilot %d (%s) starts in %s, server on port %d", self.number, release.version, self.directory, self.server.port)
+        self.times.started_at, self.began = time.time(), time.monotonic()
+        self.busy_at = self.began
+        try:
+            await self._warden.spawn(
+                plan.argv,
+                env=plan.environment,
+                cwd=plan.directory,
+                stdout=plan.directory / OUT,
+                stderr=plan.directory / ERR,
+                on_exit=self._ended,
+            )
+        except OSError as problem:
+            raise PayloadError(f"the pilot cannot be started: {problem}") from problem
+
+    def _ended(self, status: int) -> None:
+        self.status = status
+        self._on_end()
+
+    async def kill(self) -> None:
+        """End everything: processes first, then the server. Safe to call twice."""
+        await self._warden.stop()
+        await self.server.stop()
+        if self.times.ended_at is None:
+            self.times.ended_at = time.time()
+
+    def look_at_cpu(self, now: float) -> None:
+        """Note whether the pilot's processes have used CPU since the last look. Walks /proc: for a thread."""
+        pid = self._warden.pid
+        if pid is None:
+            return
+        total_s = 0.0
+        try:
+            for process in psutil.Process(pid).children(recursive=True):
+                times = process.cpu_times()
+                total_s += times.user + times.system
+        except psutil.Error:
+            return  # it changes while we look: the next look will do
+        if abs(total_s - self._cpu_s) > 0.02:
+            self._cpu_s, self.busy_at = total_s, now
+
+    def obituary(self) -> str:
+        """How it ended, with the last words of its standard error and output."""
+        if self.status is None:
+            story = "it was ended"
+        elif self.status < 0:
+            story = f"it was killed by signal {-self.status}"
+        else:
+            story = f"it ended with exit code {self.status}"
+        record = self.desk.record
+        if record.state:
+            story += f"; job state {record.state}"
+        codes = {
+            name: record.attributes.get(name) for name in ("pilotErrorCode", "pilotErrorDiag", "transExitCode", "exeErrorCode")
+        }
+        said = {name: value for name, value in codes.items() if value not in (None, "", "0", 0, "None")}
+        story += "".join(f"; {name} {str(value)[:300]}" for name, value in said.items())
+        for name in (ERR, OUT):
+            if words := _tail(self.directory / name):
+                return f"{story}; {name}: {words}"
+        return story
+
+    def collect(self, limit_bytes: int) -> None:
+        """Copy what tells the story into the log directory, the end of files that are too long; for a thread."""
+        paths = [self.directory / name for name in _KEPT]
+        for job in self.directory.glob("PanDA_Pilot*"):
+            paths += [job / name for name in _KEPT_OF_JOB]
+            paths += sorted(job.glob("athenaMP-workers-*/worker_*/AthenaMP.log"))
+        for path in paths:
+            name = path.name if path.parent == self.directory else "-".join(path.relative_to(self.directory).parts[1:])
+            try:
+                _copy_end(path, self.log_dir / name, limit_bytes)
+            except FileNotFoundError:
+                continue
+            except OSError as problem:
+                LOG.warning("%s was not kept: %s", path, problem)
+        self._write_story()
+
+    def _write_story(self) -> None:
+        record = asdict(self.desk.record)
+        for name in [name for name in record if name.endswith("_at")]:
+            del record[name]
+        story = {"pilot": self.number, "exit_status": self.status, "times": self.times.summary(), "job": record}
+        (self.log_dir / "pilot.json").write_text(json.dumps(story, indent=1, default=str), encoding="utf-8")
+
+    def note_times(self) -> None:
+        """Carry the desk's times over into the account."""
+        offset = time.time() - time.monotonic()
+        record, times = self.desk.record, self.times
+        times.job_asked_at = record.asked_at and record.asked_at + offset
+        times.first_ranges_at = record.first_ranges_at and record.first_ranges_at + offset
+        times.final_update_at = record.final_at and record.final_at + offset
+
+    def remove(self) -> None:
+        """Remove the launch directory; for a thread."""
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def _tail(path: Path) -> str:
+    try:
+        with path.open("rb") as stream:
+            size = stream.seek(0, os.SEEK_END)
+            stream.seek(max(0, size - _TAIL_BYTES))
+            return stream.read().decode("utf-8", "replace").strip()
+    except OSError:
+        return ""
+
+
+def _copy_end(source: Path, target: Path, limit_bytes: int) -> None:
+    with source.open("rb") as stream:
+        size = stream.seek(0, os.SEEK_END)
+        stream.seek(max(0, size - limit_bytes))
+        with target.open("wb") as copy:
+            if size > limit_bytes:
+                copy.write(f"[the first {size - limit_bytes} bytes are left out]\n".encode())
+            shutil.copyfileobj(stream, copy)
