@@ -28,6 +28,7 @@ from raythena.engine.node import NodeConfig
 from raythena.launch.local import LocalCluster
 from raythena.monitor.display import Display
 from raythena.runtime.config import PayloadLimits, SessionConfig, StopOrder
+from raythena.runtime.merger import check_merge
 from raythena.runtime.payload import payload_plugin
 from raythena.storage.atomic import write_atomically
 from raythena.storage.lease import TaskLease
@@ -82,7 +83,8 @@ def _wait_until_free(lease: TaskLease, patience_s: float) -> None:
 
 
 def check_payload(job: Job) -> None:
-    """Have the payload look at its options before anything is started. Raises InvalidInput."""
+    """Have payload and merger look at their options before anything is started. Raises InvalidInput."""
+    check_merge(job.merge)
     plugin = payload_plugin(job.payload.kind)
     if plugin.check_options is not None:
         plugin.check_options(job.payload.options, "job")

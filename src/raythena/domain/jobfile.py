@@ -84,15 +84,14 @@ def parse_job_document(document: Any, source: str, base_dir: str, reader: InputR
     )
 
 
-def parse_payload_document(document: Any, source: str, base_dir: str) -> tuple[PayloadSpec, MergeSpec]:
+def parse_payload_document(document: Any, source: str, base_dir: str) -> tuple[PayloadSpec, MergeSpec | None]:
     """What computes and merges the events of a job that does not say so itself, PanDA's for instance.
 
-    The document has the keys `payload` and `merge` of a job file and no others; `merge` is `root` if left out. Raises
-    InvalidInput.
+    The document has the keys `payload` and `merge` of a job file and no others; `merge` is None if left out. Raises InvalidInput.
     """
     root = Place(source, "", document).mapping(("payload", "merge"), required=("payload",))
     merge = root.entry("merge")
-    spec = _merge(merge, base_dir, ()) if merge.given else MergeSpec("root")
+    spec = _merge(merge, base_dir, ()) if merge.given else None
     return _payload(root.entry("payload"), base_dir), spec
 
 

@@ -355,6 +355,22 @@ def to_job(panda_job: PandaJob, payload: PayloadSpec, merge: MergeSpec, *, place
     )
 
 
+def merge_spec(job: PandaJob, given: MergeSpec | None = None) -> MergeSpec | None:
+    """How the outputs are merged: as `given` says, or else by the transform of the job's `esmergeSpec`; None if neither says it.
+
+    What is given for the merger `transform` (a container, for instance) is added to what the job says, and wins.
+    """
+    step = job.esmerge_spec
+    told: dict[str, Any] = {}
+    if step is not None and step.trans_path:
+        told = {"transformation": step.trans_path, "parameters": step.job_parameters}
+        if job.homepackage:
+            told["release"] = {"home_package": job.homepackage, "platform": job.cmt_config}
+    if given is not None:
+        return MergeSpec("transform", {**told, **given.options}) if given.kind == "transform" else given
+    return MergeSpec("transform", told) if told else None
+
+
 _NOT_ON_SITE = "Only jobs with on-site merging can be cut into events here; this one gets its event ranges from PanDA"
 
 _FIELD_OF = {"lfn": "inFiles", "guid": "GUID", "size_bytes": "fsize", "checksum": "checksum"}

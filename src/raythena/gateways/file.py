@@ -23,7 +23,7 @@ from raythena.domain.document import Place, read_json, read_yaml
 from raythena.domain.errors import InvalidInput
 from raythena.domain.job import Job, MergeSpec, PayloadSpec
 from raythena.domain.jobfile import parse_job_document, parse_payload_document
-from raythena.domain.panda import PandaJob, input_place, is_panda, parse_panda_jobs, to_job
+from raythena.domain.panda import PandaJob, input_place, is_panda, merge_spec, parse_panda_jobs, to_job
 from raythena.gateways.root_inputs import count_root_events
 
 MAX_JSON_BYTES = 256 * 1024 * 1024
@@ -74,10 +74,10 @@ def load_job(
 ) -> Job:
     """The job a document on disk describes, its input files checked.
 
-    `payload` and `merge` replace what a native document says, and must be given for PanDA's, which knows nothing of them.
-    `panda_id` chooses among several jobs of an `HPCJobs.json`; `input_directory` is where PanDA's inputs are when the document
-    does not say (by default the directory of the document). `verify_checksums` reads every byte of every input whose checksum
-    is given. Raises InvalidInput.
+    `payload` and `merge` replace what a native document says. PanDA's says nothing of payloads, so `payload` must be given for
+    it, and `merge` if its `esmergeSpec` names no transform. `panda_id` chooses among several jobs of an `HPCJobs.json`;
+    `input_directory` is where PanDA's inputs are when the document does not say (by default the directory of the document).
+    `verify_checksums` reads every byte of every input whose checksum is given. Raises InvalidInput.
     """
     source, base_dir = str(path), os.path.abspath(path.parent)  # noqa: PTH100 - the text is made absolute, links are not followed
     document = read_document(path)
@@ -86,7 +86,7 @@ def load_job(
         directory = os.path.abspath(input_directory) if input_directory else base_dir  # noqa: PTH100 - as above
         chosen = _chosen(parse_panda_jobs(document, source), source, panda_id)
         place = Place(source, "" if "PandaID" in document else str(chosen.panda_id), chosen.document)
-        job = to_job(chosen, *_specified(source, payload, merge), place=place, input_directory=directory)
+        job = to_job(chosen, *_specified(source, payload, merge_spec(chosen, merge)), place=place, input_directory=directory)
         return _confirmed(job, place, reader)
     if panda_id or input_directory:
         option = "panda_id" if panda_id else "input_directory"
@@ -95,7 +95,7 @@ def load_job(
     return replace(job, payload=payload or job.payload, merge=merge or job.merge)
 
 
-def load_payload(path: Path) -> tuple[PayloadSpec, MergeSpec]:
+def load_payload(path: Path) -> tuple[PayloadSpec, MergeSpec | None]:
     """What a document on disk says of payload and merging, for jobs that do not. Raises InvalidInput."""
     base_dir = os.path.abspath(path.parent)  # noqa: PTH100 - the text is made absolute, links are not followed
     return parse_payload_document(read_document(path), str(path), base_dir)

@@ -19,7 +19,7 @@ import numpy as np
 from raythena.domain.errors import MergeError, StorageError
 from raythena.domain.job import MergeSpec
 from raythena.domain.results import GroupReport, MergedOutput
-from raythena.runtime.merger import MergeContext, merger_named
+from raythena.runtime.merger import MergeContext, Merged, merger_named
 from raythena.runtime.scratch import scratch_directory
 from raythena.storage.atomic import adler32_of, is_disk_trouble, refusal, sync_file
 from raythena.storage.groups import read_members
@@ -56,7 +56,7 @@ def merge_output(order: MergeOrder) -> MergedOutput:
         with scratch_directory(order.scratch_directory, order.task_directory, order.session, place) as scratch:
             try:
                 inputs = _unpack(order, directory, scratch)
-                _merge(order, inputs, target)
+                merged = _merge(order, inputs, target, scratch / "work")
                 sync_file(target)
             except Exception as problem:
                 _tell_disk_trouble(order, problem, (scratch, target.parent))
@@ -70,7 +70,7 @@ def merge_output(order: MergeOrder) -> MergedOutput:
         order.output,
         order.lfn,
         order.temporary,
-        order.guid,
+        merged.guid or order.guid,
         target.stat().st_size,
         adler32_of(target),
         order.expected,
@@ -106,14 +106,20 @@ def _unpack(order: MergeOrder, directory: TaskDirectory, scratch: Path) -> list[
     return [scratch / f"{index:010d}" for index in indices]
 
 
-def _merge(order: MergeOrder, inputs: list[Path], target: Path) -> None:
+def _merge(order: MergeOrder, inputs: list[Path], target: Path, work: Path) -> Merged:
     target.parent.mkdir(parents=True, exist_ok=True)
-    context = MergeContext(order.lfn, order.guid, order.spec.options)
+    log = TaskDirectory(Path(order.task_directory)).logs / order.session / "merges" / target.name
+    for directory in (work, log.parent):
+        directory.mkdir(parents=True, exist_ok=True)
+    context = MergeContext(order.lfn, order.guid, order.spec.options, order.expected, work, log)
     try:
-        merger_named(order.spec.kind)(inputs, target, context)
+        merged = merger_named(order.spec.kind)(inputs, target, context) or Merged()
     except MergeError:
         raise
     except Exception as problem:  # a merger is foreign code: whatever it raises is told as its failure
         raise MergeError(f"{order.lfn}: the {order.spec.kind} merger failed: {type(problem).__name__}: {problem}") from problem
     if not target.is_file() or target.stat().st_size == 0:
         raise MergeError(f"{order.lfn}: the {order.spec.kind} merger wrote nothing")
+    if merged.n_events not in (None, order.expected):
+        raise MergeError(f"{order.lfn}: the merged file holds {merged.n_events} events, expected {order.expected}")
+    return merged

@@ -1,7 +1,11 @@
 """The plug-in point for merging: what turns the outputs of many events into one file.
 
 A merger is a callable. It is handed the outputs of single events as files, in the order the events have in the input, and
-writes one file. It runs in a Ray task of its own and may take its time; it must not look at anything but its arguments.
+writes one file. It runs in a Ray task of its own and may take its time; it must not look at anything but its arguments. What it
+learns of the merged file on the way (the GUID inside it, its number of events) it may return.
+
+A merger with a method `check_options(options, source)` is asked before the job begins whether it can work with its options; it
+raises InvalidInput if not.
 """
 
 from __future__ import annotations
@@ -13,6 +17,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from raythena.domain.errors import InvalidInput
+from raythena.domain.job import MergeSpec
 
 ENTRY_POINT_GROUP = "raythena.mergers"
 
@@ -25,12 +30,27 @@ class MergeContext:
     guid: str
     """GUID the merged file will be known by; a merger may record it inside."""
     options: dict[str, Any]
+    expected: int | None = None
+    """Events that must be in the merged file."""
+    directory: Path | None = None
+    """An empty directory of its own, on the disk where the inputs are; gone when the merge is over."""
+    log: Path | None = None
+    """Where to keep logs: names may be made from this one by adding to its end. The directory exists."""
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """What a merger learned of the file it wrote; empty or None where it did not."""
+
+    guid: str = ""
+    """The GUID inside the file, which then counts instead of that of the context."""
+    n_events: int | None = None
 
 
 class Merger(Protocol):
     """Merge `inputs` (at least one, in event order) into the new file `output`. Raises MergeError."""
 
-    def __call__(self, inputs: Sequence[Path], output: Path, context: MergeContext) -> None:
+    def __call__(self, inputs: Sequence[Path], output: Path, context: MergeContext) -> Merged | None:
         """Do it."""
 
 
@@ -41,3 +61,11 @@ def merger_named(kind: str) -> Merger:
         raise InvalidInput("job", "merge.kind", f"no merger called {kind!r}", expected="one of " + ", ".join(sorted(known)))
     merger: Merger = known[kind].load()
     return merger
+
+
+def check_merge(spec: MergeSpec, source: str = "job") -> None:
+    """Have the merger look at its options before anything is started. Raises InvalidInput."""
+    if spec.kind != "none":
+        check = getattr(merger_named(spec.kind), "check_options", None)
+        if check is not None:
+            check(spec.options, source)

@@ -92,3 +92,10 @@ def test_a_native_job_file_has_no_command(run, tmp_path):
     (tmp_path / "job.yaml").write_text("name: x\n")
     ran = run("explain-command", tmp_path / "job.yaml")
     assert (ran.code, "is no job specification of PanDA" in ran.err) == (ExitCode.INVALID_INPUT, True)
+
+
+def test_the_example_in_the_documentation_is_what_is_printed(run):
+    page = (Path(__file__).parents[3] / "docs" / "athena-arguments.md").read_text()
+    job_file = FIXTURES / "merge-HPCJobs.json"
+    printed = run("explain-command", job_file, "--node", 3, "--cores", 64).out
+    assert f"```text\n{printed}```" in page

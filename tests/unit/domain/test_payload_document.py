@@ -16,8 +16,8 @@ def test_payload_and_merge_are_those_of_a_job_file():
     assert merge == MergeSpec("concat")
 
 
-def test_merge_is_root_when_left_out():
-    assert parse_payload_document({"payload": PYTHON}, "p.yaml", "/base")[1] == MergeSpec("root")
+def test_merge_may_be_left_out():
+    assert parse_payload_document({"payload": PYTHON}, "p.yaml", "/base")[1] is None
 
 
 @pytest.mark.parametrize(

@@ -208,9 +208,22 @@ def test_a_missing_guid_is_derived(panda):
 
 @pytest.mark.parametrize("missing", ["payload", "merge"])
 def test_a_panda_job_needs_to_be_told_what_it_does_not_say(panda, missing):
+    change(panda, esmergeSpec={"transPath": "", "jobParameters": "", "nEventsPerOutputFile": 20})
     given: dict[str, Any] = {"payload": PAYLOAD, "merge": MERGE}
     with pytest.raises(InvalidInput, match=f"{missing}: a PanDA job does not say it"):
         load_job(panda, **given | {missing: None})
+
+
+def test_a_panda_job_is_merged_by_the_transform_it_names(panda):
+    options = {
+        "transformation": "HITSMerge_tf.py",
+        "parameters": "--inputHITSFile=@inputFor_${OUTPUT0} --outputHITS_MRGFile=${OUTPUT0} --AMITag=s4162",
+        "release": {"home_package": "Athena/23.0.53", "platform": "x86_64-centos7-gcc11-opt"},
+    }
+    assert load_job(panda, payload=PAYLOAD).merge == MergeSpec("transform", options)
+    container = {"container": {"engine": "alrb", "image": "centos7"}, "parameters": "--other"}
+    given = MergeSpec("transform", container)
+    assert load_job(panda, payload=PAYLOAD, merge=given).merge == MergeSpec("transform", {**options, **container})
 
 
 def test_a_size_that_differs_is_refused(panda):

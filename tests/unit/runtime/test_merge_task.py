@@ -16,6 +16,7 @@ from raythena.domain.job import MergeSpec
 from raythena.domain.results import ENTRY_DTYPE, GroupReport
 from raythena.runtime import merge_task
 from raythena.runtime.merge_task import MergeOrder, merge_output
+from raythena.runtime.merger import Merged
 from raythena.runtime.scratch import scratch_directory
 from raythena.storage.groups import Member, write_group
 
@@ -152,3 +153,31 @@ def test_a_full_disk_that_the_merger_does_not_speak_of_is_found(task, monkeypatc
     monkeypatch.setattr(merge_task, "refusal", lambda directory: "no space left")
     with pytest.raises(StorageError, match="no space left"):
         merge_output(order_of(task, [group_of(task, "a", [0])], 1))
+
+
+def test_a_merger_is_told_what_is_expected_and_where_it_may_work_and_log(task, monkeypatch):
+    seen = []
+
+    def merger(inputs, output, context):
+        seen.append((context.expected, list(context.directory.iterdir()), context.log.parent.is_dir()))
+        context.log.with_name(context.log.name + ".log").write_text("story")
+        output.write_bytes(b"x")
+
+    monkeypatch.setattr(merge_task, "merger_named", lambda kind: merger)
+    merged = merge_output(order_of(task, [group_of(task, "a", [0, 1])], 2))
+    assert seen == [(2, [], True)]
+    assert merged.guid == "GUID"
+    (log,) = (task / "task" / "logs").glob("*/merges/*.log")
+    assert log.read_text() == "story"
+    assert list((task / "scratch").iterdir()) == []
+
+
+def test_the_guid_a_merger_found_inside_the_file_counts(task, monkeypatch):
+    def merger(inputs, output, context):
+        output.write_bytes(b"x")
+        return Merged("INSIDE", 1)
+
+    monkeypatch.setattr(merge_task, "merger_named", lambda kind: merger)
+    assert merge_output(order_of(task, [group_of(task, "a", [0])], 1)).guid == "INSIDE"
+    with pytest.raises(MergeError, match="holds 1 events, expected 2"):
+        merge_output(order_of(task, [group_of(task, "b", [0, 1])], 2))
