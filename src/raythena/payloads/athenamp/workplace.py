@@ -1,0 +1,150 @@
+"""The directory a transform works in: finding what its workers left there, and which of them computes a range.
+
+AthenaMP gives each worker a directory `athenaMP-workers-<step>/worker_<n>`, with the log `AthenaMP.log` in it; a worker's log
+says which range it has received, and the worker's current directory is its own. That, and the names of outputs, is all that is
+relied on here. Inside a container the same paths are expected; where they differ, the part below the top directory counts.
+
+Rules: an output counts only when it is a regular file below the directory, not empty, and as long as its own header says; one
+that was never reported counts only when it also was closed properly and nobody has it open.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+
+from raythena.payloads.outputs import BadOutput, Output, OutputInspector
+from raythena.payloads.protocol import DoneMessage
+from raythena.payloads.seat import tail_of
+from raythena.runtime.warden_process import descendants
+
+WORKER_LOG = "AthenaMP.log"
+_TOP = "athenaMP-workers-"
+_LOG_TAIL_BYTES = 1 << 16
+_RANGE_IN_LOG = re.compile(rb"Received RangeID=(\S+)")
+_HEADER = struct.Struct(">4sii")
+_SMALL_ENDS, _LARGE_ENDS = struct.Struct(">iiiiiBii"), struct.Struct(">qqiiiBiq")
+_LARGE_VERSION = 1_000_000
+"""Added to the version of a file whose positions take eight bytes."""
+
+
+class Workplace:
+    """One run's directory."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self._inspector = OutputInspector(directory)
+
+    def inspect(self, name: str) -> Output:
+        """The output a report tells of. Raises BadOutput."""
+        path = name if name.startswith(f"{self.directory}/") else self._relocated(name)
+        output = self._inspector.inspect(DoneMessage("", path, 0.0, 0.0, 0.0))
+        ends = root_ends(output.path)
+        if ends is not None and ends[0] > output.size_bytes:
+            raise BadOutput(f"output {name!r} is truncated: it has {output.size_bytes} bytes of {ends[0]}")
+        return output
+
+    def _relocated(self, name: str) -> str:
+        """The path on this side of a container's mounts."""
+        at = name.rfind(f"/{_TOP}")
+        return str(self.directory / name[at + 1 :]) if at >= 0 else name
+
+    def salvaged(self, token: str, root_pid: int | None) -> Output | None:
+        """The output of a range nobody has reported, if it is complete; `root_pid`: the transform, when it may still run."""
+        found = [path for place in self._places() for path in place.glob(f"*.{token}")]
+        if len(found) != 1:
+            return None
+        ends = root_ends(found[0])
+        if ends is None or not ends[1] or (root_pid is not None and is_open_in(root_pid, found[0])):
+            return None
+        try:
+            return self.inspect(str(found[0]))
+        except BadOutput:
+            return None
+
+    def worker_of(self, token: str) -> Path | None:
+        """The directory of the worker that received this range last of all; None when no log says so."""
+        for place in self._places():
+            received = _RANGE_IN_LOG.findall(_end_of(place / WORKER_LOG))
+            if received and received[-1].decode(errors="replace") == token:
+                return place
+        return None
+
+    def log_of(self, token: str) -> str:
+        """The last lines of the log of the worker that has this range, on one line."""
+        place = self.worker_of(token)
+        return "" if place is None else tail_of(place / WORKER_LOG, 0)
+
+    def _places(self) -> Iterator[Path]:
+        for top in self.directory.glob(f"{_TOP}*"):
+            yield from top.glob("worker_*")
+
+
+def root_ends(path: Path) -> tuple[int, bool] | None:
+    """(where a ROOT file says that it ends, whether it was closed properly); None when it is no ROOT file.
+
+    The header is that of ROOT's documented format: a file is closed when the description of its classes has been written.
+    """
+    try:
+        with path.open("rb") as stream:
+            content = stream.read(_HEADER.size + _LARGE_ENDS.size)
+    except OSError:
+        return None
+    if len(content) < _HEADER.size + _LARGE_ENDS.size or not content.startswith(b"root"):
+        return None
+    large = _HEADER.unpack_from(content)[1] >= _LARGE_VERSION
+    end, _, _, _, _, _, _, info_at = (_LARGE_ENDS if large else _SMALL_ENDS).unpack_from(content, _HEADER.size)
+    return end, 0 < info_at < end
+
+
+def processes_in(directory: Path, root_pid: int) -> list[int]:
+    """Processes below `root_pid` whose current directory this is, whatever a container calls it."""
+    wanted = directory.stat()
+    return [pid for pid in descendants(root_pid) if _is_there(pid, wanted)]
+
+
+def _is_there(pid: int, wanted: os.stat_result) -> bool:
+    try:
+        facts = Path(f"/proc/{pid}/cwd").stat()
+    except OSError:
+        return False
+    return (facts.st_dev, facts.st_ino) == (wanted.st_dev, wanted.st_ino)
+
+
+def is_open_in(root_pid: int, path: Path) -> bool:
+    """Whether a process at or below `root_pid` has the file open, or cannot be asked."""
+    try:
+        wanted = path.stat()
+        return any(_has_open(pid, wanted) for pid in (root_pid, *descendants(root_pid)))
+    except PermissionError:
+        return True
+    except FileNotFoundError:
+        return False
+
+
+def _has_open(pid: int, wanted: os.stat_result) -> bool:
+    """Raises PermissionError when the process does not let itself be asked."""
+    try:
+        entries = list(Path(f"/proc/{pid}/fd").iterdir())
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    for entry in entries:
+        try:
+            facts = entry.stat()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if (facts.st_dev, facts.st_ino) == (wanted.st_dev, wanted.st_ino):
+            return True
+    return False
+
+
+def _end_of(path: Path) -> bytes:
+    try:
+        with path.open("rb") as stream:
+            stream.seek(max(0, stream.seek(0, 2) - _LOG_TAIL_BYTES))
+            return stream.read()
+    except OSError:
+        return b""
