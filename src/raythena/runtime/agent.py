@@ -163,6 +163,8 @@ class Agent:
             limits.min_time_limit_s,
             limits.time_limit_factor,
             limits.first_time_limit_s,
+            config.job,
+            self._order.number,
         )
         payload: Payload = payload_plugin(config.job.payload.kind).factory()
         self._payload = payload

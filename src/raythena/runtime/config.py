@@ -117,3 +117,5 @@ class AgentOrder:
     """Name of this incarnation of the node."""
     cores: int
     config: SessionConfig
+    number: int = 0
+    """Counts the nodes of the session from 0, in the order in which they came."""

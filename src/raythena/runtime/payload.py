@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from raythena.domain.errors import InvalidInput
+from raythena.domain.job import Job
 from raythena.domain.ranges import EventRange
 from raythena.domain.results import FailureKind
 
@@ -44,6 +45,10 @@ class PayloadContext:
     """An event hangs when it takes longer than this many times the longest of the finished ones."""
     first_time_limit_s: float = 3600.0
     """Time limit while fewer than ten events have finished."""
+    job: Job | None = None
+    """The whole job, for payloads that are told more by it than by their options; None in tests."""
+    number: int = 0
+    """Counts the nodes of the session from 0."""
 
 
 @dataclass(frozen=True, slots=True)

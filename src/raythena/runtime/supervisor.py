@@ -50,6 +50,7 @@ class _Place:
     name: str
     node_id: str
     cores: int
+    number: int = 0
     alive: bool = True
     incarnation: int = 0
     quick_deaths: int = 0
@@ -117,7 +118,7 @@ class Supervisor:
             seen[node_id] = bool(entry["Alive"])
             cores = int(resources.get(NODE_RESOURCE, 0)) if isinstance(resources, dict) else 0
             if entry["Alive"] and cores > 0 and node_id not in self._places:
-                place = _Place(_place_name(entry, node_id), node_id, cores)
+                place = _Place(_place_name(entry, node_id), node_id, cores, len(self._places))
                 self._places[node_id] = place
                 place.watch = asyncio.create_task(self._keep_agent(place))
                 place.watch.add_done_callback(self._watch_ended)
@@ -188,7 +189,7 @@ class Supervisor:
 
     async def _run_agent(self, place: _Place) -> str:
         """Have the place's agent work to its end; why it ended."""
-        order = AgentOrder(f"{place.name}.{place.incarnation}", place.cores, self._config)
+        order = AgentOrder(f"{place.name}.{place.incarnation}", place.cores, self._config, place.number)
         try:
             place.agent = agent = await asyncio.to_thread(self._agent, place)
             reason = await self._await_end(agent, order)

@@ -6,16 +6,14 @@ import json
 import sys
 from pathlib import Path
 
-STAND_INS = Path(__file__).parents[2] / "stand_ins"
-sys.path.insert(0, str(STAND_INS / "python"))
-
 import uproot
-from athenamp_stand_in.content import write_evnt
 
+from athenamp_stand_in.content import write_evnt
 from raythena.domain.ranges import EventRange
 from raythena.payloads.athenamp import AthenaMPPayload
 from raythena.runtime.payload import Assignment, Done, PayloadContext, Released, Started
 
+STAND_INS = Path(__file__).parents[2] / "stand_ins"
 PROGRAM = STAND_INS / "bin" / "Sim_tf.py"
 FIRST_NUMBER = 1001
 PATIENCE_S = 120.0

@@ -1,11 +1,13 @@
 """What several tests of payloads need."""
 
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
+sys.path[:0] = [str(Path(__file__).parent), str(ROOT / "tests" / "stand_ins" / "python")]
 
 
 @pytest.fixture(scope="session")

@@ -1,16 +1,11 @@
 """The payload `athenamp` keeps every rule of payloads."""
 
 import asyncio
-import sys
-from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
 from athenamp_kit import numbered, transform_options
-from athenamp_stand_in.content import write_evnt
 
+from athenamp_stand_in.content import write_evnt
 from raythena.payloads.athenamp import AthenaMPPayload
 from raythena.testing.payload_conformance import CHECKS, Subject
 

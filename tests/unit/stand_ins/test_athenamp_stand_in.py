@@ -156,8 +156,16 @@ def test_another_spelling_of_the_input_kills_the_worker(tmp_path):
     assert found.errors_of("r-0001") == ["Failed to process event range"]
 
 
-def test_another_file_is_reported(tmp_path):
-    write_evnt(tmp_path / "other.root", [1])
+def test_another_file_is_opened_when_its_range_comes(tmp_path):
+    write_evnt(tmp_path / "other.root", [77])
+    found = run(tmp_path, [1], pfn=str(tmp_path / "other.root"))
+    assert event_numbers(found.files["r-0001"]).tolist() == [77]
+
+
+@pytest.mark.parametrize("content", [None, b"no ROOT file"])
+def test_a_file_that_cannot_be_opened_is_reported(tmp_path, content):
+    if content is not None:
+        (tmp_path / "other.root").write_bytes(content)
     found = run(tmp_path, [1], pfn=str(tmp_path / "other.root"))
     assert found.errors_of("r-0001") == ["Failed to set input file"]
 

@@ -1,10 +1,12 @@
 """Options of the payload `athenamp`, and the command they make for one run of the transform.
 
-    command        the transform and its arguments, a list. `{channel}`, `{cores}` and `{job_number}` in it are filled in
-    container      what it runs in, see `raythena.domain.container` (optional)
-    environment    more variables for it (optional)
-    yampl_path     directory with the Python module yampl, if Python does not find it by itself (optional)
-    nudge          true: held-back reports are fetched with a range no file has; false: by ending the transform (default true)
+    command            the transform and its arguments, a list; `{channel}`, `{cores}` and `{job_number}` in it are filled in.
+                       Left out for a job of PanDA's, which says itself what to run
+    name_every_input   give the transform all inputs of PanDA's job, not only the first (default false)
+    container          what it runs in, see `raythena.domain.container` (optional)
+    environment        more variables for it (optional)
+    yampl_path         directory with the Python module yampl, if Python does not find it by itself (optional)
+    nudge              true: held-back reports are fetched with a range no file has; false: by ending the transform (default true)
 
 How the transform learns the channel's name depends on its age, as Pilot does it: a `{channel}` in the command; otherwise
 `--athenaopts` with `--mtes-channel` for multithreaded Athena, a `--preExec` otherwise; always also in `PILOT_EVENTRANGECHANNEL`.
@@ -20,13 +22,17 @@ from pathlib import Path
 from typing import Any
 
 from raythena.domain.container import Container, parse_container
+from raythena.domain.document import Place
 from raythena.domain.errors import InvalidInput
+from raythena.domain.node_job import ATTEMPTS_PER_NODE, NodeFacts, derive_node_job
+from raythena.domain.panda import is_panda, parse_panda_job
 from raythena.payloads.options import PREFIX, checked_path, refuse_unknown, string_list, string_map
 from raythena.payloads.process import ONE_THREAD
+from raythena.runtime.payload import PayloadContext
 
-KNOWN_OPTIONS = ("command", "container", "environment", "yampl_path", "nudge")
+KNOWN_OPTIONS = ("command", "name_every_input", "container", "environment", "yampl_path", "nudge")
 CHANNEL_VARIABLE = "PILOT_EVENTRANGECHANNEL"
-_JOB_NUMBERS = 1 << 30
+CATALOGUE = "PoolFileCatalog.xml"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +40,8 @@ class TransformOptions:
     """The options, checked."""
 
     command: tuple[str, ...]
+    """Empty: that of PanDA's job."""
+    name_every_input: bool
     container: Container
     environment: dict[str, str]
     yampl_path: Path | None
@@ -44,18 +52,17 @@ def read_options(options: Mapping[str, Any], source: str) -> TransformOptions:
     """The options of a job. Raises InvalidInput naming the field."""
     refuse_unknown(options, KNOWN_OPTIONS, source)
     command = string_list(options, "command", source)
-    if not command or not command[0]:
-        raise InvalidInput(
-            source, f"{PREFIX}.command", "no transform given", expected="a list: the transform and its arguments, one by one"
-        )
-    if not isinstance(options.get("nudge", True), bool):
-        raise InvalidInput(source, f"{PREFIX}.nudge", f"is {options['nudge']!r}", expected="true or false")
+    if "command" in options and not (command and command[0]):
+        expected = "a list: the transform and its arguments, one by one"
+        raise InvalidInput(source, f"{PREFIX}.command", "no transform given", expected=expected)
+    flags = {name: _flag(options, name, default, source) for name, default in (("nudge", True), ("name_every_input", False))}
     return TransformOptions(
         tuple(command),
+        flags["name_every_input"],
         parse_container(options.get("container"), source, f"{PREFIX}.container"),
         string_map(options, "environment", source),
         checked_path(options, "yampl_path", source),
-        bool(options.get("nudge", True)),
+        flags["nudge"],
     )
 
 
@@ -64,23 +71,52 @@ def check_options(options: Mapping[str, Any], source: str) -> None:
     read_options(options, source)
 
 
-def job_number(node: str) -> int:
-    """A number for `--jobNumber`, which seeds random numbers: positive, and different on every node and in every life of one."""
-    return 1 + zlib.crc32(node.encode()) % _JOB_NUMBERS
+def _flag(options: Mapping[str, Any], name: str, default: bool, source: str) -> bool:
+    value = options.get(name, default)
+    if not isinstance(value, bool):
+        raise InvalidInput(source, f"{PREFIX}.{name}", f"is {value!r}", expected="true or false")
+    return value
 
 
-def command_line(command: Sequence[str], channel: str, cores: int, node: str) -> list[str]:
-    """The command of one run, with the channel's name where the transform looks for it."""
-    values = {"{channel}": channel, "{cores}": str(cores), "{job_number}": str(job_number(node))}
-    filled = [_filled(word, values) for word in command]
-    if any("{channel}" in word for word in command):
-        return filled
-    if not any(word.split("=")[0] == "--CA" for word in filled):
+@dataclass(frozen=True, slots=True)
+class TransformCommand:
+    """What to run for one life of the transform, before the channel is known."""
+
+    argv: tuple[str, ...]
+    catalogue: str = ""
+    """Content of the POOL file catalogue to be put beside it; empty: none."""
+
+
+def transform_command(options: TransformOptions, context: PayloadContext, run: int) -> TransformCommand:
+    """The command of run number `run` (1, 2, …): that of the options, or what PanDA's job says. Raises InvalidInput."""
+    facts = NodeFacts(context.number, _start_number(context.node, run), context.cores, name_every_input=options.name_every_input)
+    if options.command:
+        values = {"{cores}": str(context.cores), "{job_number}": str(facts.number * ATTEMPTS_PER_NODE + facts.attempt + 1)}
+        return TransformCommand(tuple(_filled(word, values) for word in options.command))
+    job = context.job
+    if job is None or not is_panda(job.source):
+        hint = "Only a job of PanDA's says itself what to run"
+        raise InvalidInput("job", f"{PREFIX}.command", "is missing", expected="the transform and its arguments", hint=hint)
+    panda_job = parse_panda_job(Place("job", "", job.source))
+    node_job = derive_node_job(panda_job, {file.lfn: file.pfn for file in job.inputs}, facts)
+    return TransformCommand(node_job.argv, node_job.catalogue.to_xml() if node_job.catalogue.entries else "")
+
+
+def _start_number(node: str, run: int) -> int:
+    """A number for this start of a transform. The name of a node changes with every life of its agent, and so does this."""
+    return zlib.crc32(f"{node}/{run}".encode()) % ATTEMPTS_PER_NODE
+
+
+def with_channel(words: Sequence[str], channel: str) -> list[str]:
+    """The command with the channel's name where the transform looks for it."""
+    if any("{channel}" in word for word in words):
+        return [word.replace("{channel}", channel) for word in words]
+    if not any(word.split("=")[0] == "--CA" for word in words):
         jobproperties = "from AthenaMP.AthenaMPFlags import jobproperties as jps;jps.AthenaMPFlags.EventRangeChannel"
-        return _with_pre_exec(filled, f'{jobproperties}="{channel}"')
-    if any(word.lower() == "--multithreaded=true" for word in filled):
-        return _with_athena_option(filled, f'--mtes --mtes-channel="{channel}"')
-    return _with_pre_exec(filled, f'ConfigFlags.MP.EventRangeChannel="{channel}"')
+        return _with_pre_exec(words, f'{jobproperties}="{channel}"')
+    if any(word.lower() == "--multithreaded=true" for word in words):
+        return _with_athena_option(words, f'--mtes --mtes-channel="{channel}"')
+    return _with_pre_exec(words, f'ConfigFlags.MP.EventRangeChannel="{channel}"')
 
 
 def environment_of(options: TransformOptions, channel: str, cores: int) -> dict[str, str]:
@@ -100,7 +136,7 @@ def _filled(word: str, values: Mapping[str, str]) -> str:
     return word
 
 
-def _with_pre_exec(words: list[str], text: str) -> list[str]:
+def _with_pre_exec(words: Sequence[str], text: str) -> list[str]:
     """The text as the first value of `--preExec`; an argument of its own when there is none."""
     for place, word in enumerate(words):
         if word == "--preExec":
@@ -110,7 +146,7 @@ def _with_pre_exec(words: list[str], text: str) -> list[str]:
     return [*words, "--preExec", text]
 
 
-def _with_athena_option(words: list[str], text: str) -> list[str]:
+def _with_athena_option(words: Sequence[str], text: str) -> list[str]:
     for place, word in enumerate(words):
         if word.startswith("--athenaopts="):
             return [*words[:place], f"{word} {text}", *words[place + 1 :]]

@@ -78,10 +78,9 @@ def token_of(number: int) -> str:
 def encode_range(token: str, event_range: EventRange) -> bytes:
     """The answer to `Ready for events`. Raises ValueError when a value would be misread by AthenaMP."""
     for name, value in (("path", event_range.pfn), ("GUID", event_range.guid)):
-        if any(char in value for char in ',"\\\n'):
-            raise ValueError(
-                f"the {name} {value!r} of an input has a comma, quote, backslash or line end, which AthenaMP misreads"
-            )
+        if any(char in ',"\\' or char < " " for char in value):
+            problem = "has a comma, quote, backslash or control character, which AthenaMP misreads"
+            raise ValueError(f"the {name} {value!r} of an input {problem}")
     return _encode(token, event_range, event_range.first_event, event_range.last_event)
 
 
@@ -119,7 +118,7 @@ def _failure(error: str, rest: str) -> RangeFailed:
     tokens = set(TOKEN.findall(rest))
     if len(tokens) != 1:
         raise Unintelligible(f"it names {len(tokens)} ranges instead of one")
-    return RangeFailed(tokens.pop(), error, rest.rpartition(": ")[2].strip() or "no reason given")
+    return RangeFailed(tokens.pop(), error, rest.rpartition(":")[2].strip() or "no reason given")
 
 
 def _result(text: str) -> RangeDone:

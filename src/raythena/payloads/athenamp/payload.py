@@ -36,17 +36,20 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from raythena.domain.container import Launch, launch
+from raythena.domain.container import launch
 from raythena.domain.errors import InternalError, PayloadError
 from raythena.domain.results import FailureKind
 from raythena.payloads.athenamp.channel import Asked, Broken, Channel, Given, Heard, News, Shelf, Silence, Told
 from raythena.payloads.athenamp.command import (
+    CATALOGUE,
+    TransformCommand,
     TransformOptions,
     check_options,
-    command_line,
     environment_of,
     read_options,
+    transform_command,
     whole_environment,
+    with_channel,
 )
 from raythena.payloads.athenamp.messages import (
     CRASH_REASON,
@@ -138,6 +141,8 @@ class _Nudging:
     """When a waiting worker is to be nudged next, and with what."""
 
     count: int = 0
+    refused: int = 0
+    """Both since a range was given out last."""
     at: float = 0.0
     like: Assignment | None = None
     tokens: set[str] = field(default_factory=set)
@@ -187,7 +192,7 @@ class AthenaMPPayload:
         self._tick_s = min(TICK_MAX_S, max(TICK_MIN_S, min(context.min_time_limit_s, context.first_time_limit_s) / 10))
         self._running = True
         try:
-            self._check_program()
+            self._check_program(transform_command(self._options, context, 1))
             await self._warden.start()
         except BaseException:
             await self.stop()
@@ -195,10 +200,10 @@ class AthenaMPPayload:
         self._begin_run()
         self._tick()
 
-    def _check_program(self) -> None:
+    def _check_program(self, command: TransformCommand) -> None:
         if not self._options.container.setup and self._options.container.engine == "none":
             path = self._options.environment.get("PATH", os.environ.get("PATH"))
-            find_program(self._options.command[0], None, path)
+            find_program(command.argv[0], None, path)
 
     @property
     def appetite(self) -> int:
@@ -323,11 +328,12 @@ class AthenaMPPayload:
         directory = run.workplace.directory
         cores = self._context.cores
         variables = environment_of(self._options, channel, cores)
-        command = command_line(self._options.command, channel, cores, self._context.node)
-        plan = launch(self._options.container, command, str(directory), variables)
+        command = transform_command(self._options, self._context, run.number)
+        plan = launch(self._options.container, with_channel(command.argv, channel), str(directory), variables)
+        files = [*plan.files, *([(CATALOGUE, command.catalogue)] if command.catalogue else [])]
         LOG.info("AthenaMP, run %d: %s", run.number, plan.argv)
         try:
-            await asyncio.to_thread(_write_scripts, directory, plan)
+            await asyncio.to_thread(_write_files, directory, files)
             pid = await self._warden.spawn(
                 plan.argv,
                 env=whole_environment(variables),
@@ -445,7 +451,7 @@ class AthenaMPPayload:
     def _take_off(self, run: Run, given: Given) -> None:
         assignment = self._shelved.pop(given.token)
         self._flights[given.token] = Flight(assignment, given.at, time.time() - (time.monotonic() - given.at))
-        self._nudging.like, self._nudging.count = assignment, 0
+        self._nudging.like, self._nudging.count, self._nudging.refused = assignment, 0, 0
         idle_since = self._idle_since.popleft() if self._idle_since else None
         self._clock.given(given.at, None if idle_since is None else given.at - idle_since, starved=given.starved)
 
@@ -458,6 +464,7 @@ class AthenaMPPayload:
         if isinstance(message, RangeDone | RangeFailed):
             if message.token in self._nudging.tokens:
                 self._nudging.tokens.discard(message.token)
+                self._nudging.refused += 1
                 return
             flight = self._flights.pop(message.token, None)
             if flight is None:
@@ -517,7 +524,8 @@ class AthenaMPPayload:
         now = time.monotonic()
         run = self._run
         if run is None:
-            if self._shelved and not self._draining and self._fatal is None and now >= self._start_at:
+            wanted = bool(self._shelved) or self._stillborn > 0
+            if wanted and not self._draining and self._fatal is None and now >= self._start_at:
                 self._begin_run()
         elif self._phase is Phase.STARTING:
             self._watch_start(run, now)
@@ -530,8 +538,8 @@ class AthenaMPPayload:
     def _watch_start(self, run: Run, now: float) -> None:
         limit_s = self._context.first_time_limit_s
         if run.pid is not None and not run.ending and now - run.began > limit_s:
-            LOG.warning("AthenaMP did not ask for events within %.0f s and is killed", limit_s)
-            run.trouble = f"did not ask for events within {limit_s:.0f} s"
+            LOG.warning("AthenaMP did not ask for events within %g s and is killed", limit_s)
+            run.trouble = f"did not ask for events within {limit_s:g} s"
             self._kill()
 
     def _watch_flights(self, run: Run, now: float) -> None:
@@ -553,10 +561,12 @@ class AthenaMPPayload:
         if since is None or not self._flights or now - max(since, nudging.at) < pause_s or nudging.like is None:
             return
         nudging.at = now
-        for token in list(self._flights):
-            self._account_for(token, run, None)
-        if not self._flights:
-            return
+        if nudging.refused:
+            # Whatever a worker has said came through before the refusal: what is still missing was never reported.
+            for token in list(self._flights):
+                self._account_for(token, run, None)
+            if not self._flights:
+                return
         if not self._options.nudge:
             run.channel.close()
             return
@@ -628,8 +638,8 @@ def _resolve(waiter: asyncio.Future[None]) -> None:
         waiter.set_result(None)
 
 
-def _write_scripts(directory: Path, plan: Launch) -> None:
-    for name, content in plan.files:
+def _write_files(directory: Path, files: Iterable[tuple[str, str]]) -> None:
+    for name, content in files:
         (directory / name).write_text(content, encoding="utf-8")
 
 

@@ -58,7 +58,9 @@ class Workplace:
         if len(found) != 1:
             return None
         ends = root_ends(found[0])
-        if ends is None or not ends[1] or (root_pid is not None and is_open_in(root_pid, found[0])):
+        if ends is None or not ends[1] or ends[0] > found[0].stat().st_size:
+            return None
+        if root_pid is not None and is_open_in(root_pid, found[0]):
             return None
         try:
             return self.inspect(str(found[0]))

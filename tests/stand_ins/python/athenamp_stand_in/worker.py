@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import yampl
-from athenamp_stand_in.content import hits_file
+from athenamp_stand_in.content import event_numbers, hits_file
 from athenamp_stand_in.plan import MISDEEDS
 
 A_LONG_TIME_S = 86_400
@@ -62,12 +62,18 @@ class Worker:
 
     def _set_input(self, pfn):
         """Why the file cannot be opened, or ""."""
-        if pfn in self._shop.inputs:
+        numbers = self._shop.numbers
+        if pfn in numbers:
             return ""
-        if any(Path(pfn).exists() and Path(pfn).samefile(known) for known in self._shop.inputs):
+        if any(Path(pfn).exists() and Path(pfn).samefile(known) for known in numbers):
             self._say("FATAL: the GUID of this file is in the catalogue already, with another PFN")
             os._exit(1)
-        return "Failed to set input file"
+        try:
+            numbers[pfn] = event_numbers(pfn)
+        except Exception as problem:  # noqa: BLE001 (whatever uproot makes of a file that is none)
+            self._say(f"ERROR {pfn}: {problem}")
+            return "Failed to set input file"
+        return ""
 
     def _die_of(self, misdeed):
         if misdeed == "crash":
