@@ -219,6 +219,7 @@ def test_a_hanging_worker_that_cannot_be_found_costs_a_restart_and_one_range(tmp
         await stage.settled(20)
         stage.feed(30, *range(31, 41))
         await stage.settled(31)
+        await stage.until(lambda: stage.payload._run is None or not stage.payload._run.ending)
         stage.feed(41)
         await stage.settled(32)
         assert kinds(stage) == {30: FailureKind.HANG}
