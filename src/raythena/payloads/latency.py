@@ -123,7 +123,7 @@ class IdleClock:
     def _below(self, count: float) -> float:
         """The upper end of the class in which the count-th wait is."""
         seen = 0
-        for number, here in enumerate(self._counts):
+        for number, here in enumerate(self._counts[:-1]):  # the last class has no upper end
             seen += here
             if seen >= count:
                 return _SHORTEST_S * _GROWTH**number
