@@ -11,10 +11,10 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 from pathlib import Path
 
 FAULTS = ("exit", "mute", "killed", "nothing", "empty", "count", "report", "garbage", "hang", "child", "log", "damaged")
-GUID = "3fc2d896-2dcd-51f2-953f-4ff5d82757c2"
 
 
 def main():
@@ -54,7 +54,12 @@ def misbehave_before(faults):
 
 
 def report(faults, output, count):
-    described = {"name": output, "file_guid": GUID, "nentries": count - 1 if "count" in faults else count, "file_size": 1}
+    described = {
+        "name": output,
+        "file_guid": str(uuid.uuid5(uuid.NAMESPACE_URL, output)),
+        "nentries": count - 1 if "count" in faults else count,
+        "file_size": 1,
+    }
     document = {
         "exitCode": 0,
         "exitAcronym": "OK",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import time
+import uuid
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from raythena.runtime.merger import MergeContext, Merged
 STAND_INS = Path(__file__).parents[2] / "stand_ins" / "bin"
 TEMPLATE = "--inputHITSFile=@inputFor_${OUTPUT0} --outputHITS_MRGFile=${OUTPUT0} --AMITag=s4162"
 LFN = "HITS.1._000001.pool.root.1"
-GUID = "3FC2D896-2DCD-51F2-953F-4FF5D82757C2"
+GUID = str(uuid.uuid5(uuid.NAMESPACE_URL, LFN)).upper()
 
 
 @pytest.fixture
