@@ -15,6 +15,9 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+NO_MERGE = "none"
+"""`MergeSpec.kind` of a job that keeps the grouped outputs of its events as they are."""
+
 
 @dataclass(frozen=True, slots=True)
 class InputFile:
@@ -48,8 +51,8 @@ class PayloadSpec:
 class MergeSpec:
     """What turns the outputs of many events into one file.
 
-    `kind` names an entry point of the group `raythena.mergers` (`root`, `concat`, `python`, …); `none` keeps the grouped
-    outputs as they are.
+    `kind` names an entry point of the group `raythena.mergers` (`root`, `concat`, `python`, …); `none` (`NO_MERGE`) keeps the
+    grouped outputs as they are.
     """
 
     kind: str = "concat"

@@ -14,7 +14,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 from enum import IntEnum
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,8 @@ from raythena.domain.errors import InternalError
 from raythena.domain.event_range import EventRange as EventRange  # noqa: PLC0414 (named here for all who deal with ranges)
 from raythena.domain.given_ranges import GivenRanges
 from raythena.domain.job import InputFile
+
+_T = TypeVar("_T", bound=np.generic)
 
 Indices = npt.NDArray[np.int64]
 """Range indices, one dimension."""
@@ -70,7 +72,7 @@ for _source, _targets in TRANSITIONS.items():
         _ALLOWED[_source, _target] = True
 
 
-def extended(column: npt.NDArray[Any], size: int, fill: int) -> npt.NDArray[Any]:
+def extended(column: npt.NDArray[_T], size: int, fill: int) -> npt.NDArray[_T]:
     """The column with rows of `fill` added up to `size`: a view of a buffer that is twice as large whenever it must be a new one.
 
     The buffer is shared with `column`, which must not be extended a second time.
@@ -190,9 +192,9 @@ class RangeTable(RangeLayout):
     def __init__(self, inputs: Sequence[InputFile], *, given: bool = False) -> None:
         super().__init__(inputs, given=given)
         size = len(self)
-        self.state = np.zeros(size, dtype=np.uint8)
-        self.attempt = np.zeros(size, dtype=np.uint8)
-        self.node = np.full(size, NO_NODE, dtype=np.int32)
+        self.state: npt.NDArray[np.uint8] = np.zeros(size, dtype=np.uint8)
+        self.attempt: npt.NDArray[np.uint8] = np.zeros(size, dtype=np.uint8)
+        self.node: npt.NDArray[np.int32] = np.full(size, NO_NODE, dtype=np.int32)
         self.counts = np.zeros(len(RangeState), dtype=np.int64)
         self.counts[RangeState.READY] = size
 

@@ -50,6 +50,8 @@ class EndCause(StrEnum):
     FAILED_EVENTS = "failed-events"
     REPEATED_ERROR = "repeated-error"
     NO_NODE = "no-node"
+    OUTSIDE = "outside"
+    """Whoever hands ranges out, or takes reports, did not answer."""
     ERROR = "error"
     """An error of our own tree, which says more."""
 
@@ -191,6 +193,10 @@ FAULTS: dict[str, Fault] = {
     "no-node": Fault(
         Who.SITE, "no node was left to work on", 1344, "RESOURCEUNAVAILABLE", "nodes are waited for",
         "Ask the site about the nodes, then --resume",
+    ),
+    "outside": Fault(
+        Who.SITE, "the workload manager neither gave ranges nor took reports", 9011, "", _RESUME,
+        "Look at Harvester's log for this worker, then --resume; what was not taken is reported again",
     ),
 }  # fmt: skip
 

@@ -90,7 +90,8 @@ class FailureBudget:
         """Events stored, those of earlier sessions included: they prove that the release works."""
         self.failed_attempts = 0
         self.failed_events = 0
-        self._n_events = n_events
+        self.n_events = n_events
+        """Events of the job, as far as they are known."""
         self._up: dict[str, set[str]] = {}
         self._away: dict[str, float] = {}
         self._lost: set[str] = set()
@@ -150,14 +151,14 @@ class FailureBudget:
     def max_failed(self) -> int:
         """So many events may be given up."""
         config = self.config
-        return min(config.max_failed_events, max(config.few_failed_events, int(config.max_failed_fraction * self._n_events)))
+        return min(config.max_failed_events, max(config.few_failed_events, int(config.max_failed_fraction * self.n_events)))
 
     def event_given_up(self, kind: str, message: str) -> None:
         """An event is out of chances."""
         self.failed_events += 1
         limit = self.max_failed
         settings = "budget.max_failed_events, budget.max_failed_fraction"
-        failed = f"{self.failed_events} of {self._n_events} events failed in this session"
+        failed = f"{self.failed_events} of {self.n_events} events failed in this session"
         story = f"{failed}, no more than {limit} may ({settings}); the last one: {kind}: {gist(message)}"
         self._compare(EndCause.FAILED_EVENTS, self.failed_events, limit, story)
 

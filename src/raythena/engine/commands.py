@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from raythena.domain.ranges import Indices
-from raythena.domain.records import Record
+from raythena.domain.records import AttemptFailed, Record
+from raythena.domain.results import GroupReport
 from raythena.domain.taxonomy import EndCause
 
 
@@ -84,6 +85,22 @@ class StartMerge:
     delay_s: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class RequestRanges:
+    """Ask whoever hands ranges out for about `count` more. There is no other request before this one is answered."""
+
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class PublishReport:
+    """Tell whoever handed ranges out what became of these: those of a group, which are finished, or some that were given up."""
+
+    number: int
+    group: GroupReport | None
+    failures: tuple[AttemptFailed, ...]
+
+
 class Outcome(StrEnum):
     """How a job ends."""
 
@@ -123,4 +140,17 @@ class Finish:
     cause: EndCause = EndCause.NONE
 
 
-Command = Lease | Recall | Revoke | Flush | Drain | Acknowledge | DiscardGroups | Commit | StartMerge | Finish
+Command = (
+    Lease
+    | Recall
+    | Revoke
+    | Flush
+    | Drain
+    | Acknowledge
+    | DiscardGroups
+    | Commit
+    | StartMerge
+    | RequestRanges
+    | PublishReport
+    | Finish
+)

@@ -46,6 +46,28 @@ class DeadlineConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class SupplyConfig:
+    """How ranges are asked for, and reported, when somebody else hands them out."""
+
+    first_request: int = 1000
+    """Ranges asked for while no node is there yet."""
+    ahead_per_core: int = 4
+    """Unleased ranges per core below which more are asked for."""
+    ahead_s: float = 60.0
+    """The same as a time of computing, once event times are known."""
+    answers_ahead: float = 2.0
+    """The same in answers: as many as are used up while so many requests are answered, one after the other."""
+    max_ahead: int = 50_000
+    """Unleased ranges, those asked for included, are never more than this, unless more are given than were asked for."""
+    patience_s: float = 7200.0
+    """With nothing left to do, a request unanswered for this long ends the job."""
+    max_unacknowledged: int = 100_000
+    """Ranges in reports that are published and not acknowledged."""
+    report_patience_s: float = 7200.0
+    """With nothing left to do, a report that nobody takes for this long ends the job."""
+
+
+@dataclass(frozen=True, slots=True)
 class EngineConfig:
     """Times are seconds, counts are ranges unless said otherwise."""
 
@@ -80,3 +102,4 @@ class EngineConfig:
     """After the job was given up for its failures, outputs that are complete get this long to be merged."""
     budget: BudgetConfig = field(default_factory=BudgetConfig)
     deadline: DeadlineConfig = field(default_factory=DeadlineConfig)
+    supply: SupplyConfig = field(default_factory=SupplyConfig)

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from raythena.domain.ranges import Indices
+from raythena.domain.ranges import EventRange, Indices
 from raythena.engine import commands as do
 from raythena.engine import events as ev
 from raythena.engine.engine import Engine
@@ -26,7 +26,7 @@ from raythena.engine.node import CoordinatorReply, NodeMessage
 
 _MISSED_INTERVALS = 10
 
-WorldCommand = do.Commit | do.DiscardGroups | do.StartMerge | do.Finish
+WorldCommand = do.Commit | do.DiscardGroups | do.StartMerge | do.RequestRanges | do.PublishReport | do.Finish
 """Commands that are not for a node."""
 
 
@@ -163,15 +163,22 @@ class CoordinatorDesk:
 
     def _reply(self, line: _Line) -> CoordinatorReply:
         box, line.outbox = line.outbox, _Outbox()
+        leases = tuple(lease for lease in box.leases if len(lease))
         return CoordinatorReply(
-            tuple(lease for lease in box.leases if len(lease)),
+            leases,
             tuple(box.acknowledged),
             tuple(box.revoked),
             box.recall,
             box.flush,
             box.drain,
             next_exchange_s=self._interval_s(box),
+            given=self._described(leases),
         )
+
+    def _described(self, leases: tuple[Indices, ...]) -> tuple[EventRange, ...]:
+        """What a node cannot know of its leases by itself."""
+        table = self.engine.table
+        return tuple(table.event_ranges(np.concatenate(leases))) if table.given and leases else ()
 
     def _interval_s(self, box: _Outbox) -> float:
         config = self.config
@@ -180,7 +187,7 @@ class CoordinatorDesk:
         return max(wanted_s, config.interval_per_node_s * self.engine.fleet.n_up)
 
     def _sort(self, command: do.Command) -> None:
-        if isinstance(command, do.Commit | do.DiscardGroups | do.StartMerge | do.Finish):
+        if isinstance(command, WorldCommand):
             self._world.append(command)
             return
         line = self._lines.get(command.node)

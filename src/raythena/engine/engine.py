@@ -14,6 +14,10 @@ Exactly once. A range is accepted from whoever reports it first, its present hol
 compute, commits say who *did*. Everything reported later is refused, and a group of which nothing was accepted is
 discarded.
 
+Given ranges. When somebody else hands the ranges out, the table grows while the job runs: more are asked for in time (see
+`supply`), a chunk is leased once the ledger has it, and instead of being merged a committed group is reported (see `reports`). A
+range is MERGED when its report was taken.
+
 The rules that hold after every step are in `check` (see `raythena.engine.invariants`).
 """
 
@@ -26,10 +30,21 @@ from typing import Any
 import numpy as np
 
 from raythena.domain.errors import InternalError
-from raythena.domain.job import Job
+from raythena.domain.given_ranges import GivenRanges
+from raythena.domain.id_index import IdIndex
+from raythena.domain.job import NO_MERGE, Job
 from raythena.domain.outputs import OutputMap
 from raythena.domain.ranges import NO_NODE, Indices, RangeState, RangeTable
-from raythena.domain.records import AttemptFailed, GroupStored, OutputMerged, RangesRetracted, Record, Restored
+from raythena.domain.records import (
+    AttemptFailed,
+    GroupStored,
+    OutputMerged,
+    RangesRetracted,
+    RangesTaken,
+    Record,
+    ReportsTaken,
+    Restored,
+)
 from raythena.domain.results import FailureKind, GroupReport, RangeFailure
 from raythena.domain.taxonomy import EndCause
 from raythena.engine import commands as do
@@ -41,7 +56,9 @@ from raythena.engine.ending import EndMeter
 from raythena.engine.fleet import Fleet, Node
 from raythena.engine.merging import MergePlanner
 from raythena.engine.pool import ReadyPool
+from raythena.engine.reports import ReportQueue
 from raythena.engine.retry import RetryLedger
+from raythena.engine.supply import Supply
 from raythena.engine.tail import RECALL_PATIENCE_S, plan_duplicates, plan_recalls
 
 _SIFTINGS = 4
@@ -52,6 +69,8 @@ _SHORTEST_LEASE_S = 0.05
 _FEW_PER_CORE = 4
 """A lost node that held no more than this has them all noted: any of them may have been on a core when it died."""
 _NO_RANGES: Indices = np.empty(0, dtype=np.int64)
+_OWN_FAULT = {FailureKind.REPORTED, FailureKind.CRASH, FailureKind.HANG}
+"""What an event may do to its payload wherever it is computed."""
 
 
 class Engine:
@@ -62,9 +81,17 @@ class Engine:
     ) -> None:
         self.job = job
         self.config = config or EngineConfig()
-        self.table = RangeTable(job.inputs)
-        self.outputs = OutputMap.plan([file.n_events for file in job.inputs], job.events_per_output)
-        self.merges = MergePlanner(self.outputs, self.config)
+        self.table = RangeTable(job.inputs, given=job.ranges_given)
+        self.supply = Supply(self.config.supply) if job.ranges_given else None
+        self.reports = ReportQueue(self.config.supply.max_unacknowledged)
+        """Only of given ranges."""
+        self._ids = IdIndex(self.table.range_id)
+        """Of given ranges."""
+        self._n_durable = 0
+        """Given ranges the ledger has."""
+        events = [] if job.ranges_given else [file.n_events for file in job.inputs]
+        self.outputs = OutputMap.plan(events, job.events_per_output)
+        self.merges = MergePlanner(self.outputs, self.config, merges=job.merge.kind != NO_MERGE)
         self.retries = RetryLedger(self.config)
         self.budget = FailureBudget(self.config.budget, len(self.table))
         self.deadline = Deadline(self.config.deadline)
@@ -110,6 +137,9 @@ class Engine:
             ev.MergeSucceeded: self._merge_succeeded,
             ev.MergeFailed: self._merge_failed,
             ev.MergeStalled: self._merge_stalled,
+            ev.RangesGiven: self._ranges_given,
+            ev.RangesEnded: self._ranges_ended,
+            ev.ReportsAcknowledged: self._reports_acknowledged,
             ev.StopRequested: self._stop_requested,
             ev.DeadlineSet: self._deadline_set,
             ev.Tick: self._tick,
@@ -142,10 +172,12 @@ class Engine:
     def _restore(self, restored: Restored) -> None:
         """Take over what the ledger remembers. Everything else is READY."""
         table = self.table
+        self._restore_given(restored)
         for index, attempts in restored.attempts:
             table.attempt[index] = min(attempts, 255)
         if len(restored.failed):
             self._pass_through(restored.failed, RangeState.FAILING, RangeState.FAILED)
+        if len(restored.failed) and self.supply is None:
             for output, count in zip(*np.unique(self.outputs.outputs_of(restored.failed), return_counts=True), strict=True):
                 self.merges.open_ranges[output] -= count
         for merged in restored.merged:
@@ -158,14 +190,29 @@ class Engine:
             indices = group.entries["range"].astype(np.int64)
             self._pass_through(indices, RangeState.ACCEPTED, RangeState.STORED)
             self.stored_groups.add(group.name)
-            if len(indices):
+            if len(indices) and self.supply is None:
                 self.merges.stored_in(group.output, group.name, len(indices))
+        self._restore_reports(restored)
         self.merges.settle_empty()
         for index, losses in restored.losses:
             if table.state[index] == RangeState.READY:
                 self.retries.restore_losses(index, losses)
         self.resumed = table.count(RangeState.STORED) + table.count(RangeState.MERGED)
         self.budget.succeeded = self.resumed
+
+    def _restore_given(self, restored: Restored) -> None:
+        for chunk in restored.given:
+            self._append(chunk)
+            self._ranges_taken(len(chunk))
+
+    def _restore_reports(self, restored: Restored) -> None:
+        for group in restored.groups if self.supply is not None else ():
+            if group.name in restored.reported:
+                self.table.move(group.entries["range"].astype(np.int64), RangeState.MERGED)
+            else:
+                self.reports.finished(group)
+        if self.supply is not None:
+            self.reports.given_up(restored.unreported_failures)
 
     def _pass_through(self, indices: Indices, *states: RangeState) -> None:
         for state in states:
@@ -420,6 +467,8 @@ class Engine:
     # ---- the end of the job
 
     def _look_at_tail(self, now: float) -> None:
+        if self.supply is not None and not self.supply.ended:
+            return
         if now - self._tail_looked_at < self.config.tail_interval_s or self.table.count(RangeState.LEASED) == 0:
             return
         if self.table.count(RangeState.READY) > self.retries.waiting:
@@ -508,10 +557,11 @@ class Engine:
 
     def _acceptable(self, group: GroupReport) -> Indices:
         """Positions in `group.entries` of ranges that belong to the group's output and are not settled yet."""
-        if not 0 <= group.output < self.outputs.n_outputs:
+        n_outputs = self.outputs.n_outputs if self.supply is None else len(self.job.inputs)
+        if not 0 <= group.output < n_outputs or not len(self.table):
             return _NO_RANGES
         indices = group.entries["range"].astype(np.int64)
-        start, stop = self.outputs.interval(group.output)
+        start, stop = self.outputs.interval(group.output) if self.supply is None else (0, len(self.table))
         inside = (indices >= start) & (indices < stop)
         if not inside.all():
             indices = np.where(inside, indices, start)
@@ -613,15 +663,22 @@ class Engine:
         return False
 
     def _give_up(self, failure: RangeFailure, attempt: int, now: float) -> None:
+        fatal = self._is_fatal(failure)
         self.table.move(np.asarray([failure.range_index], dtype=np.int64), RangeState.FAILING)
         self.retries.settled(failure.range_index)
         self.budget.event_given_up(failure.kind, failure.message)
-        self._note_failure(failure, attempt, final=True, now=now)
+        self._note_failure(failure, attempt, final=True, now=now, fatal=fatal)
 
-    def _note_failure(self, failure: RangeFailure, attempt: int, *, final: bool, now: float) -> None:
-        self._commit(
-            AttemptFailed(failure.range_index, attempt, failure.node, failure.kind, failure.message, final, now + self._offset)
-        )
+    def _is_fatal(self, failure: RangeFailure) -> bool:
+        """A range that is given up is to blame itself, and nobody else need try it: it made the payload fail, on different nodes,
+        in a session in which more events succeeded than attempts failed, so that neither node nor release can be the reason."""
+        node = self.fleet.get(failure.node)
+        elsewhere = node is not None and self.retries.failed_elsewhere(failure.range_index, node.number)
+        return failure.kind in _OWN_FAULT and elsewhere and self.budget.succeeded > self.budget.failed_attempts
+
+    def _note_failure(self, failure: RangeFailure, attempt: int, *, final: bool, now: float, fatal: bool = False) -> None:
+        reason = (failure.kind, failure.message, final)
+        self._commit(AttemptFailed(failure.range_index, attempt, failure.node, *reason, now + self._offset, fatal))
 
     # ---- the ledger
 
@@ -634,34 +691,53 @@ class Engine:
         self._do(do.Commit(ticket, record))
 
     def _committed(self, event: ev.Committed, now: float) -> None:
+        given_up: list[AttemptFailed] = []
         for ticket in event.tickets:
             record = self._tickets.pop(ticket, None)
             if record is None:
                 raise InternalError(f"the ledger committed ticket {ticket}, which was not asked for")
-            if isinstance(record, GroupStored):
-                self._group_stored(record.group)
-            elif isinstance(record, AttemptFailed):
-                self._failure_stored(record)
-            elif isinstance(record, OutputMerged):
-                self._merge_stored(record)
+            self._record_stored(record)
+            if isinstance(record, AttemptFailed) and record.final:
+                given_up.append(record)
         if self._probe is not None and self._probe[0] in event.tickets:
             self.deadline.commit_took(now - self._probe[1])
             self._probe = None
+        if self.supply is not None:
+            self.reports.given_up(given_up)
+            self._publish(now)
+            self._ask(now)
         self._release_refused()
         self._start_merges()
         self._look_for_end(now)
+
+    def _record_stored(self, record: Record) -> None:
+        match record:
+            case GroupStored():
+                self._group_stored(record.group)
+            case AttemptFailed():
+                self._failure_stored(record)
+            case OutputMerged():
+                self._merge_stored(record)
+            case RangesTaken():
+                self._ranges_taken(len(record.chunk))
+            case ReportsTaken():
+                self.table.move(self.reports.committed(), RangeState.MERGED)
 
     def _group_stored(self, group: GroupReport) -> None:
         del self.groups[group.name]
         self.stored_groups.add(group.name)
         self.table.move(group.entries["range"].astype(np.int64), RangeState.STORED)
-        self.merges.stored_in(group.output, group.name, len(group.entries))
+        if self.supply is None:
+            self.merges.stored_in(group.output, group.name, len(group.entries))
+        else:
+            self.reports.finished(group)
         self._do(do.Acknowledge(group.node, group.name))
 
     def _failure_stored(self, record: AttemptFailed) -> None:
         if record.final:
             self.table.move(np.asarray([record.range_index], dtype=np.int64), RangeState.FAILED)
-            self.merges.given_up(self.outputs.output_of(record.range_index))
+            if self.supply is None:
+                self.merges.given_up(self.outputs.output_of(record.range_index))
 
     def _merge_stored(self, record: OutputMerged) -> None:
         start, stop = self.outputs.interval(record.merged.output)
@@ -743,6 +819,86 @@ class Engine:
                 self._note_failure(failure, attempt, final=False, now=now)
                 self._make_ready(np.asarray([index], dtype=np.int64))
 
+    # ---- ranges handed out by somebody else
+
+    def _ask(self, now: float) -> None:
+        """Ask for more ranges in time, so that no core waits for the answer."""
+        supply = self.supply
+        if supply is None or supply.ended or supply.asked_at is not None or self.stopping is not None or self.stalled is not None:
+            return
+        ready = self.table.count(RangeState.READY) + self.table.count(RangeState.GIVEN)
+        nodes = [node for node in self.fleet.up() if not node.aside]
+        count = supply.wanted(
+            ready, sum(node.cores for node in nodes), self.fleet.total_speed, self._beginnable_in_all(nodes, now)
+        )
+        if count > 0:
+            supply.asked(now)
+            self._do(do.RequestRanges(count))
+
+    def _beginnable_in_all(self, nodes: list[Node], now: float) -> int | None:
+        if self.deadline.at is None or not nodes:
+            return None
+        return sum(self._beginnable(node, now) or 0 for node in nodes)
+
+    def _ranges_given(self, event: ev.RangesGiven, now: float) -> None:
+        if self.supply is None:
+            raise InternalError("ranges were handed out in a job that cuts its own")
+        self.supply.answered(now)
+        chunk, hashes = event.chunk, event.chunk.id_hashes()
+        known = self._ids.is_known(hashes, chunk.range_id)
+        if known.any():
+            chunk = chunk.take(np.flatnonzero(~known).astype(np.int64))
+        if len(chunk):
+            self._append(chunk)
+            self._commit(RangesTaken(chunk))
+        self._ask(now)
+
+    def _append(self, chunk: GivenRanges) -> None:
+        self._ids.add(chunk.id_hashes())
+        self.table.append(chunk)
+        self.budget.n_events = len(self.table)
+
+    def _ranges_taken(self, count: int) -> None:
+        """The next `count` given ranges are durable: they may be leased."""
+        start, self._n_durable = self._n_durable, self._n_durable + count
+        self.table.move(np.arange(start, self._n_durable, dtype=np.int64), RangeState.READY)
+        self.pool.grow(self._n_durable)
+
+    def _ranges_ended(self, event: ev.RangesEnded, now: float) -> None:
+        if self.supply is not None:
+            self.supply.answered(now)
+            self.supply.ended = True
+            self._look_for_end(now)
+
+    def _reports_acknowledged(self, event: ev.ReportsAcknowledged, now: float) -> None:
+        record = self.reports.acknowledged(event.numbers, now)
+        if record is not None:
+            self._commit(record)
+        self._publish(now)
+
+    def _publish(self, now: float) -> None:
+        while (command := self.reports.next(now)) is not None:
+            self._do(command)
+
+    def _look_at_outside(self, now: float) -> None:
+        """Whether to go on waiting for somebody who does not answer, when nothing else is left to do."""
+        supply = self.supply
+        if supply is None or self.stopping is not None or self._n_in_work():
+            return
+        limit_s = self.config.supply.report_patience_s
+        if supply.is_overdue(now):
+            reason = f"no event ranges came for {self.config.supply.patience_s:.0f} s"
+        elif not self.reports.is_empty and now - self.reports.moved_at > limit_s:
+            reason = f"nobody took a report for {limit_s:.0f} s"
+        else:
+            return
+        self._stop(reason, do.Outcome.ABORTED, EndCause.OUTSIDE, StopTimes(now, now), now)
+
+    def _n_in_work(self) -> int:
+        """Given ranges that are neither finished nor given up."""
+        done = (RangeState.STORED, RangeState.MERGED, RangeState.FAILED)
+        return len(self.table) - sum(self.table.count(state) for state in done)
+
     # ---- time, stop and end
 
     def _tick(self, event: ev.Tick, now: float) -> None:
@@ -754,6 +910,10 @@ class Engine:
         self._look_at_deadline(now)
         if self.stopping is None and self.stalled is None:
             self._look_at_tail(now)
+        if self.supply is not None:
+            self._publish(now)
+            self._ask(now)
+            self._look_at_outside(now)
         self._start_merges()
         self._look_for_end(now)
 
@@ -806,13 +966,18 @@ class Engine:
             self._do(do.Drain(node.name))
 
     def _look_for_end(self, now: float) -> None:
-        if self.merges.all_final and not self._tickets:
+        if self._is_all_done():
             self._finish(*self._verdict())
         elif self.stopping is not None and self._drained(now):
             self._finish(self.stop_outcome, self.stopping, self._stop_cause)
         elif self._is_abandoned(now):
             limit = self.config.no_node_limit_s
             self._finish(do.Outcome.ABORTED, f"no node has been up for {limit:.0f} s", EndCause.NO_NODE)
+
+    def _is_all_done(self) -> bool:
+        if self._tickets or self.supply is None:
+            return self.merges.all_final and not self._tickets
+        return self.supply.ended and self.reports.is_empty and self._n_in_work() == 0
 
     def _is_abandoned(self, now: float) -> bool:
         """Something is left to compute, and nobody has been there to do it for too long. Merges get on without nodes."""
@@ -827,11 +992,11 @@ class Engine:
             return do.Outcome.UNMERGED, f"{self.job.outputs[output]} could not be merged{more}: {message}"
         if failed:
             return do.Outcome.INCOMPLETE, f"{failed} of {len(self.table)} events failed"
-        return do.Outcome.COMPLETE, "every event is in an output"
+        return do.Outcome.COMPLETE, "every event is in an output" if self.supply is None else "every event is reported"
 
     def _drained(self, now: float) -> bool:
         """Nothing more can come of waiting: no result and no merge is under way, or the time is up."""
-        if self._tickets or (self.merges.pending and now < self._stop_times.merges):
+        if self._tickets or ((self.merges.pending or not self.reports.is_empty) and now < self._stop_times.merges):
             return False
         if self.table.count(RangeState.LEASED) == 0:
             return True

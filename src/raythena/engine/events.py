@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from raythena.domain.given_ranges import GivenRanges
 from raythena.domain.ranges import Indices
 from raythena.domain.results import GroupReport, MergedOutput, RangeFailure
 from raythena.domain.taxonomy import EndCause
@@ -125,6 +126,25 @@ class MergeStalled:
 
 
 @dataclass(frozen=True, slots=True)
+class RangesGiven:
+    """Somebody handed ranges out, asked or not. Those known already do not count."""
+
+    chunk: GivenRanges
+
+
+@dataclass(frozen=True, slots=True)
+class RangesEnded:
+    """There are no more ranges to be had."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReportsAcknowledged:
+    """Reports of these numbers were taken by whoever they are for."""
+
+    numbers: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class StopRequested:
     """The job is to end now and may be resumed later: a person, a signal or the batch system wants it, or it cannot go on."""
 
@@ -161,6 +181,9 @@ Event = (
     | MergeSucceeded
     | MergeFailed
     | MergeStalled
+    | RangesGiven
+    | RangesEnded
+    | ReportsAcknowledged
     | StopRequested
     | DeadlineSet
     | Tick

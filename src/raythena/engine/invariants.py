@@ -22,6 +22,7 @@ def check(engine: Engine) -> None:
     _outputs(engine)
     _tickets(engine)
     _fleet(engine)
+    _given(engine)
 
 
 def _require(holds: object, rule: str) -> None:
@@ -67,6 +68,8 @@ def _duplicates(engine: Engine) -> None:
 
 
 def _outputs(engine: Engine) -> None:
+    if engine.outputs.n_outputs == 0:
+        return
     merges, state = engine.merges, engine.table.state
 
     def count(which: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
@@ -89,6 +92,21 @@ def _outputs(engine: Engine) -> None:
 
 def _require_all(holds: npt.NDArray[np.bool_], rule: str) -> None:
     _require(holds.all(), f"output {int(np.argmin(holds))} {rule}")
+
+
+def _given(engine: Engine) -> None:
+    """In a job whose ranges are given: what is finished is reported, and nothing is leased before it is durable."""
+    table = engine.table
+    if not table.given:
+        _require(engine.reports.is_empty, "a report is due in a job that has nobody to report to")
+        return
+    finished = np.sort(engine.reports.finished_ranges())
+    _require(np.array_equal(finished, np.flatnonzero(table.state == RangeState.STORED)), "finished ranges and reports differ")
+    not_durable = np.flatnonzero(table.state == RangeState.GIVEN)
+    count = len(not_durable)
+    _require(np.array_equal(not_durable, np.arange(len(table) - count, len(table))), "ranges became durable out of order")
+    ids = {table.range_id(index) for index in range(len(table))}
+    _require(len(ids) == len(table), "a range was taken twice")
 
 
 def _tickets(engine: Engine) -> None:

@@ -3,7 +3,7 @@
 An output is complete when each of its ranges is stored or given up; it is merged from the groups that hold its stored
 ranges. A merge that fails is tried again after a pause; when stored outputs themselves are at fault, their ranges are
 computed again and the output becomes incomplete until they are back. An output none of whose events succeeded is
-`empty`: there is nothing to merge.
+`empty`: there is nothing to merge. In a job that merges nothing an output that is complete is final.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ class OutputState(StrEnum):
     COMMITTING = "committing"
     MERGED = "merged"
     EMPTY = "empty"
+    KEPT = "kept"
+    """Complete, in a job that merges nothing: its groups are what is left."""
     UNMERGEABLE = "unmergeable"
 
 
@@ -43,8 +45,9 @@ class RunningMerge:
 class MergePlanner:
     """Counts what each output still waits for; says what to merge next."""
 
-    def __init__(self, outputs: OutputMap, config: EngineConfig) -> None:
+    def __init__(self, outputs: OutputMap, config: EngineConfig, *, merges: bool = True) -> None:
         self._map = outputs
+        self._merges = merges
         self._config = config
         self.open_ranges: npt.NDArray[np.int64] = np.diff(outputs.bounds)
         """Ranges of each output that are neither stored nor given up."""
@@ -155,7 +158,9 @@ class MergePlanner:
             raise InternalError(f"output {output} has {-left} ranges too many")
         self.open_ranges[output] = left
         if left == 0:
-            if self.stored[output]:
+            if not self._merges and self.stored[output]:
+                self._settle(output, OutputState.KEPT)
+            elif self.stored[output]:
                 self._enqueue(output)
             else:
                 self._settle(output, OutputState.EMPTY)

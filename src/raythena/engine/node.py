@@ -16,12 +16,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 
 from raythena.domain.errors import InternalError
-from raythena.domain.outputs import OutputMap
-from raythena.domain.ranges import Indices
+from raythena.domain.ranges import EventRange, Indices
 from raythena.domain.results import GroupReport, RangeFailure
 
 _MEAN_OVER = 16
@@ -99,6 +99,15 @@ class CoordinatorReply:
     stop: bool = False
     """The job is over."""
     next_exchange_s: float | None = None
+    given: tuple[EventRange, ...] = ()
+    """The ranges of `leases`, one by one, in a job whose ranges are given: a node cannot derive them from the inputs."""
+
+
+class Destinations(Protocol):
+    """Which results may lie in one group (`OutputMap` is one)."""
+
+    def output_of(self, range_index: int) -> int:
+        """Number of the output, or of the input file in a job whose ranges are given, that a range belongs to."""
 
 
 @dataclass(slots=True)
@@ -111,7 +120,7 @@ class _OpenGroup:
 class NodeCore:
     """The state of one node incarnation."""
 
-    def __init__(self, node: str, outputs: OutputMap, config: NodeConfig) -> None:
+    def __init__(self, node: str, outputs: Destinations, config: NodeConfig) -> None:
         self.node = node
         self.config = config
         self._outputs = outputs

@@ -1,5 +1,7 @@
 """The ranges nobody has, and which of them a node gets next.
 
+A *file* is here what the table calls a segment: ranges of one input file in a row.
+
 Locality first: a node stays with an input file until the file is used up, then takes one nobody has begun, then joins
 the file with the fewest nodes. Within a file, ranges handed back come before fresh ones, and fresh ones come in order. One
 thing comes before locality: ranges handed back in a file where no node is any more, because it died. Whoever asks next gets
@@ -28,17 +30,26 @@ class ReadyPool:
 
     def __init__(self, table: RangeTable) -> None:
         self._table = table
-        n_files = len(table.inputs)
-        self._offsets: list[int] = [int(offset) for offset in table.offsets]
+        self._offsets: list[int] = table.offsets.tolist()
         self._cursor = self._offsets[:-1]
         self._returned: dict[int, list[int]] = {}
-        self._attached = [0] * n_files
+        self._attached = [0] * table.n_segments
         self._file_of_node: dict[int, int] = {}
         self._next_unopened = 0
         self._open: list[tuple[int, int]] = []
         self._listed: set[int] = set()
         self._orphaned: dict[int, None] = {}
         """Files, oldest first, that may have ranges handed back and no node."""
+
+    def grow(self, stop: int) -> None:
+        """Segments were added to the table; those that end at `stop` or before are ready."""
+        while len(self._cursor) < self._table.n_segments:
+            start, end = self._table.segment(len(self._cursor))
+            if end > stop:
+                break
+            self._cursor.append(start)
+            self._offsets.append(end)
+            self._attached.append(0)
 
     def put_back(self, indices: Indices) -> None:
         """Ranges are ready again. Their state must be READY by the time they are taken."""
@@ -186,7 +197,7 @@ class ReadyPool:
             window = min(cursor + max(count, _SCAN), end)
             ready = np.flatnonzero(state[cursor:window] == RangeState.READY)[:count]
             if len(ready):
-                indices = ready.astype(np.int64) + cursor
+                indices: Indices = ready.astype(np.int64) + cursor
                 self._cursor[file] = int(indices[-1]) + 1
                 return indices
             cursor = window

@@ -14,15 +14,16 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from raythena.domain.given_ranges import GivenRanges
 from raythena.domain.ranges import RangeState
 from raythena.domain.results import FailureKind, RangeFailure
 from raythena.engine import commands as do
 from raythena.engine import events as ev
-from raythena.engine.config import BudgetConfig, EngineConfig
+from raythena.engine.config import BudgetConfig, EngineConfig, SupplyConfig
 from raythena.engine.engine import Engine
 from raythena.engine.invariants import check
 from raythena.testing.simulation.memory_ledger import MemoryLedger
-from raythena.testing.simulation.samples import group_of, merged_of, small_job
+from raythena.testing.simulation.samples import given_job, given_range, group_of, merged_of, small_job
 
 CONFIG = EngineConfig(
     max_attempts=2, max_losses=2, buffer_s=2.0, max_lease=4, max_merge_attempts=2, no_node_limit_s=60.0, drain_limit_s=5.0
@@ -40,6 +41,8 @@ KINDS = st.sampled_from(list(FailureKind))
 
 class EngineMachine(RuleBasedStateMachine):
     """`lent` and `groups` are the model's: what each node was given, every group that was ever reported."""
+
+    calm = CONFIG
 
     @initialize(layout=LAYOUTS, config=st.sampled_from([CONFIG, STRICT]))
     def begin(self, layout, config):
@@ -179,10 +182,13 @@ class EngineMachine(RuleBasedStateMachine):
     def finish_some(self, node, pick, wall_s):
         held = sorted(index for index in self.lent.get(node, ()) if 0 <= index < len(self.engine.table))
         if held:
-            output = self.engine.outputs.output_of(held[pick % len(held)])
-            ranges = [index for index in held if self.engine.outputs.output_of(index) == output]
+            output = self.output_of(held[pick % len(held)])
+            ranges = [index for index in held if self.output_of(index) == output]
             self.report_group(node, output, ranges, wall_s)
             self.lent[node].difference_update(ranges)
+
+    def output_of(self, index):
+        return self.engine.outputs.output_of(index)
 
     @rule(node=NODES, output=st.integers(0, 5), ranges=st.lists(st.integers(0, 13), max_size=6))
     def report_anything(self, node, output, ranges):
@@ -301,7 +307,7 @@ class EngineMachine(RuleBasedStateMachine):
             return
         resumable = (do.Outcome.STOPPED, do.Outcome.ABORTED, do.Outcome.UNMERGED)
         is_over = self.finish is not None and self.finish.outcome in resumable
-        is_strict, self.config = self.config is STRICT, CONFIG  # a budget nearly used up must not end the recovery
+        is_strict, self.config = self.config is STRICT, self.calm  # a budget nearly used up must not end the recovery
         if is_over or self.engine.stopping is not None or self.engine.merges.unmergeable or is_strict or self.engine.deadline.at:
             self.start_engine()
         for node in list(self.lent):
@@ -314,6 +320,9 @@ class EngineMachine(RuleBasedStateMachine):
             self.work_off("saviour")
         assert self.finish is not None, "the job does not end"
         assert self.finish.outcome in (do.Outcome.COMPLETE, do.Outcome.INCOMPLETE)
+        self.check_end()
+
+    def check_end(self):
         for index in range(len(self.engine.table)):
             assert (index in self.ledger.merged_ranges) != (index in self.ledger.failed)
 
@@ -339,3 +348,146 @@ EngineMachine.TestCase.settings = settings(
     max_examples=150, stateful_step_count=50, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
 )
 test_engine_machine = EngineMachine.TestCase
+
+
+GROWING = replace(CONFIG, supply=SupplyConfig(first_request=4, max_ahead=6, max_unacknowledged=5))
+
+
+class GivenMachine(EngineMachine):
+    """The same world, and somebody who hands ranges out while the job runs, and takes reports.
+
+    `offered` are the ranges that were ever handed out, by id; `published` the reports under way, by number.
+    """
+
+    calm = GROWING
+
+    @initialize()
+    def begin_growing(self):
+        self.config = GROWING
+        self.job = given_job()
+        self.ledger = MemoryLedger()
+        self.now = 0.0
+        self.serial = 0
+        self.groups = {}
+        self.discarded = set()
+        self.offered = {}
+        self.start_engine()
+
+    def begin(self, layout, config):
+        """Not this one."""
+
+    def start_engine(self):
+        self.asked = False
+        self.published = {}
+        super().start_engine()
+        assert len(self.engine.table) == sum(map(len, self.ledger.given))
+
+    # ---- the model's judgement
+
+    def on_lease(self, lease):
+        super().on_lease(lease)
+        n_durable = sum(map(len, self.ledger.given))
+        assert max(lease.ranges.tolist()) < n_durable, "a range is leased before the ledger has it"
+
+    def on_acknowledge(self, command):
+        output, indices = self.groups[command.group]
+        for index in indices if output < len(self.job.inputs) else ():
+            assert index >= sum(map(len, self.ledger.given)) or self.ledger.is_durable(index)
+
+    def on_startmerge(self, command):
+        raise AssertionError("given ranges are never merged")
+
+    def on_requestranges(self, command):
+        assert not self.asked, "two requests at a time"
+        assert 0 < command.count <= GROWING.supply.max_ahead
+        assert self.engine.stopping is None
+        self.asked = True
+
+    def on_publishreport(self, command):
+        assert command.number not in self.published
+        on_the_way = sum(map(size_of, self.published.values()))
+        assert not on_the_way or on_the_way + size_of(command) <= GROWING.supply.max_unacknowledged
+        if command.group is None:
+            assert command.failures
+            assert all(failure.final and failure.range_index in self.ledger.failed for failure in command.failures)
+        else:
+            assert not command.failures
+            for index in command.group.entries["range"].tolist():
+                assert self.ledger.stored[index] == command.group.name, "a result is reported that is not committed"
+        self.published[command.number] = command
+
+    def on_finish(self, command):
+        self.finish = command
+        if command.outcome in (do.Outcome.COMPLETE, do.Outcome.INCOMPLETE):
+            self.check_end()
+            assert (command.outcome is do.Outcome.INCOMPLETE) == bool(self.ledger.failed)
+
+    def check_end(self):
+        """Every range that was taken has one outcome, and whoever gave it knows."""
+        assert len(self.engine.table) == sum(map(len, self.ledger.given))
+        for index in range(len(self.engine.table)):
+            if index in self.ledger.stored:
+                assert index not in self.ledger.failed
+                assert self.ledger.stored[index] in self.ledger.reported_groups
+            else:
+                assert index in self.ledger.failed
+                assert index in self.ledger.reported_failures
+
+    def output_of(self, index):
+        return self.engine.table.file_of(index)
+
+    def report_group(self, node, output, ranges, wall_s):
+        """Nobody has results of ranges that were never leased."""
+        n_durable = sum(map(len, self.ledger.given))
+        super().report_group(node, output, [index for index in ranges if index < n_durable], wall_s)
+
+    # ---- whoever hands ranges out
+
+    @rule(numbers=st.lists(st.integers(0, 13), max_size=6), unasked=st.booleans())
+    def give(self, numbers, unasked):
+        """New ranges, ranges that were given before, and both."""
+        if self.asked or unasked:
+            ranges = [given_range(self.job, number) for number in numbers]
+            self.offered.update({each.range_id: each for each in ranges})
+            self.asked = False
+            self.step(ev.RangesGiven(GivenRanges.pack(ranges, self.job.inputs)))
+
+    @rule(really=st.integers(0, 5))
+    def end_of_ranges(self, really):
+        if really == 0:
+            self.asked = False
+            self.step(ev.RangesEnded())
+
+    @rule(numbers=st.lists(st.integers(1, 30), max_size=10))
+    def acknowledge(self, numbers):
+        for number in numbers:
+            self.published.pop(number, None)
+        self.step(ev.ReportsAcknowledged(tuple(numbers)))
+
+    @invariant()
+    def ranges_are_what_was_offered(self):
+        if hasattr(self, "engine"):
+            ids = [self.engine.table.range_id(index) for index in range(len(self.engine.table))]
+            assert len(set(ids)) == len(ids)
+            assert set(ids) <= self.offered.keys()
+            assert [self.engine.table.event_range(index) for index in range(len(ids))] == [self.offered[each] for each in ids]
+
+    def work_off(self, node):
+        super().work_off(node)
+        if self.asked:
+            self.asked = False
+            missing = self.offered.keys() - {self.engine.table.range_id(index) for index in range(len(self.engine.table))}
+            ranges = [self.offered[each] for each in missing]
+            given = GivenRanges.pack(ranges, self.job.inputs)
+            self.step(ev.RangesGiven(given) if missing else ev.RangesEnded())
+        self.acknowledge(list(self.published))
+        self.commit(1000)
+        self.step(ev.Tick(), 2.0)
+
+
+def size_of(command):
+    return len(command.failures) if command.group is None else len(command.group.entries)
+
+
+GivenMachine.TestCase.settings = EngineMachine.TestCase.settings
+test_engine_machine_with_given_ranges = GivenMachine.TestCase

@@ -13,6 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from raythena.domain.errors import InternalError
+from raythena.domain.given_ranges import GivenRanges
 from raythena.domain.records import (
     AttemptFailed,
     GroupStored,
@@ -54,6 +55,11 @@ class MemoryLedger:
         """Whether a range has an outcome."""
         return index in self.stored or index in self.failed
 
+    @property
+    def given(self) -> tuple[GivenRanges, ...]:
+        """Chunks of ranges handed out by somebody else, in order."""
+        return tuple(record.chunk for record in self.records if isinstance(record, RangesTaken))
+
     def groups_named(self, names: Iterable[str]) -> list[GroupReport]:
         """Committed groups with those of their entries that still count."""
         return [self._still_counting(self._groups[name]) for name in names]
@@ -80,9 +86,9 @@ class MemoryLedger:
             failed,
             tuple(sorted(attempts.items())),
             losses,
-            tuple(record.chunk for record in self.records if isinstance(record, RangesTaken)),
+            self.given,
             frozenset(self.reported_groups),
-            self._unreported_failures(),
+            self._unreported_failures() if self.given else (),
         )
 
     def _unreported_failures(self) -> tuple[AttemptFailed, ...]:

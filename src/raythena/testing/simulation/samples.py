@@ -9,7 +9,8 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from raythena.domain.job import InputFile, Job, MergeSpec, PayloadSpec
+from raythena.domain.event_range import EventRange
+from raythena.domain.job import NO_MERGE, InputFile, Job, MergeSpec, PayloadSpec
 from raythena.domain.outputs import OutputMap
 from raythena.domain.results import ENTRY_DTYPE, Entries, GroupReport, MergedOutput
 
@@ -20,6 +21,19 @@ def small_job(events_per_input: Sequence[int] = (6, 6), events_per_output: int =
     n_outputs = OutputMap.plan(events_per_input, events_per_output).n_outputs
     outputs = tuple(f"HITS.{n}.root" for n in range(n_outputs))
     return Job(name, inputs, outputs, PayloadSpec("simulated"), MergeSpec(), events_per_output)
+
+
+def given_job(n_inputs: int = 3, name: str = "given") -> Job:
+    """A job whose ranges are handed out by somebody else."""
+    inputs = tuple(InputFile(f"EVNT.{n}.root", f"/data/EVNT.{n}.root", 0, guid=f"GUID{n}") for n in range(n_inputs))
+    return Job(name, inputs, ("HITS.root",), PayloadSpec("simulated"), MergeSpec(NO_MERGE), 1, ranges_given=True)
+
+
+def given_range(job: Job, number: int, first_event: int | None = None) -> EventRange:
+    """The `number`-th range somebody hands out, from 0; inputs take turns, ids are of PanDA's form."""
+    which, event = number % len(job.inputs), first_event or number // len(job.inputs) + 1
+    file = job.inputs[which]
+    return EventRange(f"24706191-5013009653-{24039149400 + which}-{event}-5", file.lfn, file.pfn, file.guid, event, event)
 
 
 def entries_of(ranges: Iterable[int], wall_s: float = 1.0, start: float = 0.0) -> Entries:
