@@ -10,7 +10,11 @@ from raythena.domain.ranges import NO_NODE, RangeState
 from raythena.engine.engine import Engine
 from raythena.engine.merging import OutputState
 
-_SETTLED = np.asarray([state in (RangeState.STORED, RangeState.FAILED, RangeState.MERGED) for state in RangeState])
+_LEASED, _ACCEPTED, _STORED, _FAILED, _MERGED = (
+    int(state) for state in (RangeState.LEASED, RangeState.ACCEPTED, RangeState.STORED, RangeState.FAILED, RangeState.MERGED)
+)
+_N_STATES = len(RangeState)
+_OPEN, _MERGED_OUTPUT = OutputState.OPEN, OutputState.MERGED
 
 
 def check(engine: Engine) -> None:
@@ -32,34 +36,42 @@ def _require(holds: object, rule: str) -> None:
 
 def _counts(engine: Engine) -> None:
     table = engine.table
-    counted = np.bincount(table.state, minlength=len(RangeState))
-    _require(np.array_equal(counted, table.counts), "the counts of states differ from the table")
+    counted = np.bincount(table.state, minlength=_N_STATES)
+    _require((counted == table.counts).all(), "the counts of states differ from the table")
 
 
 def _holders(engine: Engine) -> None:
     table = engine.table
-    leased = table.state == RangeState.LEASED
-    _require((table.node[leased] != NO_NODE).all(), "a leased range has no holder")
-    _require((table.node[~leased] == NO_NODE).all(), "a range that is not leased has a holder")
+    leased = table.state == _LEASED
+    held = table.node != NO_NODE
+    if (leased != held).any():
+        _require(not (leased & ~held).any(), "a leased range has no holder")
+        _require(False, "a range that is not leased has a holder")
     up = np.asarray([node.up for node in engine.fleet], dtype=bool)
-    _require(not leased.any() or up[table.node[leased]].all(), "a range is leased to a node that is not up")
+    _require(not held.any() or up[table.node[held]].all(), "a range is leased to a node that is not up")
 
 
 def _leases(engine: Engine) -> None:
     table = engine.table
-    n_held = 0
+    leases, owners = [], []
     for node in engine.fleet:
-        _require(node.listed == sum(len(lease) for lease in node.leases), f"the lease count of {node.name} is wrong")
-        if node.leases:
-            held = np.flatnonzero((table.state == RangeState.LEASED) & (table.node == node.number))
-            _require(np.array_equal(held, engine.fleet.held(node)), f"the leases of {node.name} differ from the table")
-            n_held += len(held)
-    _require(n_held == table.count(RangeState.LEASED), "a range is leased to a node that has no such lease")
+        listed = sum(map(len, node.leases))
+        _require(node.listed == listed, f"the lease count of {node.name} is wrong")
+        if listed:
+            leases += node.leases
+            owners.append((node.number, listed))
+    found = np.zeros(len(table), dtype=bool)
+    if leases:
+        ranges = np.concatenate(leases)
+        numbers, counts = zip(*owners, strict=True)
+        mine = (table.state[ranges] == _LEASED) & (table.node[ranges] == np.repeat(numbers, counts))
+        found[ranges[mine]] = True
+    _require((found == (table.state == _LEASED)).all(), "a range is leased to a node that has no such lease")
 
 
 def _duplicates(engine: Engine) -> None:
     for index, second in engine.duplicates.items():
-        _require(engine.table.state[index] == RangeState.LEASED, f"range {index} has a duplicate but is not leased")
+        _require(engine.table.state[index] == _LEASED, f"range {index} has a duplicate but is not leased")
         _require(engine.table.node[index] != second, f"range {index} is its own duplicate")
         _require(index in engine.fleet.number(second).duplicates, f"the second holder of range {index} does not know")
         _require(engine.fleet.number(second).up, f"the second holder of range {index} is not up")
@@ -68,21 +80,17 @@ def _duplicates(engine: Engine) -> None:
 
 
 def _outputs(engine: Engine) -> None:
-    if engine.outputs.n_outputs == 0:
+    merges, outputs = engine.merges, engine.outputs
+    n_outputs = outputs.n_outputs
+    if n_outputs == 0:
         return
-    merges, state = engine.merges, engine.table.state
-
-    def count(which: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
-        return np.add.reduceat(which.astype(np.int64), engine.outputs.bounds[:-1])
-
-    open_ranges, stored, merged = (
-        count(~_SETTLED[state]),
-        count(state == RangeState.STORED),
-        count(state == RangeState.MERGED),
-    )
-    states = [merges.state(output) for output in range(engine.outputs.n_outputs)]
-    is_open = np.asarray([each is OutputState.OPEN for each in states])
-    is_merged = np.asarray([each is OutputState.MERGED for each in states])
+    places = np.repeat(np.arange(0, n_outputs * _N_STATES, _N_STATES), np.diff(outputs.bounds)) + engine.table.state
+    counts = np.bincount(places, minlength=n_outputs * _N_STATES).reshape(n_outputs, _N_STATES)
+    stored, merged = counts[:, _STORED], counts[:, _MERGED]
+    open_ranges = counts.sum(axis=1) - stored - merged - counts[:, _FAILED]
+    states = [merges.state(output) for output in range(n_outputs)]
+    is_open = np.asarray([each is _OPEN for each in states])
+    is_merged = np.asarray([each is _MERGED_OUTPUT for each in states])
     _require_all(open_ranges == merges.open_ranges, "counts its open ranges wrongly")
     _require_all(is_merged | (stored == merges.stored), "counts its stored ranges wrongly")
     _require_all(is_open == (open_ranges > 0), "is open without open ranges, or the other way round")
@@ -91,7 +99,8 @@ def _outputs(engine: Engine) -> None:
 
 
 def _require_all(holds: npt.NDArray[np.bool_], rule: str) -> None:
-    _require(holds.all(), f"output {int(np.argmin(holds))} {rule}")
+    if not holds.all():
+        raise InternalError(f"invariant broken: output {int(np.argmin(holds))} {rule}")
 
 
 def _given(engine: Engine) -> None:
@@ -110,10 +119,11 @@ def _given(engine: Engine) -> None:
 
 
 def _tickets(engine: Engine) -> None:
-    accepted = np.flatnonzero(engine.table.state == RangeState.ACCEPTED)
+    accepted = np.flatnonzero(engine.table.state == _ACCEPTED)
     waiting = [group.entries["range"].astype(np.int64) for group in engine.groups.values()]
     pending = np.sort(np.concatenate(waiting)) if waiting else np.empty(0, dtype=np.int64)
-    _require(np.array_equal(accepted, pending), "accepted ranges and groups on their way to the ledger differ")
+    same = len(accepted) == len(pending) and (accepted == pending).all()
+    _require(same, "accepted ranges and groups on their way to the ledger differ")
     _require(not engine.stored_groups & engine.groups.keys(), "a group is both stored and on its way")
 
 

@@ -4,12 +4,27 @@
     simulate(17)                                  # everything about this run follows from its seed
     simulate(17, Plan(nodes=1000, cores=128))     # a site of one's own
 
-From a shell: `python -m raythena.testing.simulation 17`.
+From a shell: `raythena simulate --first 17 --seeds 1`. What is modelled, and what is not: `docs/simulation.md`.
 """
 
+from raythena.engine.config import BudgetConfig, DeadlineConfig, EngineConfig
+from raythena.engine.desk import DeskConfig
+from raythena.engine.node import NodeConfig
 from raythena.testing.simulation.judge import PromiseBroken
 from raythena.testing.simulation.memory_ledger import MemoryLedger
 from raythena.testing.simulation.plan import Plan
-from raythena.testing.simulation.site import Result, simulate
+from raythena.testing.simulation.site import Parts, Result, simulate
 
-__all__ = ["MemoryLedger", "Plan", "PromiseBroken", "Result", "simulate"]
+__all__ = [
+    "BudgetConfig",
+    "DeadlineConfig",
+    "DeskConfig",
+    "EngineConfig",
+    "MemoryLedger",
+    "NodeConfig",
+    "Parts",
+    "Plan",
+    "PromiseBroken",
+    "Result",
+    "simulate",
+]

@@ -1,22 +1,21 @@
 """One life of the simulated coordinator: the real desk and engine, a ledger, merges that take time.
 
-It carries out what the engine decides, as the real one does. When it crashes, everything but the ledger and the disk is gone.
+It carries out what the engine decides, as the real one does. When it crashes, everything but the ledger and the disk is gone;
+when it freezes, everything waits until it thaws.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from raythena.domain.errors import LedgerBusy, StorageError
 from raythena.domain.ranges import Indices
-from raythena.domain.records import Record, Restored
 from raythena.domain.results import GroupReport
 from raythena.engine import commands as do
 from raythena.engine import events as ev
-from raythena.engine.desk import CoordinatorDesk
-from raythena.engine.engine import Engine
 from raythena.engine.node import CoordinatorReply, NodeMessage
 from raythena.testing.simulation.samples import merged_of
 
@@ -26,51 +25,58 @@ if TYPE_CHECKING:
 _TICK_S = 0.5
 _COMMIT_INTERVAL_S = 0.05
 _RETRY_S = 1.0
-
-EngineMaker = Callable[..., Engine]
-
-
-class SimulatedLedger(Protocol):
-    """What the coordinator needs of a ledger; the real one has it."""
-
-    def commit(self, records: Sequence[Record]) -> None:
-        """Remember all of them or none."""
-
-    def groups_named(self, names: Iterable[str]) -> list[GroupReport]:
-        """Committed groups, with the entries that count."""
-
-    def restore(self) -> Restored:
-        """What a new engine starts from."""
+_HEARTBEAT_S = 5.0
 
 
 class SimulatedCoordinator:
-    """`site.ledger` is what it starts from."""
+    """`site.ledger` is what it starts from. `ends_at` is the end of the allocation, None while unknown."""
 
-    def __init__(self, site: Site, make_engine: EngineMaker) -> None:
+    def __init__(self, site: Site, ends_at: float | None) -> None:
         self._site = site
         self._waiting: list[do.Commit] = []
+        self._batch: list[do.Commit] = []
         self._writing = False
-        self._stalled = False
+        self._stalled_since: float | None = None
         self._replies: dict[str, CoordinatorReply] = {}
         self._alive = True
+        self._frozen_until = 0.0
+        self._beaten_at = site.now
         self.finish: do.Finish | None = None
-        engine = make_engine(site.job, site.ledger.restore(), site.plan.engine)
-        self.desk = CoordinatorDesk(engine, site.plan.desk)
-        site.judge.after_step(engine)
+        engine = site.parts.engine(site.job, site.ledger.restore(), site.plan.engine)
+        self.desk = site.parts.desk(engine, site.plan.desk)
+        site.judge.after_commit(engine)
+        if ends_at is not None:
+            self.tell(ev.DeadlineSet(ends_at))
         self._tick()
 
     def crash(self) -> None:
         """Stop at once."""
         self._alive = False
 
+    def freeze(self, until: float) -> None:
+        """Stand still."""
+        self._frozen_until = until
+
     # ---- what it hears
+
+    def when_awake(self, action: Callable[[], None]) -> None:
+        """Do something now, or when it has thawed; never once it is dead."""
+        if not self._alive:
+            return
+        if self._site.now < self._frozen_until:
+            self._site.agenda.after(self._frozen_until - self._site.now, lambda: self.when_awake(action))
+        else:
+            action()
 
     def register(self, node: str, cores: int, held: Indices) -> CoordinatorReply:
         """A node introduces itself."""
+        self._site.chronicle.tell_of(held.tolist(), f"is brought along by {node}")
         return self._checked(node, self.desk.register(node, cores, held, self._site.now))
 
     def exchange(self, message: NodeMessage) -> CoordinatorReply:
         """A node reports."""
+        if self._site.chronicle.in_full:
+            self._note(message)
         return self._checked(message.node, self.desk.exchange(message, self._site.now))
 
     def tell(self, event: ev.Event) -> None:
@@ -78,23 +84,47 @@ class SimulatedCoordinator:
         self.desk.step(event, self._site.now)
         self._carry_out()
 
+    def lose(self, node: str) -> None:
+        """A node is known to be dead."""
+        self.desk.lose(node, "its agent died", self._site.now)
+        self._carry_out()
+
+    def _note(self, message: NodeMessage) -> None:
+        tell_of = self._site.chronicle.tell_of
+        for group in message.groups:
+            tell_of(group.entries["range"].tolist(), f"is reported by {message.node} in {group.name}")
+        for failure in message.failures:
+            tell_of((failure.range_index,), f"is reported failed by {message.node}: {failure.kind}")
+        tell_of(message.returned.tolist(), f"is given back by {message.node}")
+
     def _checked(self, node: str, reply: CoordinatorReply) -> CoordinatorReply:
         if reply.leases and reply is not self._replies.get(node):  # a repeated one may be out of date
             self._replies[node] = reply
             for lease in reply.leases:
+                self._site.chronicle.tell_of(lease.tolist(), f"is lent to {node}")
                 self._site.judge.lent(lease)
         self._carry_out()
         return reply
 
     def _later(self, delay_s: float, action: Callable[[], None]) -> None:
-        self._site.agenda.after(delay_s, lambda: action() if self._alive else None)
+        self._site.agenda.after(delay_s, lambda: self.when_awake(action))
 
     def _tick(self) -> None:
         for name in self.desk.lose_silent_nodes(self._site.now):
-            self._site.tell_story(f"{name} is given up")
-        self.tell(ev.Tick())
+            self._site.given_up(name)
+        if self._site.now - self._beaten_at >= _HEARTBEAT_S:
+            self._beaten_at = self._site.now
+            self._beat()
+        if self._alive:
+            self.tell(ev.Tick())
         if self.finish is None:
             self._later(_TICK_S, self._tick)
+
+    def _beat(self) -> None:
+        try:
+            self._site.lease.beat()
+        except LedgerBusy:
+            self._site.crash()
 
     # ---- what it does
 
@@ -118,22 +148,41 @@ class SimulatedCoordinator:
             self._later(_COMMIT_INTERVAL_S, self._write)
 
     def _write(self) -> None:
-        """Commit everything that waits, in one transaction; try again while the disk refuses."""
+        """Commit everything that waits, in one transaction; the same again while the disk refuses."""
         site = self._site
-        if site.now < site.disk.refused_until:
-            self._stalled = True
-            self.tell(ev.StorageStalled("simulated"))
-            self._later(_RETRY_S, self._write)
+        if not self._batch:
+            self._batch, self._waiting = self._waiting, []
+        records = [commit.record for commit in self._batch]
+        if site.fate.happens(site.plan.commit_kills):
+            site.chronicle.tell("the coordinator dies in the middle of a commit", "coordinator killed in a commit")
+            site.ledger.tear(records)
+            site.crash()
             return
-        batch, self._waiting = self._waiting, []
-        site.commit([commit.record for commit in batch])
-        self._later(site.fate.delay_s(), lambda: self._written(tuple(commit.ticket for commit in batch)))
+        try:
+            site.commit(records)
+        except StorageError as problem:
+            self._refused(problem)
+            return
+        self._later(site.fate.disk_s(), self._written)
 
-    def _written(self, tickets: tuple[int, ...]) -> None:
-        if self._stalled:
-            self._stalled = False
+    def _refused(self, problem: StorageError) -> None:
+        site = self._site
+        if self._stalled_since is None:
+            self._stalled_since = site.now
+        if site.now - self._stalled_since > site.plan.storage_patience_s:
+            self.finish = do.Finish(do.Outcome.ABORTED, f"the disk has refused for too long: {problem}")
+            return
+        self.tell(ev.StorageStalled(str(problem)))
+        self._later(_RETRY_S, self._write)
+
+    def _written(self) -> None:
+        if self._stalled_since is not None:
+            self._stalled_since = None
             self.tell(ev.StorageRecovered())
+        tickets = tuple(commit.ticket for commit in self._batch)
+        self._batch = []
         self.tell(ev.Committed(tickets))
+        self._site.judge.after_commit(self.desk.engine)
         self._writing = False
         if self._waiting:
             self._write_soon()
@@ -142,18 +191,25 @@ class SimulatedCoordinator:
         site = self._site
         groups = site.ledger.groups_named(command.groups)
         members = [int(index) for group in groups for index in group.entries["range"]]
-        site.judge.merging(command.output, members)
+        site.judge.merging(command.output, members, command.missing)
         bad = tuple((group.name, lost) for group in groups if (lost := site.disk.unreadable(group)))
         if bad:
-            site.tell_story(f"output {command.output}: unreadable {bad}")
+            site.chronicle.tell(f"output {command.output}: unreadable {bad}", "stored output unreadable")
             self._later(0.1, lambda: self.tell(ev.MergeFailed(command.merge, "unreadable", bad)))
         elif site.fate.happens(site.plan.merge_failure):
+            site.chronicle.tell(f"the merge of output {command.output} dies", "merge died")
             self._later(0.1, lambda: self.tell(ev.MergeFailed(command.merge, "simulated")))
         else:
-            self._later(0.001 * len(members) + 0.05, lambda: self._merged(command, members))
+            written = members[1:] if site.fate.happens(site.plan.bad_merge) else members
+            self._later(0.001 * len(members) + 0.05, lambda: self._merged(command, groups, written))
 
-    def _merged(self, command: do.StartMerge, members: list[int]) -> None:
-        """The output is moved into place, then told."""
-        self._site.disk.outputs[command.output] = members
-        merged = merged_of(self._site.job, command.output, len(np.unique(members)), command.missing)
+    def _merged(self, command: do.StartMerge, groups: Sequence[GroupReport], written: list[int]) -> None:
+        """What the merge wrote is looked at, moved into place, then told."""
+        site = self._site
+        if len(written) != sum(len(group.entries) for group in groups):
+            site.chronicle.tell(f"the merge of output {command.output} wrote a bad file", "merge wrote a bad file")
+            self.tell(ev.MergeFailed(command.merge, "an event is missing in what was written"))
+            return
+        site.disk.outputs[command.output] = written
+        merged = merged_of(site.job, command.output, len(np.unique(written)), command.missing)
         self.tell(ev.MergeSucceeded(command.merge, merged))

@@ -16,6 +16,7 @@ class SimulatedDisk:
         self.outputs: dict[int, list[int]] = {}
         """Ranges in every merged file."""
         self.refused_until = 0.0
+        """Nothing can be written before this."""
 
     def write_group(self, group: GroupReport) -> None:
         """A node writes a group, some of whose ranges may not be readable later."""

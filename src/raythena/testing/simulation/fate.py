@@ -25,6 +25,7 @@ class Fate:
         self._poison = set(ill[: plan.poison])
         self._hanging = set(ill[plan.poison : plan.poison + plan.hangs])
         self._killers = set(ill[plan.poison + plan.hangs :])
+        self._message_rate = 1.0 / plan.delay_s
         mean_log = math.log(plan.mean_event_s) - plan.spread**2 / 2
         self._durations_s = [self.dice.lognormvariate(mean_log, plan.spread) for _ in range(plan.n_events)]
 
@@ -35,7 +36,7 @@ class Fate:
 
     def happens(self, chance: float) -> bool:
         """Whether something of that chance happens, now."""
-        return chance > 0.0 and self.in_trouble and self.dice.random() < chance
+        return chance > 0.0 and self._agenda.now < self._plan.trouble_s and self.dice.random() < chance
 
     def times(self, count: int) -> list[float]:
         """When `count` faults happen."""
@@ -43,7 +44,18 @@ class Fate:
 
     def delay_s(self) -> float:
         """How long a message takes."""
-        return self.dice.expovariate(1.0 / self._plan.delay_s)
+        return self.dice.expovariate(self._message_rate)
+
+    def flight_s(self) -> float:
+        """How long a message takes that may be overtaken by others."""
+        if self.happens(self._plan.late):
+            return self.dice.uniform(0.0, self._plan.straying_s)
+        return self.delay_s()
+
+    def disk_s(self) -> float:
+        """How long a commit, or the writing of a group, takes."""
+        slow_s = self._plan.slow_disk_s
+        return self.dice.uniform(0.0, slow_s) if slow_s and self.in_trouble else self.delay_s()
 
     def duration_s(self, index: int, slowness: float) -> float:
         """How long a range keeps its core."""

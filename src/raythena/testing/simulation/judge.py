@@ -6,7 +6,7 @@ are told, and at the contents of the merged files. `PromiseBroken` tells the sto
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -14,9 +14,13 @@ from raythena.domain.errors import InternalError
 from raythena.domain.job import Job
 from raythena.domain.outputs import OutputMap
 from raythena.domain.ranges import Indices, RangeState
+from raythena.domain.records import AttemptFailed, GroupStored, RangesRetracted, Record
 from raythena.engine.engine import Engine
 from raythena.engine.invariants import check
 from raythena.testing.simulation.memory_ledger import MemoryLedger
+
+_FAILED = int(RangeState.FAILED)
+_IS_STORED = np.asarray([state in (RangeState.STORED, RangeState.MERGED) for state in RangeState])
 
 
 class PromiseBroken(AssertionError):
@@ -25,34 +29,64 @@ class PromiseBroken(AssertionError):
     def __init__(self, promise: str, story: Iterable[str], reproduction: str) -> None:
         super().__init__("\n".join([promise, "", "What happened last:", *story, "", f"Again: {reproduction}"]))
         self.promise = promise
+        self.reproduction = reproduction
 
 
 class Judge:
-    """Raises InternalError with the promise that is broken."""
+    """Raises InternalError with the promise that is broken.
 
-    def __init__(self, job: Job, ledger: MemoryLedger) -> None:
-        self._ledger = ledger
+    What is told and what is merged is looked at every time. The engine as a whole is looked at after each `every`-th step.
+    """
+
+    def __init__(self, job: Job, every: int) -> None:
         self.outputs = OutputMap.plan([file.n_events for file in job.inputs], job.events_per_output)
         self.n_ranges = job.n_events
-        self._records_seen = 0
+        self._every = every
+        self._countdown = every
         self._stored = np.zeros(job.n_events, dtype=bool)
         self._failed = np.zeros(job.n_events, dtype=bool)
+        self._ledger = MemoryLedger()
+
+    def watch(self, ledger: MemoryLedger) -> None:
+        """This ledger holds what is durable."""
+        self._ledger = ledger
+
+    def committed(self, records: Sequence[Record]) -> None:
+        """Records became durable; the ledger holds them."""
+        for record in records:
+            match record:
+                case GroupStored(group):
+                    self._stored[group.entries["range"]] = True
+                case RangesRetracted(_, ranges):
+                    self._stored[list(ranges)] = False
+                case AttemptFailed(range_index=index, final=True):
+                    self._failed[index] = True
+                case _:
+                    pass
 
     def after_step(self, engine: Engine) -> None:
         """The engine agrees with itself, and believes nothing that the ledger does not know."""
-        check(engine)
-        self._look_into_ledger()
-        state = engine.table.state
-        stored = (state == RangeState.STORED) | (state == RangeState.MERGED)
-        _promise(not (stored & ~self._stored).any(), "a range counts as stored but is not in the ledger")
-        _promise(not ((state == RangeState.FAILED) & ~self._failed).any(), "a range counts as failed but is not in the ledger")
+        self._countdown -= 1
+        if self._countdown <= 0:
+            self._countdown = self._every
+            check(engine)
+            self.after_commit(engine)
 
-    def _look_into_ledger(self) -> None:
-        if self._records_seen != len(self._ledger.records):
-            self._records_seen = len(self._ledger.records)
-            for column, ranges in ((self._stored, self._ledger.stored), (self._failed, self._ledger.failed)):
-                column[:] = False
-                column[list(ranges)] = True
+    def after_commit(self, engine: Engine) -> None:
+        """The engine believes nothing that the ledger does not know."""
+        state = engine.table.state
+        unfounded = _IS_STORED[state] & ~self._stored
+        if unfounded.any():
+            _promise(False, f"range {int(np.argmax(unfounded))} counts as stored but is not in the ledger")
+        unfounded = (state == _FAILED) & ~self._failed
+        if unfounded.any():
+            _promise(False, f"range {int(np.argmax(unfounded))} counts as failed but is not in the ledger")
+
+    def unsettled(self) -> str:
+        """The first range without an outcome, in words."""
+        merged, failed = self._ledger.merged_ranges, self._ledger.failed
+        index = next((index for index in range(self.n_ranges) if index not in merged and index not in failed), None)
+        return "every range has an outcome" if index is None else f"range {index} has no outcome"
 
     def lent(self, ranges: Indices) -> None:
         """Work is handed out that is still to be done."""
@@ -65,9 +99,11 @@ class Judge:
             durable = index in self._ledger.ever_durable
             _promise(durable, f"acknowledged means durable: group {group} is acknowledged, range {index} is not in the ledger")
 
-    def merging(self, output: int, members: list[int]) -> None:
-        """A merge takes exactly the ranges that are stored, none twice."""
+    def merging(self, output: int, members: list[int], missing: tuple[int, ...]) -> None:
+        """A merge takes exactly the ranges that are stored, none twice; the others are those that are told to be missing."""
         start, stop = self.outputs.interval(output)
+        failed = tuple(index for index in range(start, stop) if index in self._ledger.failed)
+        _promise(missing == failed, f"exactly once: output {output} is told to lack {missing}, failed are {failed}")
         wanted = [index for index in range(start, stop) if index not in self._ledger.failed]
         _promise(sorted(members) == wanted, f"exactly once: output {output} is merged from {sorted(members)}, not {wanted}")
 

@@ -6,13 +6,14 @@ contradicts the earlier ones is a defect of the engine and raises InternalError,
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from raythena.domain.errors import InternalError
+from raythena.domain.errors import InternalError, StorageError
 from raythena.domain.given_ranges import GivenRanges
 from raythena.domain.records import (
     AttemptFailed,
@@ -50,6 +51,25 @@ class MemoryLedger:
         for record in records:
             self._add(record)
             self.records.append(record)
+
+    # ---- what may happen to any ledger
+
+    def commit_on_full_disk(self, records: Sequence[Record]) -> None:
+        """Nothing of it is remembered."""
+        raise StorageError("simulated: no space left on device")
+
+    def commit_torn(self, records: Sequence[Record], dice: random.Random) -> None:
+        """The coordinator dies while it commits: all of it is remembered, or nothing."""
+        if dice.random() < 0.5:
+            self.commit(records)
+
+    def crash(self) -> None:
+        """The coordinator is dead: nothing changes."""
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
+    # ---- what is in it
 
     def is_durable(self, index: int) -> bool:
         """Whether a range has an outcome."""

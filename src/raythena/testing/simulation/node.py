@@ -6,6 +6,7 @@ Its life follows the agent's: register, compute, write groups, exchange; repeat 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,24 +19,37 @@ if TYPE_CHECKING:
     from raythena.testing.simulation.coordinator import SimulatedCoordinator
     from raythena.testing.simulation.site import Site
 
-_POLL_S = 0.1
 _PATIENCE_S = 2.0
+_DISK_PAUSE_S = 2.0
 
 Request = Callable[["SimulatedCoordinator"], CoordinatorReply]
 
 
-class SimulatedNode:
-    """One incarnation of a node."""
+@dataclass
+class Place:
+    """A machine; agents come and go there."""
 
-    def __init__(self, site: Site, name: str, slowness: float) -> None:
+    name: str
+    slowness: float = 1.0
+    is_bad: bool = False
+    """Every event fails there as long as the trouble lasts."""
+    incarnations: int = 0
+
+
+class SimulatedNode:
+    """One incarnation of the node at a place."""
+
+    def __init__(self, site: Site, place: Place) -> None:
+        place.incarnations += 1
         self.site = site
-        self.name = name
+        self.place = place
+        self.name = f"{place.name}.{place.incarnations}"
         self.cores = site.plan.cores
-        self.slowness = slowness
-        self.core = NodeCore(name, site.judge.outputs, site.plan.node)
+        self.core: NodeCore = site.parts.core(self.name, site.judge.outputs, site.plan.node)
         self.payload = SimulatedPayload(self)
         self.alive = True
-        self.cut_until = 0.0
+        self._cut_until = 0.0
+        self._deaf_until = 0.0
         self._session = site.session
         self._awaited: int | None = None
         self._calls = 0
@@ -49,9 +63,15 @@ class SimulatedNode:
     def die(self, why: str) -> None:
         """Vanish without a word."""
         if self.alive:
-            self.site.tell_story(f"{self.name} dies: {why}")
+            self.site.chronicle.tell(f"{self.name} dies: {why}", "node died")
             self.leave()
             self.site.replace(self)
+
+    def cut_off(self, until: float, *, only_deaf: bool) -> None:
+        """Nothing reaches the node until then, nor, unless it is `only_deaf`, leaves it."""
+        self._deaf_until = until
+        if not only_deaf:
+            self._cut_until = until
 
     def leave(self) -> None:
         """End."""
@@ -68,6 +88,7 @@ class SimulatedNode:
 
     def succeeded(self, index: int, began_at: float) -> None:
         """An event is finished."""
+        self.site.chronicle.tell_of((index,), f"is finished on {self.name}")
         wall_s = self.site.now - began_at
         self.core.done(FinishedRange(index, "", 0, 100, True, 1, wall_s, wall_s, began_at), self.site.now)
 
@@ -80,24 +101,29 @@ class SimulatedNode:
     def _poll(self) -> None:
         if self.alive:
             self.go_on()
-            self.site.agenda.after(_POLL_S, self._poll)
+            self.site.agenda.after(self.site.plan.poll_s, self._poll)
 
     def go_on(self) -> None:
         """Everything that may have become possible."""
         if not self.alive:
             return
-        fed = self.core.to_feed(self.payload.appetite)
-        if fed:
-            self.payload.feed(fed)
-        for group in self.core.groups_due(self.site.now):
-            self.site.agenda.after(self.site.fate.delay_s(), lambda group=group: self._write(group))  # type: ignore[misc]
-        if self._registered and self._awaited is None and self.core.exchange_due(self.site.now):
-            message = self.core.message(self.site.now, self.site.now)
+        core, now = self.core, self.site.now
+        if core.queued:
+            fed = core.to_feed(self.payload.appetite)
+            if fed:
+                self.payload.feed(fed)
+        for group in core.groups_due(now):
+            self.site.agenda.after(self.site.fate.disk_s(), lambda group=group: self._write(group))  # type: ignore[misc]
+        if self._registered and self._awaited is None and core.exchange_due(now):
+            message = core.message(now, now)
             self._call(lambda coordinator: coordinator.exchange(message), self._exchanged)
 
     def _write(self, group: GroupToWrite) -> None:
-        """Make a group durable, unless the node died over it."""
+        """Make a group durable, unless the node died over it; try again while the disk is full."""
         if not self.alive:
+            return
+        if self.site.now < self.site.disk.refused_until:
+            self.site.agenda.after(_DISK_PAUSE_S, lambda: self._write(group))
             return
         entries = np.zeros(len(group.members), dtype=ENTRY_DTYPE)
         for column, values in (
@@ -136,6 +162,7 @@ class SimulatedNode:
         for name in reply.acknowledged:
             group = self.core.unacknowledged.get(name)
             if group is not None:
+                self.site.chronicle.tell_of(group.entries["range"].tolist(), f"is acknowledged to {self.name} in {name}")
                 judge.acknowledged(name, group.entries["range"].astype(np.int64))
         wanted_back = take(reply)
         if wanted_back:
@@ -157,23 +184,21 @@ class SimulatedNode:
 
         def arrive() -> None:
             coordinator = site.coordinator
-            if coordinator is None or self._is_cut or self._session != site.session:
-                return
+            if coordinator is not None and site.now >= self._cut_until and self._session == site.session:
+                coordinator.when_awake(lambda: handle(coordinator))
+
+        def handle(coordinator: SimulatedCoordinator) -> None:
             reply = request(coordinator)
             if not fate.happens(plan.loss):
-                site.agenda.after(fate.delay_s(), lambda: self._receive(call, reply, answered))
+                site.agenda.after(fate.flight_s(), lambda: self._receive(call, reply, answered))
 
         if not fate.happens(plan.loss):
-            site.agenda.after(fate.delay_s(), arrive)
+            site.agenda.after(fate.flight_s(), arrive)
         if fate.happens(plan.duplication):
             site.agenda.after(fate.dice.uniform(0.0, plan.straying_s), arrive)
         site.agenda.after(_PATIENCE_S, lambda: self._send(call, request, answered))
 
-    @property
-    def _is_cut(self) -> bool:
-        return self.site.now < self.cut_until
-
     def _receive(self, call: int, reply: CoordinatorReply, answered: Callable[[CoordinatorReply], None]) -> None:
-        if self.alive and not self._is_cut and self._awaited == call:
+        if self.alive and self.site.now >= self._deaf_until and self._awaited == call:
             self._awaited = None
             answered(reply)

@@ -7,9 +7,13 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from raythena.domain.errors import InternalError
+from raythena.domain.results import FailureKind
 
 if TYPE_CHECKING:
     from raythena.testing.simulation.node import SimulatedNode
+
+_FAILS_AFTER_S = 0.2
+"""On a bad node."""
 
 
 class SimulatedPayload:
@@ -71,19 +75,35 @@ class SimulatedPayload:
             index = self._waiting.popleft()
             self._running[index] = self._site.now
             self._node.core.started(index, self._site.now)
-            self._later(self._site.fate.duration_s(index, self._node.slowness), lambda index=index: self._end(index))  # type: ignore[misc]
+            self._later(self._duration_s(index), lambda index=index: self._end(index))  # type: ignore[misc]
+
+    def _duration_s(self, index: int) -> float:
+        place, fate = self._node.place, self._site.fate
+        if place.is_bad and fate.in_trouble:
+            return _FAILS_AFTER_S
+        return fate.duration_s(index, place.slowness)
 
     def _end(self, index: int) -> None:
         began_at = self._running.pop(index)
         self._site.meter.ended(began_at, self._site.now)
         fate = self._site.fate
+        if self._node.place.is_bad and fate.in_trouble:
+            self._fail(index, FailureKind.REPORTED)
+            return
         if fate.kills(index):
             self._node.die(f"killed by range {index}")
             return
         kind = fate.failure(index)
-        if kind is None:
-            self._node.succeeded(index, began_at)
-        else:
-            self._node.failed(index, kind)
+        if kind is not None:
+            self._fail(index, kind)
+            return
+        self._node.succeeded(index, began_at)
+        self._go_on()
+
+    def _fail(self, index: int, kind: FailureKind) -> None:
+        self._node.failed(index, kind)
+        self._go_on()
+
+    def _go_on(self) -> None:
         self._begin()
         self._node.go_on()

@@ -1,13 +1,12 @@
 """What a simulated site is like, and what goes wrong there.
 
-A `Plan` is a frozen value with a `repr` that can be pasted: with a seed it is the whole reproduction of a run. Faults happen
-within the first `trouble_s` seconds; after that the world is kind, and the job must end.
+A `Plan` is a frozen value that can be written down as a line of Python (`pasted`): with a seed it is the whole reproduction of a
+run. Faults happen within the first `trouble_s` seconds; after that the world is kind, and the job must end.
 """
 
 from __future__ import annotations
 
-import random
-from dataclasses import dataclass, field
+from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
 
 from raythena.engine.config import EngineConfig
 from raythena.engine.desk import DeskConfig
@@ -27,20 +26,36 @@ class Plan:
     """Width of the log-normal distribution of event times."""
     slow_nodes: int = 0
     slowness: float = 5.0
+    late_nodes: int = 0
+    """Nodes that join at some time during the trouble instead of at the beginning."""
+    bad_nodes: int = 0
+    """Nodes on which every event fails, at once, as long as the trouble lasts."""
     delay_s: float = 0.01
     """Typical time of a message on its way."""
+    poll_s: float = 0.1
+    """How often an agent looks at its payload when nothing else wakes it."""
     loss: float = 0.0
     """Chance that a message or an answer is lost."""
+    late: float = 0.0
+    """Chance that a message or an answer is overtaken by others: it takes up to `straying_s`."""
     duplication: float = 0.0
     """Chance that a message arrives twice, the second time up to `straying_s` later."""
     straying_s: float = 5.0
     trouble_s: float = 0.0
     crashes: int = 0
-    """Of the coordinator."""
+    """Of the coordinator, between any two steps."""
+    commit_kills: float = 0.0
+    """Chance that a commit kills the coordinator in the middle."""
+    freezes: int = 0
+    """Times the coordinator stands still for a while, and then goes on."""
+    intruders: int = 0
+    """Second coordinators started by mistake on the same task."""
     deaths: int = 0
-    """Nodes that vanish for good; another one comes instead."""
+    """Nodes that vanish; another agent comes to the same place."""
     cuts: int = 0
     """Nodes that are out of reach for a while, some longer than the coordinator waits."""
+    partitions: int = 0
+    """The same, for several nodes together."""
     payload_crashes: int = 0
     poison: int = 0
     """Events that always fail."""
@@ -52,12 +67,29 @@ class Plan:
     flaky: float = 0.0
     """Chance that an attempt fails for no reason."""
     merge_failure: float = 0.0
+    """Chance that a merge task dies."""
+    bad_merge: float = 0.0
+    """Chance that a merge writes a file that lacks an event."""
     damage: float = 0.0
     """Chance that a range in a durable group turns out unreadable."""
     stalls: int = 0
-    """Times the disk refuses for a while."""
+    """Times the disk is full for a while."""
+    io_errors: float = 0.0
+    """Chance that a commit fails once."""
+    slow_disk_s: float = 0.0
+    """A commit and a group take up to so long."""
+    storage_patience_s: float = 15.0
+    """How long the coordinator waits for a disk that refuses before it gives up the session."""
     stops: int = 0
-    """Times the session is stopped, to be resumed by another."""
+    """Times somebody ends the session, to be resumed by another."""
+    walltime_s: float = 0.0
+    """Typical length of the allocations during the trouble; 0: they have no end."""
+    walltime_known: bool = False
+    """Whether the engine knows when the allocation ends."""
+    warning_s: float = 0.0
+    """So long before its end the batch system sends a signal; 0: it does not."""
+    on_disk: bool = False
+    """The real ledger and the real lease, in files."""
     engine: EngineConfig = field(default_factory=EngineConfig)
     desk: DeskConfig = field(default_factory=DeskConfig)
     node: NodeConfig = field(default_factory=NodeConfig)
@@ -74,46 +106,20 @@ class Plan:
 
     @classmethod
     def drawn(cls, seed: int) -> Plan:
-        """A small site with a random selection of troubles."""
-        dice = random.Random(f"plan {seed}")
-        events = tuple(dice.choice((3, 7, 20, 30)) for _ in range(dice.randint(1, 4)))
-        nodes, cores = dice.randint(1, 5), dice.randint(1, 3)
-        mean_s = dice.choice((0.05, 0.3, 1.0, 2.0))
-        ideal_s = sum(events) * mean_s / (nodes * cores)
+        """A site with a random selection of troubles; see `raythena.testing.simulation.draw`."""
+        from raythena.testing.simulation.draw import draw
 
-        def some(most: int) -> int:
-            return dice.randint(1, most) if dice.random() < 0.4 else 0
+        return draw(seed)
 
-        def chance(most: float) -> float:
-            return dice.uniform(0.0, most) if dice.random() < 0.4 else 0.0
 
-        return cls(
-            events,
-            dice.choice((2, 5, 10, 33)),
-            nodes,
-            cores,
-            mean_s,
-            dice.choice((0.1, 0.6, 1.2)),
-            some(2),
-            dice.choice((2.0, 5.0)),
-            dice.choice((0.001, 0.02, 0.3)),
-            chance(0.3),
-            chance(0.3),
-            trouble_s=1.5 * ideal_s + 5.0,
-            crashes=some(5),
-            deaths=some(3),
-            cuts=some(3),
-            payload_crashes=some(3),
-            poison=some(3),
-            hangs=some(2),
-            hang_limit_s=max(5.0, 5.0 * mean_s),
-            killers=some(1),
-            flaky=chance(0.1),
-            merge_failure=chance(0.5),
-            damage=chance(0.05),
-            stalls=some(2),
-            stops=some(2),
-            engine=EngineConfig(buffer_s=dice.choice((0.5, 2.0, 10.0)), drain_limit_s=10.0),
-            desk=DeskConfig(hungry_interval_s=dice.choice((0.1, 0.5)), node_timeout_s=10.0),
-            node=NodeConfig(group_events=dice.choice((1, 4, 64)), group_age_s=dice.choice((0.5, 3.0))),
-        )
+def default_of(slot: Field[object]) -> object:
+    """What a field of a plan is if nobody says anything."""
+    return slot.default_factory() if slot.default_factory is not MISSING else slot.default
+
+
+def pasted(value: object) -> str:
+    """A plan, or another frozen value, as Python that makes it: what is as usual is left out."""
+    if not is_dataclass(value) or isinstance(value, type):
+        return repr(value)
+    unusual = ((slot.name, getattr(value, slot.name)) for slot in fields(value) if getattr(value, slot.name) != default_of(slot))
+    return f"{type(value).__name__}({', '.join(f'{name}={pasted(content)}' for name, content in unusual)})"

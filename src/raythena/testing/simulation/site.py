@@ -1,45 +1,58 @@
-"""The site as a whole: who is there, what goes wrong when, and how it ends.
+"""The site as a whole: who is there, which session it is, and how it ends.
 
 `simulate(seed, plan)` runs one job to its end, over as many sessions and coordinators as it takes, and checks the promises of
-`design/architecture.md` at every step. A failing seed raises `PromiseBroken` with the last things that happened and a
-one-line reproduction.
+the engine on the way. A failing seed is run once more with a look after every single step; it raises `PromiseBroken` with what
+led there and a one-line reproduction.
 """
 
 from __future__ import annotations
 
-from collections import deque
+import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
 
-from raythena.domain.errors import InternalError
+from raythena.domain.errors import InternalError, LedgerBusy, StorageError
 from raythena.domain.job import Job
-from raythena.domain.records import Record
+from raythena.domain.records import AttemptFailed, GroupStored, RangesRetracted, Record
 from raythena.engine import commands as do
-from raythena.engine import events as ev
+from raythena.engine.desk import CoordinatorDesk
 from raythena.engine.engine import Engine
+from raythena.engine.node import NodeCore
 from raythena.testing.simulation.agenda import Agenda
-from raythena.testing.simulation.coordinator import EngineMaker, SimulatedCoordinator, SimulatedLedger
+from raythena.testing.simulation.chronicle import Chronicle
+from raythena.testing.simulation.coordinator import SimulatedCoordinator
 from raythena.testing.simulation.disk import SimulatedDisk
+from raythena.testing.simulation.disk_ledger import LedgerOnDisk
 from raythena.testing.simulation.fate import Fate
 from raythena.testing.simulation.judge import Judge, PromiseBroken
-from raythena.testing.simulation.memory_ledger import MemoryLedger
+from raythena.testing.simulation.lease import Lease, LeaseInMemory, LeaseOnDisk
 from raythena.testing.simulation.meter import Meter
-from raythena.testing.simulation.node import SimulatedNode
-from raythena.testing.simulation.plan import Plan
+from raythena.testing.simulation.node import Place, SimulatedNode
+from raythena.testing.simulation.plan import Plan, pasted
 from raythena.testing.simulation.samples import small_job
+from raythena.testing.simulation.storage import SimulatedLedger, WatchedLedger
+from raythena.testing.simulation.trouble import Trouble
 
-_STORY_LINES = 40
+_LOOK_EVERY = 16
 _PROGRESS_S = 150.0
-_MAX_SESSIONS = 20
+_MAX_SESSIONS = 40
+_LEASE_PAUSE_S = 10.0
+_LONGEST_QUEUE_S = 5.0
+_DONE = (do.Outcome.COMPLETE, do.Outcome.INCOMPLETE)
 
-LedgerMaker = Callable[[Job], "CrashableLedger"]
 
+@dataclass(frozen=True)
+class Parts:
+    """The real things a site is made of; others in their place show that the judge notices."""
 
-class CrashableLedger(SimulatedLedger):
-    """A ledger whose process can die."""
-
-    def crash(self) -> None:
-        """The coordinator is dead; the next call is its successor's."""
+    engine: Callable[..., Engine] = Engine
+    desk: Callable[..., CoordinatorDesk] = CoordinatorDesk
+    core: Callable[..., NodeCore] = NodeCore
+    ledger: Callable[[Job], SimulatedLedger] | None = None
+    """None: in memory, or on disk if the plan says so."""
+    lease: Callable[[Callable[[], float]], Lease] = LeaseInMemory
 
 
 @dataclass(frozen=True)
@@ -59,192 +72,235 @@ class Result:
     attempts: int
     """Times an event was begun, whatever became of it."""
     sessions: int
-    crashes: int
     steps: int
+    faults: dict[str, int] = field(default_factory=dict)
+    """How often what went wrong."""
 
 
 class Site:
     """The world of one simulation."""
 
-    def __init__(self, seed: int, plan: Plan, make_engine: EngineMaker, make_ledger: LedgerMaker | None) -> None:
-        self.seed = seed
+    def __init__(self, seed: int, plan: Plan, parts: Parts, resources: ExitStack, *, in_full: bool) -> None:
         self.plan = plan
+        self.parts = parts
         self.agenda = Agenda()
+        self.chronicle = Chronicle(lambda: self.agenda.now, in_full=in_full)
         self.fate = Fate(seed, plan, self.agenda)
         self.job = small_job(plan.events_per_input, plan.events_per_output)
-        self.shadow = MemoryLedger()
-        """What must be in the ledger, whichever ledger is used."""
-        self._real = make_ledger(self.job) if make_ledger else None
-        self.ledger: SimulatedLedger = self._real or self.shadow
-        self.judge = Judge(self.job, self.shadow)
+        self.judge = Judge(self.job, 1 if in_full else _LOOK_EVERY)
         self.disk = SimulatedDisk(lambda: self.fate.happens(plan.damage))
         self.meter = Meter()
-        self.story: deque[str] = deque(maxlen=_STORY_LINES)
         self.session = 0
-        self.crashes = 0
+        self.host = ""
         self.nodes: list[SimulatedNode] = []
         self.coordinator: SimulatedCoordinator | None = None
-        self._make_engine = make_engine
-        self._names = 0
+        ledger = parts.ledger(self.job) if parts.ledger else None
+        self.lease: Lease = parts.lease(lambda: self.agenda.now)
+        if plan.on_disk and ledger is None:
+            directory = Path(resources.enter_context(tempfile.TemporaryDirectory(prefix="raythena-simulation-")))
+            ledger, self.lease = LedgerOnDisk(directory, self.job), LeaseOnDisk(directory / "lease.json")
+        self.ledger = WatchedLedger(ledger, self._committed, self.fate.dice)
+        self.judge.watch(self.ledger.shadow)
+        resources.callback(self._close)
+        self._trouble = Trouble(self)
+        self._places = [
+            Place(f"n{number + 1}", plan.slowness if number < plan.slow_nodes else 1.0, number >= plan.nodes - plan.bad_nodes)
+            for number in range(plan.nodes)
+        ]
+        self._ends_at: float | None = None
+        self._end: do.Finish | None = None
 
     @property
     def now(self) -> float:
         """Virtual seconds since the beginning."""
         return self.agenda.now
 
-    def tell_story(self, line: str) -> None:
-        """Remember something notable."""
-        self.story.append(f"{self.now:10.3f} s  {line}")
-
     def commit(self, records: Sequence[Record]) -> None:
-        """Make records durable; sometimes the coordinator dies before it learns that they are."""
-        if self._real is not None:
-            self._real.commit(records)
-        self.shadow.commit(records)
+        """Make records durable; sometimes the disk refuses, and sometimes the coordinator dies before it learns that they are.
+
+        Raises StorageError.
+        """
+        if self.now < self.disk.refused_until:
+            self.ledger.refuse(records)
+        elif self.fate.happens(self.plan.io_errors):
+            self.chronicle.tell("a commit fails", "commit refused")
+            raise StorageError("simulated: input/output error")
+        else:
+            self.ledger.commit(records)
         if self.plan.crashes and self.fate.happens(0.02):
             self.agenda.after(0.0, self.crash)
+
+    def _committed(self, records: Sequence[Record]) -> None:
+        self.judge.committed(records)
+        if self.chronicle.in_full:
+            for record in records:
+                self.chronicle.tell_of(*_in_words(record))
+
+    def _close(self) -> None:
+        self.lease.die()
+        self.ledger.close()
 
     # ---- a run
 
     def run(self) -> do.Outcome:
         """Session after session until the job is done."""
-        self._schedule_faults()
+        self._trouble.schedule()
         while self.session < _MAX_SESSIONS:
-            finish = self._run_session()
-            self.tell_story(f"session {self.session} ends: {finish.outcome} ({finish.reason})")
-            if finish.outcome in (do.Outcome.COMPLETE, do.Outcome.INCOMPLETE):
+            end = self._run_session()
+            self.chronicle.tell(f"session {self.session} ends: {end.outcome} ({end.reason})")
+            killed_late = end.outcome in _DONE and self.fate.happens(self.plan.commit_kills)  # before anybody learned of it
+            if end.outcome in _DONE and not killed_late:
                 self.judge.at_the_end(self.disk.outputs)
-                return finish.outcome
-        raise InternalError(f"progress: the job is not done after {_MAX_SESSIONS} sessions")
+                return end.outcome
+        raise InternalError(f"progress: {self.judge.unsettled()} after {_MAX_SESSIONS} sessions")
 
     def _run_session(self) -> do.Finish:
         self.session += 1
-        self.tell_story(f"session {self.session} begins")
-        self._begin_life()
-        self.nodes = []
-        for number in range(self.plan.nodes):
-            self._new_node(self.plan.slowness if number < self.plan.slow_nodes else 1.0)
-        deadline_s = max(self.now, self.plan.trouble_s) + _PROGRESS_S + 6 * self.plan.ideal_s * max(1.0, self.plan.slowness)
-        while self.coordinator is None or self.coordinator.finish is None:
+        self.host = f"h{self.session}"
+        self._end = None
+        if self.session > 1:
+            self._wait(self.fate.dice.uniform(0.0, _LONGEST_QUEUE_S))
+        self.chronicle.tell(f"session {self.session} begins")
+        self._ends_at = self._trouble.limit_session()
+        self._begin_life(self.session)
+        self._begin_nodes()
+        plan = self.plan
+        slowest_s = 6 * plan.ideal_s * max(1.0, plan.slowness)
+        limit_s = max(self.now, plan.trouble_s) + _PROGRESS_S + slowest_s
+        while (end := self._ended()) is None:
             self.agenda.step()
-            if self.now > deadline_s:
-                raise InternalError(f"progress: the job does not end although all faults stopped at {self.plan.trouble_s:.0f} s")
-        finish = self.coordinator.finish
-        self._end_session()
-        return finish
-
-    def _end_session(self) -> None:
+            if self.now > limit_s:
+                raise InternalError(f"progress: {self.judge.unsettled()}, although all faults stopped at {plan.trouble_s:.0f} s")
         for node in self.nodes:
             if node.alive:
                 node.leave()
         self._end_life()
+        return end
 
-    def _begin_life(self) -> None:
-        self.coordinator = SimulatedCoordinator(self, self._make_engine)
+    def _wait(self, delay_s: float) -> None:
+        """Let time pass: the next allocation does not come at once."""
+        until = self.now + delay_s
+        self.agenda.after(delay_s, lambda: None)
+        while self.now < until:
+            self.agenda.step()
+
+    def _ended(self) -> do.Finish | None:
+        if self._end is not None:
+            return self._end
+        if self.coordinator is not None and self.coordinator.finish is not None:
+            self.lease.release()
+            return self.coordinator.finish
+        return None
+
+    def end(self, reason: str) -> None:
+        """The session is over, and nobody was asked."""
+        self._end = do.Finish(do.Outcome.STOPPED, reason)
+
+    def _begin_nodes(self) -> None:
+        plan, dice = self.plan, self.fate.dice
+        self.nodes = []
+        for number, place in enumerate(self._places):
+            is_late = number < plan.late_nodes and self.fate.in_trouble
+            latest_s = plan.trouble_s - self.now if is_late else 1.0 if plan.trouble_s else 0.0
+            self._begin_node(place, dice.uniform(0.0, latest_s) if latest_s else 0.0)
+
+    def _begin_node(self, place: Place, delay_s: float) -> None:
+        session = self.session
+
+        def begin() -> None:
+            if session == self.session and self._end is None:
+                node = SimulatedNode(self, place)
+                self.nodes.append(node)
+                node.start()
+
+        self.agenda.after(delay_s, begin)
+
+    # ---- lives of the coordinator
+
+    def _begin_life(self, session: int) -> None:
+        """A coordinator starts, as soon as it is given the task."""
+        if session != self.session or self.coordinator is not None or self._end is not None:
+            return
+        try:
+            self.lease.acquire(f"session {session}", self.host)
+        except LedgerBusy:
+            self.agenda.after(_LEASE_PAUSE_S, lambda: self._begin_life(session))
+            return
+        self.coordinator = SimulatedCoordinator(self, self._ends_at if self.plan.walltime_known else None)
 
     def _end_life(self) -> None:
         if self.coordinator is not None:
             self.coordinator.crash()
             self.coordinator = None
-        if self._real is not None:
-            self._real.crash()
-
-    def _new_node(self, slowness: float) -> None:
-        self._names += 1
-        node = SimulatedNode(self, f"n{self._names}", slowness)
-        self.nodes.append(node)
-        self.agenda.after(self.fate.dice.uniform(0.0, 1.0) if self.plan.trouble_s else 0.0, node.start)
-
-    def replace(self, node: SimulatedNode) -> None:
-        """Another node comes for one that died."""
-        session = self.session
-
-        def come() -> None:
-            if session == self.session and self.coordinator_is_working:
-                self._new_node(1.0)
-
-        self.agenda.after(self.fate.dice.uniform(0.0, 5.0), come)
-        self.agenda.after(60.0, lambda: come() if not any(other.alive for other in self.nodes) else None)
-
-    @property
-    def coordinator_is_working(self) -> bool:
-        """The session is not over."""
-        return self.coordinator is None or self.coordinator.finish is None
-
-    # ---- faults
-
-    def _schedule_faults(self) -> None:
-        plan = self.plan
-        for count, fault in (
-            (plan.crashes, self.crash),
-            (plan.deaths, self._kill_one),
-            (plan.cuts, self._cut_one),
-            (plan.payload_crashes, self._crash_a_payload),
-            (plan.stalls, self._stall),
-            (plan.stops, self._stop),
-        ):
-            for at_s in self.fate.times(count):
-                self.agenda.after(at_s, fault)
+        self.lease.die()
+        self.ledger.crash()
 
     def crash(self) -> None:
         """The coordinator dies, between any two steps; another one comes."""
         if self.coordinator is None or self.coordinator.finish is not None:
             return
-        self.crashes += 1
-        self.tell_story("the coordinator crashes")
+        self.chronicle.tell("the coordinator dies", "coordinator died")
         self._end_life()
         session = self.session
-        self.agenda.after(self.fate.dice.uniform(0.0, 8.0), lambda: self._come_back(session))
+        self.agenda.after(self.fate.dice.uniform(0.0, 8.0), lambda: self._begin_life(session))
 
-    def _come_back(self, session: int) -> None:
-        if self.coordinator is None and session == self.session:
-            self.tell_story("another coordinator takes over")
-            self._begin_life()
+    # ---- nodes that go and come
 
-    def _pick(self) -> SimulatedNode | None:
-        alive = [node for node in self.nodes if node.alive]
-        return self.fate.dice.choice(alive) if alive else None
+    def replace(self, node: SimulatedNode) -> None:
+        """A node died: sometimes somebody notices, and after a while another agent starts at the same place."""
+        dice = self.fate.dice
+        if dice.random() < 0.7:
+            self.agenda.after(dice.uniform(0.0, 3.0), lambda: self._tell_of_death(node.name))
+        self._begin_node(node.place, dice.uniform(0.0, 5.0))
 
-    def _kill_one(self) -> None:
-        if node := self._pick():
-            node.die("by fate")
+    def _tell_of_death(self, name: str) -> None:
+        coordinator = self.coordinator
+        if coordinator is not None:
+            coordinator.when_awake(lambda: coordinator.lose(name))
 
-    def _cut_one(self) -> None:
-        if node := self._pick():
-            node.cut_until = self.now + self.fate.dice.uniform(0.0, 20.0)
-            self.tell_story(f"{node.name} is cut off until {node.cut_until:.1f} s")
-
-    def _crash_a_payload(self) -> None:
-        if node := self._pick():
-            self.tell_story(f"the payload of {node.name} crashes")
-            node.crash_payload()
-
-    def _stall(self) -> None:
-        self.disk.refused_until = self.now + self.fate.dice.uniform(0.0, 10.0)
-        self.tell_story(f"the disk refuses until {self.disk.refused_until:.1f} s")
-
-    def _stop(self) -> None:
-        if self.coordinator is not None and self.coordinator.finish is None:
-            self.tell_story("the session is told to stop")
-            self.coordinator.tell(ev.StopRequested("simulated end of the allocation"))
+    def given_up(self, name: str) -> None:
+        """The coordinator believes that a node is gone; sometimes a new agent starts there although the old one is alive."""
+        self.chronicle.tell(f"{name} is given up", "node given up")
+        place = next((node.place for node in self.nodes if node.name == name and node.alive), None)
+        if place is not None and self.fate.happens(0.3):
+            self._begin_node(place, 1.0)
 
 
-def simulate(
-    seed: int, plan: Plan | None = None, *, make_engine: EngineMaker = Engine, make_ledger: LedgerMaker | None = None
-) -> Result:
-    """Run one job at a simulated site. Without a plan, the seed draws one.
-
-    `make_engine` and `make_ledger` put other parts in the place of the engine and of the ledger in memory. Raises PromiseBroken.
-    """
-    site = Site(seed, plan or Plan.drawn(seed), make_engine, make_ledger)
+def simulate(seed: int, plan: Plan | None = None, parts: Parts | None = None) -> Result:
+    """Run one job at a simulated site. Without a plan, the seed draws one. Raises PromiseBroken."""
+    drawn = plan or Plan.drawn(seed)
     try:
-        outcome = site.run()
-    except InternalError as broken:
-        arguments = f"{seed}" if plan is None else f"{seed}, {plan!r}"
-        raise PromiseBroken(str(broken), site.story, f"simulate({arguments})") from broken
-    finally:
-        site._end_life()
-    ledger, plan = site.shadow, site.plan
+        return _run(seed, drawn, parts or Parts(), in_full=False)[1]
+    except _Broken as broken:
+        first = broken
+    try:
+        _run(seed, drawn, parts or Parts(), in_full=True)
+    except _Broken as broken:
+        first = broken  # the same seed, looked at more closely
+    again = f"simulate({seed})" if plan is None else f"simulate({seed}, {pasted(plan)})"
+    raise PromiseBroken(first.promise, first.story, again) from first
+
+
+class _Broken(Exception):
+    """A promise, and what led there."""
+
+    def __init__(self, promise: str, story: list[str]) -> None:
+        super().__init__(promise)
+        self.promise, self.story = promise, story
+
+
+def _run(seed: int, plan: Plan, parts: Parts, *, in_full: bool) -> tuple[Site, Result]:
+    with ExitStack() as resources:
+        site = Site(seed, plan, parts, resources, in_full=in_full)
+        try:
+            outcome = site.run()
+        except InternalError as broken:
+            raise _Broken(str(broken), site.chronicle.condensed(str(broken))) from broken
+        return site, _result(seed, site, outcome)
+
+
+def _result(seed: int, site: Site, outcome: do.Outcome) -> Result:
+    ledger, plan = site.ledger.shadow, site.plan
     return Result(
         seed,
         outcome,
@@ -256,6 +312,18 @@ def simulate(
         len(ledger.failed.keys() - site.fate.ill),
         site.meter.attempts,
         site.session,
-        site.crashes,
         site.agenda.steps,
+        dict(site.chronicle.faults),
     )
+
+
+def _in_words(record: Record) -> tuple[list[int], str]:
+    match record:
+        case GroupStored(group):
+            return group.entries["range"].tolist(), f"is committed in {group.name}"
+        case AttemptFailed(range_index=index, attempt=attempt, kind=kind, final=final):
+            return [index], f"is committed as failed ({kind}, attempt {attempt}{', for good' if final else ''})"
+        case RangesRetracted(name, ranges):
+            return list(ranges), f"is taken back, unreadable in {name}"
+        case _:
+            return [], "an output is committed"
