@@ -30,6 +30,11 @@ class Fate:
         self._durations_s = [self.dice.lognormvariate(mean_log, plan.spread) for _ in range(plan.n_events)]
 
     @property
+    def longest_s(self) -> float:
+        """No attempt takes longer on a node that is not slow."""
+        return max(self._plan.hang_limit_s, *self._durations_s)
+
+    @property
     def in_trouble(self) -> bool:
         """Whether faults still happen."""
         return self._agenda.now < self._plan.trouble_s

@@ -83,10 +83,13 @@ class Judge:
             _promise(False, f"range {int(np.argmax(unfounded))} counts as failed but is not in the ledger")
 
     def unsettled(self) -> str:
-        """The first range without an outcome, in words."""
-        merged, failed = self._ledger.merged_ranges, self._ledger.failed
-        index = next((index for index in range(self.n_ranges) if index not in merged and index not in failed), None)
-        return "every range has an outcome" if index is None else f"range {index} has no outcome"
+        """The first range without an outcome, in words; if there is none, the first that is not merged."""
+        ledger = self._ledger
+        for settled, what in ((ledger.is_durable, "has no outcome"), (ledger.merged_ranges.__contains__, "is not merged")):
+            for index in range(self.n_ranges):
+                if not settled(index) and index not in ledger.failed:
+                    return f"range {index} {what}"
+        return "every range is merged or failed"
 
     def lent(self, ranges: Indices) -> None:
         """Work is handed out that is still to be done."""

@@ -165,7 +165,7 @@ class Site:
         self._begin_life(self.session)
         self._begin_nodes()
         plan = self.plan
-        slowest_s = 6 * plan.ideal_s * max(1.0, plan.slowness)
+        slowest_s = 6 * max(1.0, plan.slowness) * (plan.ideal_s + self.fate.longest_s)
         limit_s = max(self.now, plan.trouble_s) + _PROGRESS_S + slowest_s
         while (end := self._ended()) is None:
             self.agenda.step()
