@@ -3,7 +3,8 @@
 import pytest
 
 from raythena.cli import main
-from raythena.testing import simulation
+from raythena.domain.errors import ExitCode
+from raythena.testing.simulation import PromiseBroken, campaign
 
 
 def run(capsys, *arguments):
@@ -14,17 +15,31 @@ def run(capsys, *arguments):
 
 
 def test_sites_that_keep_their_promises(capsys):
-    code, out, _ = run(capsys, "--seeds", "2", "--first", "3")
+    code, out, _ = run(capsys, "--seeds", "2", "--first", "3", "--processes", "1")
     assert code == 0
-    assert "2 of 2 sites kept every promise" in out
+    assert "2 of 2 schedules kept every promise" in out
+
+
+def test_sites_of_a_wanted_size_without_faults(capsys):
+    code, out, _ = run(capsys, "--seeds", "1", "--nodes", "6", "--cores", "2", "--events", "50", "--faults", "none")
+    assert code == 0
+    assert "faults    none" in out
+    assert "50 events, 50 merged" in out
 
 
 def test_a_broken_promise_is_told_with_its_seed(capsys, monkeypatch):
-    def broken(seed):
-        raise simulation.PromiseBroken("an event came out twice", ["a story"], "simulate(7)")
+    def broken(seed, plan, parts):
+        raise PromiseBroken("an event came out twice", ["a story"], "simulate(7)")
 
-    monkeypatch.setattr(simulation, "simulate", broken)
-    code, out, err = run(capsys, "--seeds", "1", "--first", "7")
+    monkeypatch.setattr(campaign, "simulate", broken)
+    code, out, err = run(capsys, "--seeds", "1", "--first", "7", "--processes", "1")
     assert code == 11
     assert "seed 7: an event came out twice" in err
+    assert "raythena simulate --first 7 --seeds 1" in err
     assert "0 of 1" in out
+
+
+def test_a_kind_of_fault_that_there_is_not(capsys):
+    code, _, err = run(capsys, "--faults", "network,weather")
+    assert code == ExitCode.INVALID_INPUT
+    assert "'weather' is no kind of fault" in err

@@ -189,6 +189,10 @@ class SimulatedCoordinator:
 
     def _merge(self, command: do.StartMerge) -> None:
         site = self._site
+        if site.now < site.disk.refused_until:
+            self.tell(ev.MergeStalled(command.merge, "simulated: no space left on device"))
+            self._later(_RETRY_S, lambda: self._merge(command))
+            return
         groups = site.ledger.groups_named(command.groups)
         members = [int(index) for group in groups for index in group.entries["range"]]
         site.judge.merging(command.output, members, command.missing)

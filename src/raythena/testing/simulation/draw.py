@@ -23,7 +23,7 @@ FAULTS: dict[str, tuple[str, ...]] = {
     "nodes": ("deaths", "slow_nodes", "late_nodes", "bad_nodes"),
     "payload": ("payload_crashes", "poison", "hangs", "killers", "flaky"),
     "merges": ("merge_failure", "bad_merge", "damage"),
-    "disk": ("stalls", "io_errors", "slow_disk_s"),
+    "disk": ("stalls", "full_scratches", "io_errors", "slow_disk_s"),
     "walltime": ("stops", "walltime_s", "warning_s"),
 }
 """Kinds of faults, and the fields of a plan that stand for them."""
@@ -118,6 +118,7 @@ def _troubled(dice: _Dice, site: Plan) -> Plan:
         bad_merge=dice.up_to(0.3, 0.2),
         damage=dice.up_to(0.05),
         stalls=dice.some(2, 0.2),
+        full_scratches=dice.some(many, 0.2),
         io_errors=dice.up_to(0.2, 0.2),
         slow_disk_s=dice.up_to(3.0, 0.15),
         stops=dice.some(2, 0.2),

@@ -50,6 +50,9 @@ class SimulatedNode:
         self.alive = True
         self._cut_until = 0.0
         self._deaf_until = 0.0
+        self._scratch_full_until = 0.0
+        self._unwritten = 0
+        """Groups that the shared disk refused and that are tried again."""
         self._session = site.session
         self._awaited: int | None = None
         self._calls = 0
@@ -72,6 +75,16 @@ class SimulatedNode:
         self._deaf_until = until
         if not only_deaf:
             self._cut_until = until
+
+    def fill_scratch(self, until: float) -> None:
+        """The node's own disk takes nothing before `until`."""
+        self._scratch_full_until = until
+        self.go_on()
+
+    @property
+    def scratch_is_full(self) -> bool:
+        """Nothing can be written on the node."""
+        return self.site.now < self._scratch_full_until
 
     def leave(self) -> None:
         """End."""
@@ -108,7 +121,8 @@ class SimulatedNode:
         if not self.alive:
             return
         core, now = self.core, self.site.now
-        if core.queued:
+        self._look_at_disks()
+        if core.queued and not core.trouble:
             fed = core.to_feed(self.payload.appetite)
             if fed:
                 self.payload.feed(fed)
@@ -118,13 +132,22 @@ class SimulatedNode:
             message = core.message(now, now)
             self._call(lambda coordinator: coordinator.exchange(message), self._exchanged)
 
-    def _write(self, group: GroupToWrite) -> None:
+    def _look_at_disks(self) -> None:
+        trouble = "scratch is full" if self.scratch_is_full else "the shared disk is full" if self._unwritten else ""
+        if trouble != self.core.trouble:
+            wanted_back = self.core.hold(trouble)
+            if wanted_back:
+                self.payload.release(wanted_back)
+
+    def _write(self, group: GroupToWrite, *, again: bool = False) -> None:
         """Make a group durable, unless the node died over it; try again while the disk is full."""
         if not self.alive:
             return
         if self.site.now < self.site.disk.refused_until:
-            self.site.agenda.after(_DISK_PAUSE_S, lambda: self._write(group))
+            self._unwritten += not again
+            self.site.agenda.after(_DISK_PAUSE_S, lambda: self._write(group, again=True))
             return
+        self._unwritten -= again
         entries = np.zeros(len(group.members), dtype=ENTRY_DTYPE)
         for column, values in (
             ("range", [member.index for member in group.members]),

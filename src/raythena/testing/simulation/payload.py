@@ -93,6 +93,9 @@ class SimulatedPayload:
         if fate.kills(index):
             self._node.die(f"killed by range {index}")
             return
+        if self._node.scratch_is_full:
+            self._fail(index, FailureKind.SCRATCH_REFUSED)
+            return
         kind = fate.failure(index)
         if kind is not None:
             self._fail(index, kind)

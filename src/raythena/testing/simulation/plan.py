@@ -74,6 +74,8 @@ class Plan:
     """Chance that a range in a durable group turns out unreadable."""
     stalls: int = 0
     """Times the disk is full for a while."""
+    full_scratches: int = 0
+    """Times a node's own disk is full for a while: what is running there is lost, and nothing new is begun."""
     io_errors: float = 0.0
     """Chance that a commit fails once."""
     slow_disk_s: float = 0.0

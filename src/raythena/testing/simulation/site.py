@@ -296,6 +296,9 @@ def _run(seed: int, plan: Plan, parts: Parts, *, in_full: bool) -> tuple[Site, R
             outcome = site.run()
         except InternalError as broken:
             raise _Broken(str(broken), site.chronicle.condensed(str(broken))) from broken
+        except Exception as defect:  # whatever else escapes the engine or the ledger is a defect, and must be told with its seed
+            promise = f"a defect: {type(defect).__name__}: {defect}"
+            raise _Broken(promise, site.chronicle.condensed(promise)) from defect
         return site, _result(seed, site, outcome)
 
 

@@ -117,6 +117,7 @@ def _essence(restored: Restored) -> dict[str, dict[Any, Any]]:
         "merged outputs": {merged.output: merged.n_events for merged in restored.merged},
         "failed ranges": dict.fromkeys(restored.failed.tolist(), True),
         "attempts": dict(restored.attempts),
+        "losses": dict(restored.losses),
     }
 
 

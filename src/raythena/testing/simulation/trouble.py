@@ -38,6 +38,7 @@ class Trouble:
             (plan.partitions, lambda: self._cut_off(max(2, len(site.nodes) // 2))),
             (plan.payload_crashes, self._crash_a_payload),
             (plan.stalls, self._stall),
+            (plan.full_scratches, self._fill_a_scratch),
             (plan.stops, self._stop),
             (plan.freezes, self._freeze),
             (plan.intruders, self._intrude),
@@ -74,6 +75,13 @@ class Trouble:
         site = self._site
         site.disk.refused_until = site.now + site.fate.dice.uniform(0.0, _LONGEST_STALL_S)
         site.chronicle.tell(f"the disk is full until {site.disk.refused_until:.1f} s", "disk full")
+
+    def _fill_a_scratch(self) -> None:
+        site = self._site
+        for node in self._pick(1):
+            until = site.now + site.fate.dice.uniform(0.0, _LONGEST_STALL_S)
+            site.chronicle.tell(f"the scratch disk of {node.name} is full until {until:.1f} s", "scratch full")
+            node.fill_scratch(until)
 
     def _freeze(self) -> None:
         site = self._site
