@@ -111,7 +111,7 @@ def test_a_signal_that_nobody_expected_is_enough_to_save_what_is_finished() -> N
 
 
 def test_a_second_coordinator_is_refused() -> None:
-    result = simulate(2, Plan((60, 60), 40, 2, 2, 0.5, trouble_s=30.0, intruders=5))
+    result = simulate(2, Plan((60, 60), 40, 2, 2, 0.5, trouble_s=12.0, intruders=5))
     assert (result.faults["second coordinator"], result.sessions) == (5, 1)
 
 
