@@ -1,0 +1,185 @@
+"""The access point on disk: looks at it, and does what the desks decide.
+
+Everything we write is written under a temporary name, made durable and moved into place; a dump is put in place by a hard link,
+which fails where a dump is already, so that none is ever overwritten. What is ours alone lies in `.raythena`, two levels down,
+where Harvester's own log archive does not look:
+
+    .raythena/job/      the job specification as it was first read
+    .raythena/ranges/   ranges taken away from Harvester, until they are safe
+    .raythena/told/     every dump ever published, as it was
+
+Reads are tolerant: a file that is not there, or cannot be read as JSON yet, is no error here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from raythena.domain.errors import StorageError
+from raythena.gateways.harvester import documents
+from raythena.gateways.harvester.config import READ_SUFFIX, TASK_WORKDIR_FILE, FileNames
+from raythena.gateways.harvester.desks import Sight
+from raythena.gateways.harvester.documents import Entry
+from raythena.storage.atomic import disk_errors, fsync_directory, make_directory, write_atomically
+
+logger = logging.getLogger(__name__)
+
+OWN_DIRECTORY = ".raythena"
+
+
+class Torn(Exception):  # noqa: N818 (it is no error: it is what reading a file that is being written looks like)
+    """A file is not there yet, or not whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class AccessPoint:
+    """One worker's directory. Methods raise StorageError when the disk refuses."""
+
+    directory: Path
+    names: FileNames
+
+    # ---- looking
+
+    def look(self) -> Sight:
+        """What is there now."""
+        dump = self.names.event_status_dump_json_file
+        return Sight(
+            request=self._there(self.names.event_request_file),
+            ranges=self._there(self.names.event_ranges_file),
+            dump=self._there(dump),
+            dump_read=self._there(dump + READ_SUFFIX),
+        )
+
+    def _there(self, name: str) -> bool:
+        return os.path.lexists(self.directory / name)
+
+    def path(self, name: str) -> Path:
+        """A file of the access point."""
+        return self.directory / name
+
+    def own(self, *parts: str) -> Path:
+        """A file of ours."""
+        return self.directory.joinpath(OWN_DIRECTORY, *parts)
+
+    # ---- ranges
+
+    def write_request(self, document: dict[str, Any]) -> None:
+        """Ask for ranges."""
+        self._write(self.names.event_request_file, document)
+
+    def claim_ranges(self) -> str | None:
+        """Rename the ranges away. The new name, below `.raythena/ranges`; None when they are gone."""
+        target = self._next("ranges")
+        try:
+            self.path(self.names.event_ranges_file).rename(target)
+        except FileNotFoundError:
+            return None
+        except OSError as problem:
+            raise StorageError(f"cannot take over {self.names.event_ranges_file}: {problem.strerror}") from problem
+        return target.name
+
+    def claims(self) -> list[str]:
+        """Names of claimed ranges, oldest first."""
+        return [path.name for path in _listed(self.own("ranges"))]
+
+    def read_claim(self, name: str) -> tuple[Any, str]:
+        """Tree and text of claimed ranges. Raises Torn."""
+        return read_json_file(self.own("ranges", name))
+
+    def drop_claim(self, name: str) -> None:
+        """Claimed ranges are safe elsewhere."""
+        with disk_errors("remove", self.own("ranges", name)):
+            self.own("ranges", name).unlink(missing_ok=True)
+
+    # ---- dumps
+
+    def publish(self, panda_id: str, entries: Sequence[Entry]) -> bool:
+        """Put a dump in place. False, and nothing has changed, when there is one."""
+        told = self._next("told")
+        write_atomically(told, json.dumps(documents.dump(panda_id, entries)))
+        place = self.path(self.names.event_status_dump_json_file)
+        try:
+            place.hardlink_to(told)
+        except FileExistsError:
+            told.unlink(missing_ok=True)
+            return False
+        except OSError as problem:
+            told.unlink(missing_ok=True)
+            raise StorageError(f"cannot publish {place}: {problem.strerror}") from problem
+        with disk_errors("synchronise", self.directory):
+            fsync_directory(self.directory)
+        return True
+
+    def told(self) -> Iterator[list[Entry]]:
+        """The entries of every dump published so far, by this start or an earlier one; what cannot be read is left out."""
+        for path in _listed(self.own("told")):
+            with contextlib.suppress(Torn):
+                document, _ = read_json_file(path)
+                yield from document.values()
+
+    # ---- one file each
+
+    def write_attributes(self, values: dict[str, int | str]) -> None:
+        """What PanDA is told of this worker. Raises InternalError for what PanDA would refuse."""
+        self._write(self.names.worker_attributes_file, documents.attributes(values))
+
+    def write_job_report(self, document: dict[str, Any]) -> None:
+        """The report on the job."""
+        self._write(self.names.job_report_file, document)
+
+    def beat(self) -> None:
+        """Work proceeds. Only the time of the file counts."""
+        path = self.path(self.names.heartbeat_file)
+        with disk_errors("touch", path):
+            path.touch()
+
+    def ask_to_be_killed(self, reason: str) -> None:
+        """Have Harvester kill the batch job: for a worker that cannot end by itself."""
+        self._write(self.names.kill_worker_file, {"reason": reason})
+
+    def task_directory(self) -> Path | None:
+        """The directory of the task, as Harvester (or we) wrote it down."""
+        try:
+            text = self.path(TASK_WORKDIR_FILE).read_text().strip()
+        except OSError:
+            return None
+        return Path(text) if text.startswith("/") else None
+
+    def set_task_directory(self, directory: Path) -> None:
+        """Where Harvester is to look for `state.json`. Without a line end: Harvester takes every byte for part of the path."""
+        write_atomically(self.path(TASK_WORKDIR_FILE), str(directory))
+
+    def _write(self, name: str, document: dict[str, Any]) -> None:
+        write_atomically(self.path(name), json.dumps(document, indent=1))
+
+    def _next(self, kind: str) -> Path:
+        directory = self.own(kind)
+        make_directory(directory)
+        numbers = [int(path.stem) for path in _listed(directory)]
+        return directory / f"{max(numbers, default=0) + 1:08d}.json"
+
+
+def _listed(directory: Path) -> list[Path]:
+    """Numbered files, in order."""
+    return sorted(directory.glob("[0-9]*.json")) if directory.is_dir() else []
+
+
+def read_json_file(path: Path) -> tuple[Any, str]:
+    """Tree and text. Raises Torn when the file is not there or not whole, StorageError when the disk refuses."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (FileNotFoundError, UnicodeDecodeError) as problem:
+        raise Torn(str(problem)) from problem
+    except OSError as problem:
+        raise StorageError(f"cannot read {path}: {problem.strerror}") from problem
+    try:
+        return json.loads(text), text
+    except json.JSONDecodeError as problem:
+        raise Torn(f"{path}: {problem}") from problem

@@ -1,0 +1,159 @@
+"""The truth about one job: its events, the files handed over, what was said of it."""
+
+from __future__ import annotations
+
+import json
+import re
+import zlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+ATTRIBUTES: dict[str, type] = {
+    "pilotErrorCode": int, "pilotErrorDiag": str, "exeErrorCode": int, "exeErrorDiag": str, "transExitCode": int,
+    "jobMetrics": str, "nEvents": int, "coreCount": int, "maxRSS": int, "maxVMEM": int, "maxSWAP": int, "maxPSS": int,
+    "avgRSS": int, "avgVMEM": int, "avgSWAP": int, "avgPSS": int, "totRBYTES": int, "totWBYTES": int,
+    "cpuConsumptionTime": int, "cpuConsumptionUnit": str, "pilotTiming": str, "startTime": str, "endTime": str, "node": str,
+    "batchID": str, "stdout": str, "pilotLog": str, "xml": str,
+}  # fmt: skip
+
+
+@dataclass
+class Event:
+    """One event range."""
+
+    process_id: int
+    lfn: str
+    guid: str
+    number: int
+    attempt: int = 3
+    state: str = "ready"
+    finished: int = 0
+    """How often it was told to be finished."""
+    path: str = ""
+
+
+@dataclass
+class PandaDouble:
+    """One job. `events`: (LFN, GUID, number of events) of each input, empty where the site cuts its inputs itself."""
+
+    document: dict[str, Any]
+    inputs: list[tuple[str, str, int]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.complaints: list[str] = []
+        self.events: list[Event] = []
+        for lfn, guid, count in self.inputs:
+            self.events += [Event(len(self.events) + n, lfn, guid, n) for n in range(1, count + 1)]
+        for process_id, event in enumerate(self.events, start=1):
+            event.process_id = process_id
+        self.staged: dict[str, dict[str, Any]] = {}
+        self.transfers = 0
+        self.attributes: dict[str, Any] = {}
+        self.rejected = False
+        self.metadata: dict[str, Any] | None = None
+        self.status = "running"
+
+    @property
+    def panda_id(self) -> int:
+        return int(self.document["PandaID"])
+
+    def complain(self, text: str) -> None:
+        self.complaints.append(text)
+
+    # ---- events
+
+    def acquire(self, count: int) -> list[dict[str, Any]]:
+        """At most `count` ranges that are ready."""
+        ready = [event for event in self.events if event.state == "ready"][:count]
+        for event in ready:
+            event.state = "sent"
+        return [self._wire(event) for event in ready]
+
+    def _id(self, event: Event) -> str:
+        return f"{self.document['taskID']}-{self.panda_id}-7000-{event.process_id}-{event.attempt}"
+
+    def _wire(self, event: Event) -> dict[str, Any]:
+        return {
+            "eventRangeID": self._id(event),
+            "startEvent": event.number,
+            "lastEvent": event.number,
+            "LFN": event.lfn,
+            "GUID": event.guid,
+            "scope": "mc23_13p6TeV",
+        }
+
+    def update_event(self, range_id: str, status: str, path: str) -> None:
+        """What Harvester passes on; a second telling never comes this far."""
+        process_id, attempt = (int(part) for part in range_id.split("-")[3:5])
+        event = self.events[process_id - 1]
+        if attempt != event.attempt:
+            self.complain(f"{range_id}: an attempt that is over")
+        elif status == "failed":
+            event.state, event.attempt = "ready", event.attempt - 1
+        else:
+            event.state, event.path = "finished", path
+            event.finished += 1
+
+    def unfinished(self) -> list[Event]:
+        return [event for event in self.events if event.state != "finished"]
+
+    # ---- files
+
+    def stage(self, entry: dict[str, Any], kind: str) -> None:
+        """Take a file over: it must be what was said of it."""
+        path = Path(entry["path"])
+        self.transfers += 1
+        if not path.is_file():
+            self.complain(f"{path} is not there")
+            return
+        data = path.read_bytes()
+        if len(data) != entry["fsize"] or f"{zlib.adler32(data):08x}" != entry["chksum"]:
+            self.complain(f"{path} is not what was said of it: {entry}")
+        about = {key: entry[key] for key in ("path", "fsize", "chksum", "guid")} | {"kind": kind}
+        if self.staged.setdefault(path.name, about) != about:
+            self.complain(f"{path.name} is staged a second time, as {about}")
+
+    # ---- the job
+
+    def update_job(self, attributes: dict[str, Any]) -> None:
+        """Typed, or this and every later update is refused."""
+        for name, value in attributes.items():
+            if ATTRIBUTES.get(name) is not type(value):
+                self.rejected = True
+                self.complain(f"attribute {name}={value!r} is refused")
+        if not self.rejected:
+            self.attributes.update(attributes)
+
+    def end(self, status: str, metadata: dict[str, Any] | None) -> None:
+        """The job's last update: the output report decides what is registered."""
+        self.status, self.metadata = status, metadata
+        self.registered: dict[str, dict[str, Any]] = {}
+        self.skipped: list[str] = []
+        if status == "finished" and "onSiteMerging" in self.document:
+            self._register(self._output_report())
+
+    def _output_report(self) -> dict[str, Any]:
+        if "xml" in self.attributes:
+            report: dict[str, Any] = json.loads(self.attributes["xml"])
+            return report
+        return {lfn: {"guid": e["guid"], "fsize": e["fsize"], "adler32": e["chksum"]} for lfn, e in self.staged.items()}
+
+    def _register(self, report: dict[str, Any]) -> None:
+        inputs = self.document["inFiles"].split(",")
+        expected = self.document["outFiles"].split(",")
+        for lfn, about in report.items():
+            if lfn in inputs:
+                self.skipped.append(lfn)
+            elif lfn not in expected:
+                self.status = "failed"
+                self.complain(f"{lfn} was produced inconsistently with the job")
+            elif lfn not in self.staged:
+                self.complain(f"{lfn} is registered and was never staged")
+            elif not re.fullmatch("[0-9a-f]{8}", about["adler32"]) or not isinstance(about["fsize"], int):
+                self.complain(f"{lfn}: {about} is no description of a file")
+            else:
+                self.registered[lfn] = about
+        missing = [lfn for lfn in expected if lfn not in report]
+        if missing and not self.skipped:
+            self.status = "failed"
