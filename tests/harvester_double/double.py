@@ -8,6 +8,7 @@ import json
 import random
 import re
 import tarfile
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -148,7 +149,11 @@ class HarvesterDouble:
     def _request(self, request: Path) -> int:
         document = json.loads(request.read_text())
         ((panda_id, wish),) = document.items()
-        expected = {"pandaID": self.panda.panda_id, "taskID": self.panda.document["taskID"], "jobsetID": self.panda.document["jobsetID"]}
+        expected = {
+            "pandaID": self.panda.panda_id,
+            "taskID": self.panda.document["taskID"],
+            "jobsetID": self.panda.document["jobsetID"],
+        }
         said = {key: wish.get(key) for key in expected}
         if panda_id != str(self.panda.panda_id) or said != expected or type(wish.get("nRanges")) is not int or len(wish) != 4:
             self.panda.complain(f"a wish for ranges reads {document}")
@@ -353,10 +358,14 @@ class HarvesterDouble:
 
 
 def _described(path: Path, kind: str) -> dict[str, Any]:
-    import zlib
-
     data = path.read_bytes()
-    return {"path": str(path), "type": kind, "fsize": len(data), "chksum": f"{zlib.adler32(data):08x}", "guid": "00000000-0000-4000-8000-000000000000"}
+    return {
+        "path": str(path),
+        "type": kind,
+        "fsize": len(data),
+        "chksum": f"{zlib.adler32(data):08x}",
+        "guid": "00000000-0000-4000-8000-000000000000",
+    }
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

@@ -90,7 +90,8 @@ class PandaDouble:
         if attempt != event.attempt:
             self.complain(f"{range_id}: an attempt that is over")
         elif status == "failed":
-            event.state, event.attempt = "ready", event.attempt - 1
+            event.attempt -= 1
+            event.state = "ready" if event.attempt > 0 else "given up"
         else:
             event.state, event.path = "finished", path
             event.finished += 1

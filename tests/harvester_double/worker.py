@@ -16,7 +16,7 @@ from raythena.domain.ranges import EventRange
 from raythena.gateways.harvester import documents
 from raythena.gateways.harvester.access_point import AccessPoint
 from raythena.gateways.harvester.config import FileNames
-from raythena.gateways.harvester.messenger import JobIds, Messenger, RangesArrived, RangesEnded, ReportsTaken
+from raythena.gateways.harvester.messenger import JobIds, Messenger, News, RangesArrived, RangesEnded, ReportsTaken
 
 
 @dataclass
@@ -27,7 +27,10 @@ class Memory:
     computed: set[str] = field(default_factory=set)
     open_reports: dict[int, RangeReport] = field(default_factory=dict)
     reports: int = 0
-    computed_twice: int = 0
+
+
+class _Killed(Exception):
+    """The worker is gone, at this very step."""
 
 
 class Worker:
@@ -38,65 +41,79 @@ class Worker:
         self._double = double
         self._dice = random.Random(seed)
         self._kills = kills
-        self._panda_id = str(double.panda.panda_id)
-        self._ids = JobIds(self._panda_id, str(double.panda.document["taskID"]), str(double.panda.document["jobsetID"]))
-        self._pfn_of = {lfn: f"/data/{lfn}" for lfn, _, _ in double.panda.inputs}
+        panda = double.panda
+        self._ids = JobIds(str(panda.panda_id), str(panda.document["taskID"]), str(panda.document["jobsetID"]))
+        self._pfn_of = {lfn: f"/data/{lfn}" for lfn, _, _ in panda.inputs}
         self.memory = Memory()
         self.lives = 0
         self.now = 0.0
 
     def run(self, limit_s: float = 200_000.0) -> None:
         """To the end, in virtual time. Fails when there is none."""
-        while not self._live(limit_s):
-            assert self.now < limit_s, f"no end: {self.memory}"
+        while True:
+            self.lives += 1
+            try:
+                self._live(limit_s)
+            except _Killed:
+                continue
+            return
 
-    def _live(self, limit_s: float) -> bool:
-        """One life; whether it was the last."""
-        self.lives += 1
-        messenger = Messenger(self._point, self._ids, self._pfn_of, max_entries=self._dice.choice([3, 20, 1000]))
+    def _live(self, limit_s: float) -> None:
+        """One life, to the end."""
+        self._messenger = Messenger(self._point, self._ids, self._pfn_of, max_entries=self._dice.choice([3, 20, 1000]))
         for number, report in self.memory.open_reports.items():
-            messenger.tell(documents.report_entries(report), number)
-        ended = waiting = told_again = False
+            self._messenger.tell(documents.report_entries(report), number)
+        self._ended = self._waiting = told_again = False
         next_turn = self.now
-        while self.now < limit_s:
+        while True:
             self.now += 0.2 if self._dice.random() < 0.5 else self._dice.uniform(0.2, 3.0)
+            assert self.now < limit_s, f"no end: {self.memory}"
             self._double.step(self.now)
             if self.now < next_turn:
                 continue
-            if self._dice.random() < self._kills:
-                return False
+            next_turn = self.now + self._turn()
             left = self._left()
-            if not ended and not waiting and len(left) < 5:
-                messenger.want(self._dice.randint(1, 12))
-                waiting = True
-            news, pause_s = messenger.turn(self.now)
-            next_turn = self.now + pause_s
-            for each in news:
-                match each:
-                    case RangesArrived():
-                        waiting = False
-                        self.memory.ranges |= {one.range_id: one for one in each.ranges}
-                        if self._dice.random() < self._kills:
-                            return False
-                        messenger.settled(each.claim)
-                    case RangesEnded():
-                        ended = True
-                    case ReportsTaken():
-                        for number in each.numbers:
-                            self.memory.open_reports.pop(number, None)
             if left and self._dice.random() < 0.3:
-                self._compute(messenger, left[: self._dice.randint(1, 8)])
-            elif ended and not left and messenger.reports.idle and not self.memory.open_reports:
+                self._compute(left[: self._dice.randint(1, 8)])
+            elif self._ended and not left and self._messenger.reports.idle and not self.memory.open_reports:
                 if told_again:
-                    return True
-                messenger.tell_all_again()
+                    return
+                self._messenger.tell_all_again()
                 told_again = True
-        return False
+
+    def _maybe_die(self) -> None:
+        if self._dice.random() < self._kills:
+            raise _Killed
+
+    def _turn(self) -> float:
+        self._maybe_die()
+        if not self._ended and not self._waiting and len(self._left()) < 5:
+            self._messenger.want(self._dice.randint(1, 12))
+            self._waiting = True
+        news, pause_s = self._messenger.turn(self.now)
+        for each in news:
+            self._hear(each)
+        return pause_s
+
+    def _hear(self, news: News) -> None:
+        match news:
+            case RangesArrived():
+                self._waiting = False
+                self._maybe_die()
+                self.memory.ranges |= {one.range_id: one for one in news.ranges}
+                self._maybe_die()
+                self._messenger.settled(news.claim)
+            case RangesEnded():
+                self._ended = True
+            case ReportsTaken():
+                self._maybe_die()
+                for number in news.numbers:
+                    self.memory.open_reports.pop(number, None)
 
     def _left(self) -> list[str]:
         return [range_id for range_id in self.memory.ranges if range_id not in self.memory.computed]
 
-    def _compute(self, messenger: Messenger, ids: list[str]) -> None:
+    def _compute(self, ids: list[str]) -> None:
         self.memory.reports += 1
         number = self.memory.reports
         kind = self._dice.choice(["archive", "archive", "files", "files", "failed"])
@@ -110,7 +127,7 @@ class Worker:
             report = RangeReport(number, tuple(ReportedRange(each, RangeStatus.FATAL, message="no") for each in ids[:1]))
         self.memory.computed |= {each.range_id for each in report.ranges}
         self.memory.open_reports[number] = report
-        messenger.tell(documents.report_entries(report), number)
+        self._messenger.tell(documents.report_entries(report), number)
 
     def _file(self, name: str) -> DeliveredFile:
         path = self._point.directory / "outputs" / name

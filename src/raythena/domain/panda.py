@@ -371,6 +371,31 @@ def merge_spec(job: PandaJob, given: MergeSpec | None = None) -> MergeSpec | Non
     return MergeSpec("transform", told) if told else None
 
 
+def to_given_job(panda_job: PandaJob, payload: PayloadSpec, *, place: Place, input_directory: str = "") -> Job:
+    """The job to run when PanDA hands its event ranges out while it runs: inputs of unknown length, nothing merged here.
+
+    `place` and `input_directory` as for `to_job`. Raises InvalidInput.
+    """
+    if not panda_job.event_service:
+        raise place.entry("eventService").refuse("is not set", expected="True, for a job whose event ranges PanDA hands out")
+    inputs = _inputs(panda_job, place, input_directory, n_events=0)
+    check_inputs(inputs, place.entry("inFiles"), lambda index, attribute: input_place(place, index, attribute))
+    return Job(
+        name=f"panda-{panda_job.panda_id}",
+        inputs=inputs,
+        outputs=panda_job.output_files,
+        payload=payload,
+        merge=MergeSpec("none"),
+        events_per_output=1,
+        job_id=str(panda_job.panda_id),
+        task_id=_id_text(panda_job.task_id),
+        jobset_id=_id_text(panda_job.jobset_id),
+        log_file=panda_job.log_file,
+        ranges_given=True,
+        source=panda_job.document,
+    )
+
+
 _NOT_ON_SITE = "Only jobs with on-site merging can be cut into events here; this one gets its event ranges from PanDA"
 
 _FIELD_OF = {"lfn": "inFiles", "guid": "GUID", "size_bytes": "fsize", "checksum": "checksum"}
@@ -387,8 +412,11 @@ def _id_text(number: int | None) -> str:
     return "" if number is None else str(number)
 
 
-def _inputs(job: PandaJob, place: Place, input_directory: str) -> tuple[InputFile, ...]:
-    if job.n_events_per_input_file is None:
+def _inputs(job: PandaJob, place: Place, input_directory: str, n_events: int | None = None) -> tuple[InputFile, ...]:
+    """The input files; `n_events` in each, or what the specification says."""
+    if n_events is None:
+        n_events = job.n_events_per_input_file
+    if n_events is None:
         raise place.entry("nEventsPerInputFile").refuse("is missing", expected="events per input file", hint=_NOT_ON_SITE)
     if not job.in_file_paths and not input_directory:
         raise place.entry("inFilePaths").refuse("is missing", expected="paths of the inputs, or the directory they are in")
@@ -398,7 +426,7 @@ def _inputs(job: PandaJob, place: Place, input_directory: str) -> tuple[InputFil
         InputFile(
             lfn=lfn,
             pfn=_absolute(places[index], input_directory),
-            n_events=job.n_events_per_input_file,
+            n_events=n_events,
             guid=_at(job.guids, index, "").upper(),
             scope=_at(job.scope_in, index, ""),
             size_bytes=_at(job.fsize, index, None),

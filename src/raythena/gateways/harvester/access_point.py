@@ -5,6 +5,7 @@ which fails where a dump is already, so that none is ever overwritten. What is o
 where Harvester's own log archive does not look:
 
     .raythena/job/      the job specification as it was first read
+    .raythena/asked     ranges were asked for, and none have come since
     .raythena/ranges/   ranges taken away from Harvester, until they are safe
     .raythena/told/     every dump ever published, as it was
 
@@ -17,7 +18,7 @@ import contextlib
 import json
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ logger = logging.getLogger(__name__)
 OWN_DIRECTORY = ".raythena"
 
 
-class Torn(Exception):  # noqa: N818 (it is no error: it is what reading a file that is being written looks like)
+class Torn(Exception):
     """A file is not there yet, or not whole."""
 
 
@@ -71,8 +72,10 @@ class AccessPoint:
     # ---- ranges
 
     def write_request(self, document: dict[str, Any]) -> None:
-        """Ask for ranges."""
-        self._write(self.names.event_request_file, document)
+        """Ask for ranges, and note that they were asked for."""
+        make_directory(self.own())
+        write_atomically(self.own("asked"), "")
+        self.write(self.names.event_request_file, document)
 
     def claim_ranges(self) -> str | None:
         """Rename the ranges away. The new name, below `.raythena/ranges`; None when they are gone."""
@@ -83,7 +86,13 @@ class AccessPoint:
             return None
         except OSError as problem:
             raise StorageError(f"cannot take over {self.names.event_ranges_file}: {problem.strerror}") from problem
+        with disk_errors("remove", self.own("asked")):
+            self.own("asked").unlink(missing_ok=True)
         return target.name
+
+    def has_asked(self) -> bool:
+        """Whether a request, perhaps of an earlier start, is without an answer."""
+        return self.own("asked").exists()
 
     def claims(self) -> list[str]:
         """Names of claimed ranges, oldest first."""
@@ -126,13 +135,13 @@ class AccessPoint:
 
     # ---- one file each
 
-    def write_attributes(self, values: dict[str, int | str]) -> None:
+    def write_attributes(self, values: Mapping[str, int | str]) -> None:
         """What PanDA is told of this worker. Raises InternalError for what PanDA would refuse."""
-        self._write(self.names.worker_attributes_file, documents.attributes(values))
+        self.write(self.names.worker_attributes_file, documents.attributes(values))
 
     def write_job_report(self, document: dict[str, Any]) -> None:
         """The report on the job."""
-        self._write(self.names.job_report_file, document)
+        self.write(self.names.job_report_file, document)
 
     def beat(self) -> None:
         """Work proceeds. Only the time of the file counts."""
@@ -142,7 +151,7 @@ class AccessPoint:
 
     def ask_to_be_killed(self, reason: str) -> None:
         """Have Harvester kill the batch job: for a worker that cannot end by itself."""
-        self._write(self.names.kill_worker_file, {"reason": reason})
+        self.write(self.names.kill_worker_file, {"reason": reason})
 
     def task_directory(self) -> Path | None:
         """The directory of the task, as Harvester (or we) wrote it down."""
@@ -156,7 +165,8 @@ class AccessPoint:
         """Where Harvester is to look for `state.json`. Without a line end: Harvester takes every byte for part of the path."""
         write_atomically(self.path(TASK_WORKDIR_FILE), str(directory))
 
-    def _write(self, name: str, document: dict[str, Any]) -> None:
+    def write(self, name: str, document: dict[str, Any]) -> None:
+        """A JSON document, whole or not at all."""
         write_atomically(self.path(name), json.dumps(document, indent=1))
 
     def _next(self, kind: str) -> Path:

@@ -108,14 +108,18 @@ class _Claim:
 
 
 class RangeDesk:
-    """Requests and their answers. `left_over`: names of claimed ranges an earlier start did not get to."""
+    """Requests and their answers.
 
-    def __init__(self, patience: Patience, left_over: Sequence[str] = (), now: float = 0.0) -> None:
+    From an earlier start: `left_over`, names of claimed ranges it did not get to, and `asked`, whether a request of it is without
+    an answer (which may be there, not visible yet).
+    """
+
+    def __init__(self, patience: Patience, left_over: Sequence[str] = (), *, asked: bool = False, now: float = 0.0) -> None:
         self._patience = patience
         self._wanted = 0
         self._ended = False
         self._claims = deque(_Claim(name, now) for name in left_over)
-        self._asked = False
+        self._asked = asked
         self._answered = False
         self._gone_since: float | None = None
         self.warnings: list[str] = []

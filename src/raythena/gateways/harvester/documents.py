@@ -175,7 +175,9 @@ def ranges_of_job(document: Any, panda_id: str, source: str) -> list[Any]:
     """The ranges of our job in a `JobsEventRanges.json`; empty: there are no more. Raises InvalidInput when it is not for us."""
     if not isinstance(document, dict) or panda_id not in document:
         keys = ", ".join(document) if isinstance(document, dict) else type(document).__name__
-        raise InvalidInput(source, "", f"holds no ranges of our job (it holds: {keys or 'nothing'})", expected=f"the key {panda_id}")
+        raise InvalidInput(
+            source, "", f"holds no ranges of our job (it holds: {keys or 'nothing'})", expected=f"the key {panda_id}"
+        )
     ranges = document[panda_id]
     if not isinstance(ranges, list):
         raise InvalidInput(source, panda_id, f"is {type(ranges).__name__}", expected="a list of ranges")

@@ -74,7 +74,12 @@ class Messenger:
     """Talks to Harvester for one job. `pfn_of`: the path of every input by LFN. Touches nothing until the first turn."""
 
     def __init__(
-        self, point: AccessPoint, ids: JobIds, pfn_of: Mapping[str, str], patience: Patience | None = None, max_entries: int = 20_000
+        self,
+        point: AccessPoint,
+        ids: JobIds,
+        pfn_of: Mapping[str, str],
+        patience: Patience | None = None,
+        max_entries: int = 20_000,
     ) -> None:
         self._point = point
         self._ids = ids
@@ -129,7 +134,7 @@ class Messenger:
 
     def _desk(self, now: float) -> RangeDesk:
         if self._ranges is None:
-            self._ranges = RangeDesk(self._patience, self._point.claims(), now)
+            self._ranges = RangeDesk(self._patience, self._point.claims(), asked=self._point.has_asked(), now=now)
         if self._wanted:
             self._ranges.want(self._wanted)
             self._wanted = 0
@@ -147,9 +152,7 @@ class Messenger:
                     self._read(desk, action.name, now, news)
                 case WriteRequest():
                     ids = self._ids
-                    self._point.write_request(
-                        documents.event_request(ids.panda_id, ids.task_id, ids.jobset_id, action.count)
-                    )
+                    self._point.write_request(documents.event_request(ids.panda_id, ids.task_id, ids.jobset_id, action.count))
                     logger.info("asked Harvester for %d event ranges", action.count)
         for warning in desk.warnings[self._warned :]:
             logger.warning("%s", warning)

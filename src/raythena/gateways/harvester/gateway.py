@@ -1,0 +1,211 @@
+"""The plug-in the coordinator runs: takes the messenger's turns, and keeps what is told current.
+
+The coordinator's calls only put something in a basket; `run` empties it, and whatever touches the disk happens in a thread. The
+disk may refuse for a while: what was to be written is written later, nothing is dropped.
+
+Who beats the heartbeat knows that work proceeds: it is beaten when events were finished, outputs merged, or cores are busy (each
+event has a time limit of its own), never just because time goes by.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from raythena.domain.errors import InternalError, InvalidInput, StorageError
+from raythena.domain.progress import Progress
+from raythena.domain.range_report import RangeReport
+from raythena.gateways.harvester import documents
+from raythena.gateways.harvester.access_point import AccessPoint
+from raythena.gateways.harvester.books import Books
+from raythena.gateways.harvester.config import FileNames
+from raythena.gateways.harvester.messenger import JobIds, Messenger, News, RangesArrived, RangesEnded, ReportsTaken
+from raythena.runtime.ending import SessionResult
+from raythena.runtime.gateway import CoordinatorLine, FinalOutput, GatewayContext, GatewayPlugin
+from raythena.storage.atomic import write_atomically
+
+logger = logging.getLogger(__name__)
+
+_BEAT_S = 10.0
+_ATTRIBUTES_S = 60.0
+_HURRIED_OUTCOMES = ("stopped",)
+
+
+@dataclass(frozen=True, slots=True)
+class HarvesterOptions:
+    """Options of the gateway."""
+
+    access_point: str
+    """Absolute path."""
+    names: dict[str, str] = field(default_factory=dict)
+    """Fields of `FileNames`."""
+    state_file: str = ""
+    """Absolute path of `state.json`; empty: none is written."""
+    patience_s: float = 300.0
+    """How long Harvester may take to take the last reports in."""
+    hurry_s: float = 8.0
+    """The same when the job is stopped from outside."""
+
+    @classmethod
+    def of(cls, options: dict[str, Any], source: str = "session") -> HarvesterOptions:
+        """Check and build. Raises InvalidInput."""
+        try:
+            return cls(**options)
+        except TypeError as problem:
+            raise InvalidInput(source, "gateway.options", str(problem), expected="access_point and names") from problem
+
+
+class HarvesterGateway:
+    """See the module and `raythena.runtime.gateway.Gateway`."""
+
+    def __init__(self, context: GatewayContext) -> None:
+        self._options = options = HarvesterOptions.of(context.options)
+        job = context.job
+        self._point = AccessPoint(Path(options.access_point), FileNames(**options.names))
+        ids = JobIds(job.job_id, job.task_id, job.jobset_id)
+        self._messenger = Messenger(self._point, ids, {file.lfn: file.pfn for file in job.inputs})
+        self._given = job.ranges_given
+        self._books = None if job.ranges_given else Books(job)
+        self._basket: list[Callable[[], None]] = []
+        self._wake = asyncio.Event()
+        self._state_due = False
+        self._progress: Progress | None = None
+        self._proof_of_work: tuple[int, ...] = ()
+        self._beat_at = self._attributes_at = float("-inf")
+        self._beat_due = False
+
+    # ---- told by the coordinator
+
+    def ranges_wanted(self, count: int) -> None:
+        """See `Gateway`."""
+        self._put(lambda: self._messenger.want(count))
+
+    def report_due(self, report: RangeReport) -> None:
+        """See `Gateway`."""
+        for each in report.ranges:
+            if each.message:
+                logger.info("event %s: %s: %s", each.range_id, each.status, each.message)
+        self._put(lambda: self._messenger.tell(documents.report_entries(report), report.number))
+
+    def output_merged(self, output: FinalOutput) -> None:
+        """See `Gateway`."""
+        if self._books is None:
+            return
+        entries = self._books.add(output)
+        if entries:
+            self._state_due = True
+            self._put(lambda: self._messenger.tell(entries))
+
+    def progressed(self, progress: Progress) -> None:
+        """See `Gateway`."""
+        proof = (progress.finished, progress.failed, progress.attempts_failed, progress.outputs_merged)
+        at_work = progress.merging > 0 or any(node.busy for node in progress.nodes if node.state != "lost")
+        self._beat_due = self._beat_due or at_work or proof != self._proof_of_work
+        self._proof_of_work = proof
+        self._progress = progress
+
+    def _put(self, what: Callable[[], None]) -> None:
+        self._basket.append(what)
+        self._wake.set()
+
+    # ---- at work
+
+    async def run(self, coordinator: CoordinatorLine) -> None:
+        """See `Gateway`."""
+        while True:
+            news, pause_s = await self._turn()
+            for each in news:
+                await self._pass_on(each, coordinator)
+            await self._pause(pause_s)
+
+    async def _turn(self) -> tuple[list[News], float]:
+        self._wake.clear()
+        basket, self._basket = self._basket, []
+        for what in basket:
+            what()
+        now = time.monotonic()
+        await self._write_what_is_due(now)
+        return await asyncio.to_thread(self._messenger.turn, now)
+
+    async def _pause(self, pause_s: float) -> None:
+        try:
+            await asyncio.wait_for(self._wake.wait(), pause_s)
+        except TimeoutError:
+            return
+
+    async def _pass_on(self, news: News, coordinator: CoordinatorLine) -> None:
+        match news:
+            case RangesArrived():
+                new = await coordinator.ranges_given(news.ranges)
+                logger.info("%d of %d event ranges are new", new, len(news.ranges))
+                await self._unless_refused("forget ranges", lambda: self._messenger.settled(news.claim))
+            case RangesEnded():
+                logger.info("Harvester has no more event ranges")
+                coordinator.ranges_ended()
+            case ReportsTaken():
+                await coordinator.reports_acknowledged(news.numbers)
+
+    async def _write_what_is_due(self, now: float) -> None:
+        if self._state_due and await self._unless_refused("write the state of the task", self._write_state):
+            self._state_due = False
+        if self._beat_due and now - self._beat_at >= _BEAT_S and await self._unless_refused("beat", self._point.beat):
+            self._beat_due, self._beat_at = False, now
+        progress = self._progress
+        if progress is not None and now - self._attributes_at >= _ATTRIBUTES_S:
+            values = {"nEvents": int(progress.finished), "coreCount": sum(node.cores for node in progress.nodes)}
+            told: dict[str, int | str] = {name: value for name, value in values.items() if value}
+            if told and await self._unless_refused("write attributes", lambda: self._point.write_attributes(told)):
+                self._attributes_at = now
+
+    def _write_state(self) -> None:
+        if self._books is None:
+            raise InternalError("a job without final outputs has no state of a task")
+        if self._options.state_file:
+            write_task_state(Path(self._options.state_file), self._books)
+
+    async def _unless_refused(self, doing: str, what: Callable[[], None]) -> bool:
+        try:
+            await asyncio.to_thread(what)
+        except StorageError as problem:
+            logger.error("cannot %s: %s", doing, problem)
+            return False
+        return True
+
+    # ---- the end
+
+    async def ended(self, result: SessionResult) -> None:
+        """Tell what is left to tell; where there is time, events once more, because an acknowledged report may be lost."""
+        hurry = result.outcome in _HURRIED_OUTCOMES
+        limit = time.monotonic() + (self._options.hurry_s if hurry else self._options.patience_s)
+        await self._tell_the_rest(limit)
+        if self._given and not hurry:
+            self._messenger.tell_all_again()
+            await self._tell_the_rest(limit)
+
+    async def _tell_the_rest(self, limit: float) -> None:
+        while True:
+            _, pause_s = await self._turn()
+            if self._messenger.reports.idle:
+                return
+            if time.monotonic() > limit:
+                logger.warning("Harvester has not taken the last reports in")
+                return
+            await asyncio.sleep(min(pause_s, 1.0))
+
+
+def write_task_state(path: Path, books: Books) -> None:
+    """Write `state.json`, whole or not at all. Raises StorageError."""
+    write_atomically(path, json.dumps(books.state(), indent=1))
+
+
+def _check_options(options: dict[str, Any], source: str) -> None:
+    FileNames(**HarvesterOptions.of(options, source).names)
+
+
+PLUGIN = GatewayPlugin("harvester", HarvesterGateway, _check_options)

@@ -1,0 +1,112 @@
+"""What PanDA is told in the end, and how the batch job exits.
+
+Three ways to end. The job is *done*: exit code 0, no error anywhere. It is *partly done*, in a queue that can say so (OneToOne,
+on-site merging): exit code 0, and the attribute `xml` lists what is handed over and which inputs another job must do. Or it has
+*failed*: an error code and a text first, then an exit code other than 0.
+
+Order matters, because Harvester reads whenever it likes and PanDA keeps what it was told: outputs and log, then the job report,
+then attributes; an error is written down only when nothing can change it any more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from raythena.domain.errors import ExitCode
+from raythena.domain.job import Job
+from raythena.domain.taxonomy import Fault, of_exit_code
+from raythena.gateways.harvester import documents
+from raythena.gateways.harvester.books import Books
+from raythena.gateways.harvester.config import MapType
+from raythena.gateways.harvester.documents import Entry
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How the session ended, whoever says so."""
+
+    exit_code: int
+    reason: str
+    fault: Fault | None
+    """None: nothing is wrong."""
+    events: int = 0
+    """Finished, all sessions together."""
+    cores: int = 0
+    core_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class LastWord:
+    """What is left to say."""
+
+    exit_code: int
+    """Of the batch job: not 0 exactly when the job has failed."""
+    attributes: Mapping[str, int | str]
+    summary: str
+    """For people."""
+
+
+def last_word(ending: Ending, job: Job | None, books: Books | None, log: tuple[str, Entry] | None, map_type: MapType) -> LastWord:
+    """Decide. `job` is None when there was none to be had, `books` when nothing is merged here; `log` is (LFN, entry)."""
+    figures = _figures(ending)
+    if books is not None and books.whole:
+        return LastWord(0, figures, "done")
+    if books is None and job is not None and ending.exit_code == ExitCode.OK:
+        return LastWord(0, figures, "done")
+    if books is not None and books.ready:
+        skipped = books.skipped()
+        if map_type is MapType.ONE_TO_ONE and log is not None:
+            report = documents.output_report([*books.ready.items(), log], skipped)
+            words = f"partly done: {len(skipped)} inputs are left to another job, because {ending.reason}"
+            return LastWord(0, {**figures, "xml": report}, words)
+        why = "the queue's mapType OneToMany cannot tell PanDA" if log is not None else "there is no log to tell of"
+        return _failed(
+            ending, figures, f"{ending.reason}; {len(skipped)} inputs are not done, and {why}, so all of it is done again"
+        )
+    return _failed(ending, figures, ending.reason)
+
+
+def _figures(ending: Ending) -> dict[str, int | str]:
+    figures: dict[str, int | str] = {}
+    if ending.events:
+        figures["nEvents"] = ending.events
+    if ending.cores:
+        figures["coreCount"] = ending.cores
+    if ending.core_s:
+        figures |= {"cpuConsumptionTime": round(ending.core_s), "cpuConsumptionUnit": "s"}
+    return figures
+
+
+def _failed(ending: Ending, figures: Mapping[str, int | str], reason: str) -> LastWord:
+    fault = ending.fault or of_exit_code(ExitCode.INCOMPLETE if ending.exit_code == 0 else _known(ending.exit_code))
+    exit_code = ending.exit_code or int(ExitCode.INCOMPLETE)
+    told: dict[str, int | str] = {
+        "pilotErrorCode": fault.code,
+        "pilotErrorDiag": _one_line(f"{fault.what}: {reason}"),
+        "exeErrorCode": exit_code,
+        "exeErrorDiag": _one_line(fault.hint or reason),
+    }
+    return LastWord(exit_code, {**figures, **told}, f"failed: {reason}")
+
+
+def _known(exit_code: int) -> ExitCode:
+    """Ours, or for a code of somebody else (a signal's) what comes closest."""
+    return ExitCode(exit_code) if exit_code in ExitCode.__members__.values() else ExitCode.STOPPED
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def bare_report(word: LastWord, ending: Ending) -> dict[str, Any]:
+    """A job report for a job that never came as far as to have one."""
+    return {
+        "exitCode": ending.exit_code,
+        "exitAcronym": "OK" if ending.exit_code == 0 else "ERROR",
+        "exitMsg": word.summary,
+        "name": "raythena",
+        "executor": [],
+        "files": {"input": [], "output": []},
+    }
