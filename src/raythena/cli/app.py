@@ -22,6 +22,7 @@ from raythena.cli.config import config_app
 from raythena.cli.demo import demo_command
 from raythena.cli.exit_codes import INTERRUPTED, exit_code_table
 from raythena.cli.explain_command import explain_command
+from raythena.cli.harvest import harvest_command
 from raythena.cli.report import report_command
 from raythena.cli.run import run_command
 from raythena.cli.simulate import simulate_command
@@ -63,6 +64,7 @@ app = typer.Typer(
 )
 app.command("demo")(demo_command)
 app.command("run")(run_command)
+app.command("harvest")(harvest_command)
 app.command("validate")(validate_command)
 app.command("simulate")(simulate_command)
 app.command("status")(status_command)

@@ -134,11 +134,3 @@ def _only_job(document: Any, source: str) -> PandaJob:
         hint = "Set the queue's mapType to OneToOne"
         raise InvalidInput(source, "", f"holds {len(jobs)} jobs", expected="one job for each worker", hint=hint)
     return next(iter(jobs.values()))
-
-
-def job_ids(document: Any) -> dict[str, Any]:
-    """What can be told of a job even when the rest of its specification is refused; empty when nothing can."""
-    if isinstance(document, dict) and len(document) == 1:
-        (inner,) = document.values()
-        return inner if isinstance(inner, dict) else {}
-    return {}

@@ -128,6 +128,14 @@ class Messenger:
             self._trouble = str(problem)
         return news, self._pace.pause_s(seen, acted)
 
+    def turn_reports(self) -> tuple[list[News], float]:
+        """A turn that leaves ranges alone, for who only has something to tell. Raises StorageError."""
+        news: list[News] = []
+        acted: list[object] = []
+        seen = self._point.look()
+        self._report_turn(acted, news)
+        return news, self._pace.pause_s(seen, acted)
+
     def settled(self, claim: str) -> None:
         """Ranges that arrived are safe elsewhere."""
         self._point.drop_claim(claim)

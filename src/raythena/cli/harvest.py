@@ -1,0 +1,218 @@
+"""`raythena harvest`: one job of PanDA's, in the access point of a Harvester worker."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from raythena.cli.options import ConfigOption, SetOption, settings_from
+from raythena.cli.run import (
+    CoresOption,
+    DisplayOption,
+    JsonLinesOption,
+    NodesOption,
+    WalltimeOption,
+    cluster_options,
+    time_limits,
+)
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from raythena.cli.settings import Settings
+    from raythena.gateways.harvester.last_word import Ending
+    from raythena.gateways.harvester.shift import Shift
+
+TERMINATED = 143
+"""128 + SIGTERM."""
+
+_DRAIN_SHARE, _TELL_SHARE = 0.5, 0.2
+"""Of the grace period: for events and merges, and twice for Harvester (reports, then the log); the rest is for the cluster."""
+
+
+def harvest_command(  # noqa: PLR0917 (one parameter per option)
+    payload: Annotated[
+        Path, typer.Option("--payload", metavar="FILE", help="What computes and merges the events (keys payload, merge).")
+    ],
+    access_point: Annotated[
+        Path | None,
+        typer.Option(
+            "--access-point",
+            metavar="DIR",
+            help="The worker's directory. Default: HARVESTER_ACCESS_POINT, or here.",
+            show_default=False,
+        ),
+    ] = None,
+    harvester_config: Annotated[
+        Path | None,
+        typer.Option(
+            "--harvester-config",
+            metavar="FILE",
+            help="The site's panda_harvester.cfg. Default: HARVESTER_CONFIG, or the usual file names.",
+            show_default=False,
+        ),
+    ] = None,
+    map_type: Annotated[
+        str | None,
+        typer.Option(
+            "--map-type", metavar="TYPE", help="mapType of the queue: OneToOne (default) or OneToMany.", show_default=False
+        ),
+    ] = None,
+    late_binding: Annotated[bool, typer.Option("--late-binding", help="Ask Harvester for the job.")] = False,
+    outputs: Annotated[
+        str,
+        typer.Option(
+            "--outputs", metavar="FORM", help="Outputs of ranges that PanDA merges: files (es_output) or archives (zip_output)."
+        ),
+    ] = "files",
+    taskdir: Annotated[
+        Path | None,
+        typer.Option(
+            "--taskdir", metavar="DIR", help="Where task directories live. Default: where Harvester says.", show_default=False
+        ),
+    ] = None,
+    nodes: NodesOption = None,
+    cores: CoresOption = None,
+    walltime: WalltimeOption = None,
+    grace: Annotated[
+        float, typer.Option("--grace", metavar="SECONDS", help="Time between SIGTERM or SIGUSR1 and the kill.")
+    ] = 30.0,
+    patience: Annotated[
+        float, typer.Option("--patience", metavar="SECONDS", help="How long Harvester may take to take the last reports in.")
+    ] = 300.0,
+    display: DisplayOption = None,
+    as_json: JsonLinesOption = False,
+    config: ConfigOption = None,
+    assignments: SetOption = None,
+) -> None:
+    """Run the job Harvester has for this worker, and tell PanDA through Harvester what became of it.
+
+    For the batch script of a queue. The job is found in the access point (with --late-binding it is asked for); started again in
+    the same access point, the command goes on where it was. The exit code is not 0 exactly when the job has failed.
+
+    \b
+    Examples:
+      raythena harvest --access-point "$PWD" --payload simulation.yaml
+      raythena harvest --payload simulation.yaml --harvester-config /etc/panda/panda_harvester.cfg --walltime 4h
+      raythena harvest --payload simulation.yaml --map-type OneToMany --late-binding
+    """
+    from raythena.gateways.harvester.access_point import AccessPoint
+    from raythena.gateways.harvester.config import ACCESS_POINT_VARIABLE, WORKER_ID_VARIABLE, load_file_names, load_map_type
+    from raythena.gateways.harvester.shift import Shift
+
+    began = time.time()
+    place = access_point or Path(os.environ.get(ACCESS_POINT_VARIABLE) or ".")
+    names = load_file_names(harvester_config, os.environ)
+    shift = Shift(
+        AccessPoint(place.absolute(), names),
+        load_map_type(map_type, os.environ),
+        os.environ.get(WORKER_ID_VARIABLE, ""),
+        patience,
+    )
+    limits = time_limits(walltime, _DRAIN_SHARE * grace)
+    overrides = {**cluster_options(nodes, cores, "json" if as_json else display), **limits}
+    with _signals_end_it():
+        ending, problem = _work(
+            lambda: _session(
+                shift,
+                settings_from(config, assignments, overrides).settings,
+                payload,
+                taskdir,
+                began,
+                late_binding=late_binding,
+                outputs=outputs,
+                hurry_s=_TELL_SHARE * grace,
+            )
+        )
+    _ignore_signals()
+    hurried = ending.exit_code in _STOPPED
+    word = shift.end(ending, _TELL_SHARE * grace if hurried else None)
+    typer.echo(f"harvester: {word.summary}", err=word.exit_code != 0)
+    if problem is not None and not isinstance(problem, SystemExit) and word.exit_code:
+        raise problem
+    raise typer.Exit(word.exit_code)
+
+
+def _session(
+    shift: Shift,
+    settings: Settings,
+    payload: Path,
+    taskdir: Path | None,
+    began: float,
+    *,
+    late_binding: bool,
+    outputs: str,
+    hurry_s: float,
+) -> Ending:
+    """Get the job and run it. Raises RaythenaError."""
+    from raythena.cli.session import prepare_task, run_session, session_config
+    from raythena.domain.errors import InvalidInput
+    from raythena.gateways.file import load_payload
+    from raythena.gateways.harvester.last_word import Ending
+    from raythena.monitor.display import choose_display
+    from raythena.runtime.config import Delivery, DeliveryForm
+    from raythena.storage.taskdir import TaskDirectory
+
+    if outputs not in list(DeliveryForm):
+        raise InvalidInput("--outputs", "", f"is {outputs!r}", expected=" or ".join(DeliveryForm))
+    job = shift.wait_for_job(*load_payload(payload), late_binding=late_binding)
+    directory = shift.choose_task_directory(taskdir)
+    task = prepare_task(job, directory, resume=TaskDirectory(directory).ledger.exists())
+    session = replace(
+        session_config(job, task, settings, began),
+        gateway=shift.gateway(hurry_s),
+        gateway_patience_s=shift.patience_s + 10.0,
+        delivery=Delivery(DeliveryForm(outputs)),
+        batch_job=shift.worker_id,
+    )
+    with choose_display(settings.display.mode, sys.stdout) as shown:
+        result = run_session(session, settings, shown)
+    events, cores = result.progress.finished, result.cores
+    return Ending(int(result.exit_code), result.reason, result.error, events, cores, result.core_s)
+
+
+def _work(work: Callable[[], Ending]) -> tuple[Ending, BaseException | None]:
+    """Do the work. Whatever ends it, PanDA must learn of it before the command ends with it."""
+    from raythena.domain.errors import ExitCode, RaythenaError
+    from raythena.domain.taxonomy import FAULTS, of_error, of_exit_code
+    from raythena.gateways.harvester.last_word import Ending
+
+    try:
+        return work(), None
+    except RaythenaError as problem:
+        return Ending(int(problem.exit_code), str(problem), of_error(problem)), problem
+    except (SystemExit, KeyboardInterrupt) as problem:
+        return Ending(TERMINATED, "stopped by a signal before the job ran", FAULTS["SIGTERM"]), problem
+    except Exception as problem:  # noqa: BLE001 (a defect: it is raised again once PanDA has been told)
+        return Ending(int(ExitCode.INTERNAL), f"{type(problem).__name__}: {problem}", of_exit_code(ExitCode.INTERNAL)), problem
+
+
+@contextmanager
+def _signals_end_it() -> Iterator[None]:
+    """While no session runs, SIGTERM must not kill the command: the last word has to be said."""
+
+    def end(number: int, _: FrameType | None) -> NoReturn:
+        raise SystemExit(128 + number)
+
+    for number in (signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, end)
+    yield
+
+
+def _ignore_signals() -> None:
+    """The end has come already."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)
+
+
+_STOPPED = (5, TERMINATED, 130)
+"""Exit codes after which somebody is about to kill us: stopped (`ExitCode.STOPPED`), SIGTERM, Ctrl-C."""
