@@ -1,0 +1,56 @@
+"""`raythena harvest` in an access point, with real Ray, real ROOT files, and a Harvester that does what the real one does."""
+
+import signal
+import tarfile
+
+from harvester_kit import Harvest, Site, hits
+from ray_kit import raythena_processes
+
+OUTPUTS = ["HITS.30737678._000001.pool.root.1", "HITS.30737678._000002.pool.root.1"]
+LOG = "log.30737678._5750099001.job.log.tgz"
+
+
+def assert_merged(site):
+    """Every event of every input is in the output it belongs in, and PanDA has all of them."""
+    assert site.panda.complaints == []
+    assert site.panda.status == "finished"
+    assert sorted(site.panda.registered) == [*OUTPUTS, LOG]
+    assert site.panda.skipped == []
+    for number, lfn in enumerate(OUTPUTS):
+        assert hits(site.panda.staged[lfn]["path"]) == site.expected(range(2 * number, 2 * number + 2))
+    assert "pilotErrorCode" not in site.panda.attributes
+    assert site.panda.metadata["exitCode"] == 0
+
+
+def test_on_site_merging_through_a_power_cut(tmp_path, mark):
+    """Everything dies with half of the outputs made; the same worker, started again, does the other half."""
+    with Site(tmp_path, "merge", 10, seed=2) as site:
+        first = Harvest(mark, site)
+        first.until(lambda progress: progress["outputs_merged"] == 1, "an output merged")
+        first.kill_everything()
+        site.hold.unlink()
+        again = Harvest(mark, site)
+        assert again.wait() == 0, again.errors
+        site.ended(0)
+    assert_merged(site)
+    assert again.progress()["resumed"] >= 20
+    assert site.panda.attributes["nEvents"] == 40
+    with tarfile.open(site.panda.staged[LOG]["path"]) as archive:
+        names = archive.getnames()
+    assert sum(name.endswith("coordinator.log") for name in names) == 2
+
+
+def test_sigterm_leaves_the_rest_to_another_job(tmp_path, mark):
+    """What is done is handed over within the grace time; PanDA learns which inputs are not."""
+    with Site(tmp_path, "merge", 10, seed=3) as site:
+        command = Harvest(mark, site, "--grace", "20")
+        command.until(lambda progress: progress["outputs_merged"] == 1, "an output merged")
+        command.send(signal.SIGTERM)
+        assert command.wait() == 0, command.errors
+        site.ended(0)
+    assert site.panda.complaints == []
+    assert site.panda.status == "finished"
+    assert sorted(site.panda.registered) == [OUTPUTS[0], LOG]
+    assert site.panda.skipped == site.document["inFiles"].split(",")[2:]
+    assert hits(site.panda.staged[OUTPUTS[0]]["path"]) == site.expected(range(2))
+    assert raythena_processes(mark) == []
