@@ -110,7 +110,7 @@ class SpecificationSearch:
             self.point.write(self.point.names.job_request_file, documents.job_request())
 
 
-def load_harvester_job(specification: Path, directory: Path, payload: PayloadSpec, merge: MergeSpec) -> Job:
+def load_harvester_job(specification: Path, directory: Path, payload: PayloadSpec, merge: MergeSpec | None) -> Job:
     """The job of a worker. Inputs the specification gives no path of are in `directory`, the access point.
 
     With on-site merging it is cut into events here; else PanDA hands the event ranges out. Raises InvalidInput.

@@ -54,7 +54,7 @@ class Shift:
 
     # ---- the job
 
-    def wait_for_job(self, payload: PayloadSpec, merge: MergeSpec, *, late_binding: bool) -> Job:
+    def wait_for_job(self, payload: PayloadSpec, merge: MergeSpec | None, *, late_binding: bool) -> Job:
         """The job, as soon as it is there. Raises InvalidInput, StorageError."""
         if not self.point.directory.is_dir():
             raise InvalidInput(str(self.point.directory), "", "is no directory", expected="the access point of a worker")
