@@ -14,9 +14,10 @@ from typing import Any, TextIO
 import numpy as np
 import numpy.typing as npt
 
+from raythena.domain.given_ranges import GivenRanges
 from raythena.domain.job import Job
 from raythena.domain.outputs import OutputMap
-from raythena.domain.ranges import RangeTable
+from raythena.domain.ranges import RangeLayout
 from raythena.domain.records import AttemptFailed
 from raythena.storage.ledger_view import EventChunk, LedgerView
 
@@ -44,7 +45,7 @@ Row = tuple[Any, ...]
 
 def event_rows(job: Job, view: LedgerView) -> Iterator[Row]:
     """One row of `COLUMNS` per event of the job."""
-    names = _Names(job)
+    names = _Names(job, view.chunks())
     merged = np.zeros(names.n_outputs, dtype=bool)
     merged[[output.output for output in view.restore().merged]] = True
     seen = np.zeros(names.n_ranges, dtype=bool)
@@ -76,15 +77,16 @@ def write_json_lines(stream: TextIO, rows: Iterable[Row]) -> None:
 class _Names:
     """Range indices to the names people know."""
 
-    def __init__(self, job: Job) -> None:
-        self._table = RangeTable(job.inputs)
-        self._map = OutputMap.plan([file.n_events for file in job.inputs], job.events_per_output)
+    def __init__(self, job: Job, chunks: Iterable[GivenRanges]) -> None:
+        self._layout = RangeLayout.of(job, chunks)
+        events = [] if job.ranges_given else [file.n_events for file in job.inputs]
+        self._map = OutputMap.plan(events, job.events_per_output)
         self._lfns = [file.lfn for file in job.inputs]
         self._outputs = job.outputs
 
     @property
     def n_ranges(self) -> int:
-        return self._map.n_ranges
+        return len(self._layout)
 
     @property
     def n_outputs(self) -> int:
@@ -92,8 +94,11 @@ class _Names:
 
     def of(self, indices: npt.NDArray[np.integer]) -> Iterator[tuple[str, str, int, str]]:
         """For each range: its id, LFN of the input, event in it, LFN of the output."""
-        files = np.searchsorted(self._table.offsets, indices, side="right") - 1
-        events = indices - self._table.offsets[files] + 1
+        files, events = self._layout.places_of(indices.astype(np.int64))
+        if self._layout.given:
+            for index, file, event in zip(indices.tolist(), files.tolist(), events.tolist(), strict=True):
+                yield self._layout.range_id(index), self._lfns[file], event, ""
+            return
         outputs = self._map.outputs_of(indices)
         for file, event, output in zip(files.tolist(), events.tolist(), outputs.tolist(), strict=True):
             lfn = self._lfns[file]
@@ -105,7 +110,7 @@ def _committed(chunk: EventChunk, names: _Names, merged: npt.NDArray[np.bool_]) 
     columns = ("output", "node", "session", "attempt", "start", "wall_s", "cpu_s", "size", "adler32")
     cells = zip(names.of(events["range"].astype(np.int64)), *(events[column].tolist() for column in columns), strict=True)
     for name, output, node, session, attempt, start, wall_s, cpu_s, size, adler32 in cells:
-        state = "merged" if merged[output] else "stored"
+        state = "merged" if output < len(merged) and merged[output] else "stored"
         figures = (round(start, 6), round(wall_s, 6), round(cpu_s, 6), size, f"{adler32:08x}")
         yield (*name, state, chunk.nodes[node], session, attempt, *figures, "", "")
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
+    from raythena.domain.ranges import RangeLayout
     from raythena.domain.records import AttemptFailed
     from raythena.domain.results import MergedOutput
     from raythena.storage.ledger_view import LedgerSummary, LedgerView
@@ -49,6 +50,7 @@ class TaskRecord:
     """The last attempt of every event given up."""
     job_report: dict[str, Any]
     """The job report's document; empty when none has been written."""
+    layout: RangeLayout
 
     @property
     def open_events(self) -> int:
@@ -112,9 +114,12 @@ def _read_job(task: TaskDirectory) -> Job:
 
 
 def _record(task: TaskDirectory, job: Job, view: LedgerView) -> TaskRecord:
+    from raythena.domain.ranges import RangeLayout
+
     report = read_json(task.report)
     failed = tuple(failure for failure in view.failures() if failure.final)
-    return TaskRecord(job, view.summary(), view.restore().merged, failed, report if isinstance(report, dict) else {})
+    layout = RangeLayout.of(job, view.chunks())
+    return TaskRecord(job, view.summary(), view.restore().merged, failed, report if isinstance(report, dict) else {}, layout)
 
 
 def _list_events(job: Job, view: LedgerView, style: EventFormat) -> None:
@@ -125,9 +130,7 @@ def _list_events(job: Job, view: LedgerView, style: EventFormat) -> None:
 
 
 def _document(record: TaskRecord) -> dict[str, Any]:
-    from raythena.domain.ranges import RangeTable
-
-    table = RangeTable(record.job.inputs)
+    table = record.layout
     summary = record.summary
     return {
         "job": record.job.name,
@@ -250,9 +253,7 @@ def _failure_table(record: TaskRecord) -> RenderableType:
     from rich.console import Group
     from rich.text import Text
 
-    from raythena.domain.ranges import RangeTable
-
-    ranges = RangeTable(record.job.inputs)
+    ranges = record.layout
     table = _table("failed event", "attempts", "node", "reason", "message", right=("attempts",))
     for failure in islice(record.failed, FAILURES_SHOWN):
         event = ranges.range_id(failure.range_index)

@@ -10,6 +10,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from hashlib import sha256
+from urllib.parse import quote
+
+_LONGEST_NAME = 200
 
 
 class RangeStatus(StrEnum):
@@ -59,3 +63,9 @@ class RangeReport:
     ranges: tuple[ReportedRange, ...]
     archive: DeliveredFile | None = None
     """The ZIP archive that holds the outputs of all of `ranges`; None: each has a file of its own, or none finished."""
+
+
+def delivered_name(prefix: str, range_id: str) -> str:
+    """What the output of a range is called: `<prefix>.<range id>`, what a file name cannot hold quoted as in a URL."""
+    name = f"{prefix}.{quote(range_id, safe='', errors='surrogatepass')}"
+    return name if len(name) <= _LONGEST_NAME else f"{prefix}.{sha256(range_id.encode('utf-8', 'surrogatepass')).hexdigest()}"

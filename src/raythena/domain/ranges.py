@@ -12,7 +12,7 @@ within their file; inputs are laid out one after the other in the order of the j
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from enum import IntEnum
 from typing import TypeVar
 
@@ -22,7 +22,7 @@ import numpy.typing as npt
 from raythena.domain.errors import InternalError
 from raythena.domain.event_range import EventRange as EventRange  # noqa: PLC0414 (named here for all who deal with ranges)
 from raythena.domain.given_ranges import GivenRanges
-from raythena.domain.job import InputFile
+from raythena.domain.job import InputFile, Job
 
 _T = TypeVar("_T", bound=np.generic)
 
@@ -105,6 +105,14 @@ class RangeLayout:
         self._chunk_starts: list[int] = []
         self._array: Indices | None = None
 
+    @classmethod
+    def of(cls, job: Job, chunks: Iterable[GivenRanges] = ()) -> RangeLayout:
+        """The layout of a job as far as its ranges are known: `chunks` are those given so far."""
+        layout = cls(job.inputs, given=job.ranges_given)
+        for chunk in chunks:
+            layout.append(chunk)
+        return layout
+
     def __len__(self) -> int:
         return self._offsets[-1]
 
@@ -148,6 +156,15 @@ class RangeLayout:
             chunk, position = self._chunk_of(index)
             return self._files[segment], chunk.events(position)[0]
         return segment, int(index) - self._offsets[segment] + 1
+
+    def places_of(self, indices: Indices) -> tuple[Indices, Indices]:
+        """(input file index, first event in it) of many ranges at once."""
+        if self.given:
+            places = [self.event_of(index) for index in indices.tolist()]
+            files, events = np.asarray(places, dtype=np.int64).reshape(len(places), 2).T
+            return files, events
+        files = np.searchsorted(self.offsets, indices, side="right") - 1
+        return files, indices - self.offsets[files] + 1
 
     def range_id(self, index: int) -> str:
         """The id a range was given, or `<lfn>-<n>`, the id of a range that a site cuts itself."""

@@ -75,11 +75,21 @@ class ReportInput:
     """What went wrong in the last session beyond single events."""
     ending: Mapping[str, Any] | None = None
     """What an early end of the last session cost; None when it ended by itself."""
+    layout: RangeLayout | None = None
+    """The ranges, in a job to which they are given; None: what follows from the inputs."""
+
+    n_kept: int = 0
+    """Events whose outputs are kept as they are, in a job that merges nothing."""
+
+    @property
+    def n_ranges(self) -> int:
+        """Ranges of the job, as far as they are known."""
+        return self.job.n_ranges if self.layout is None else len(self.layout)
 
 
 def build_report(given: ReportInput) -> dict[str, Any]:
     """The job report as a JSON-ready tree."""
-    layout = RangeLayout(given.job.inputs)
+    layout = given.layout or RangeLayout.of(given.job)
     failures = [_failure(layout, failure) for failure in given.failures if failure.final]
     unfinished = _stretches(layout, given.unfinished)
     return {
@@ -127,7 +137,7 @@ def _failure(layout: RangeLayout, failure: AttemptFailed) -> dict[str, Any]:
     lfn = layout.inputs[file].lfn
     fault = of_failure(failure.kind)
     return {
-        "id": f"{lfn}-{event}",
+        "id": layout.range_id(failure.range_index),
         "lfn": lfn,
         "event": event,
         "kind": str(failure.kind),
@@ -144,12 +154,11 @@ def _stretches(layout: RangeLayout, indices: Indices) -> list[dict[str, Any]]:
     """Sorted range indices as stretches of consecutive events of one file."""
     if len(indices) == 0:
         return []
-    files = np.searchsorted(layout.offsets, indices, side="right") - 1
-    breaks = np.flatnonzero((np.diff(indices) != 1) | (np.diff(files) != 0)) + 1
+    files, events = layout.places_of(indices)
+    breaks = np.flatnonzero((np.diff(events) != 1) | (np.diff(files) != 0)) + 1
     starts = np.concatenate(([0], breaks))
     ends = np.concatenate((breaks, [len(indices)])) - 1
-    firsts = indices[starts] - layout.offsets[files[starts]] + 1
-    lasts = indices[ends] - layout.offsets[files[starts]] + 1
+    firsts, lasts = events[starts], events[ends]
     lfns = [layout.inputs[file].lfn for file in files[starts]]
     rows = zip(lfns, firsts.tolist(), lasts.tolist(), strict=True)
     return [{"lfn": lfn, "first_event": first, "last_event": last} for lfn, first, last in rows]
@@ -207,7 +216,7 @@ def _by_type(files: Sequence[tuple[str, dict[str, Any]]], argument: str) -> list
 
 def _resource(given: ReportInput) -> dict[str, Any]:
     used = given.resources
-    processed = sum(file.n_events for file in given.outputs)
+    processed = sum(file.n_events for file in given.outputs) or given.n_kept
     available_s = used.wall_s * used.cores
     efficiency = used.cpu_s / available_s if available_s > 0 else 0.0
     step = {"cpuTime": round(used.cpu_s), "wallTime": round(used.wall_s), "nevents": processed, "mpworkers": used.cores}
@@ -234,7 +243,7 @@ def _identity(job: Job) -> dict[str, str]:
 
 
 def _counts(given: ReportInput, failed: int) -> dict[str, int]:
-    total, unfinished = given.job.n_events, len(given.unfinished)
+    total, unfinished = given.n_ranges, len(given.unfinished)
     merged = sum(file.n_events for file in given.outputs)
     stored = total - merged - failed - unfinished
     return {"total": total, "merged": merged, "stored": stored, "failed": failed, "unfinished": unfinished}

@@ -25,18 +25,18 @@ from pathlib import Path
 import numpy as np
 
 from raythena.domain.errors import ClusterError, PayloadError, StorageError
-from raythena.domain.outputs import OutputMap
-from raythena.domain.ranges import RangeLayout
 from raythena.domain.results import ENTRY_DTYPE, FailureKind, GroupReport, RangeFailure
 from raythena.engine.node import CoordinatorReply, FinishedRange, GroupToWrite, NodeCore
 from raythena.runtime.config import AgentOrder
 from raythena.runtime.link import Link, RayLink
 from raythena.runtime.logs import log_to_file
 from raythena.runtime.payload import Assignment, Done, Failed, Outcome, Payload, PayloadContext, Released, Started, payload_plugin
+from raythena.runtime.range_book import RangeBook
 from raythena.runtime.scratch import ScratchWatch, scratch_directory, scratch_root, speaks_of_space
 from raythena.storage.atomic import is_disk_trouble
 from raythena.storage.groups import Member, write_group
-from raythena.storage.taskdir import TaskDirectory, group_path
+from raythena.storage.single_files import write_files
+from raythena.storage.taskdir import TaskDirectory
 
 logger = logging.getLogger(__name__)
 
@@ -56,9 +56,8 @@ class Agent:
         config = order.config
         self._order = order
         self._link = link
-        self._layout = RangeLayout(config.job.inputs)
-        outputs = OutputMap.plan([file.n_events for file in config.job.inputs], config.job.events_per_output)
-        self.core = NodeCore(order.node, outputs, config.node)
+        self._book = RangeBook(config.job)
+        self.core = NodeCore(order.node, self._book, config.node)
         self._directory = TaskDirectory(Path(config.task_directory))
         self._scratch = ScratchWatch(scratch_root(config.scratch_directory), order.cores, config.storage_patience_s)
         self._unwritten = ""
@@ -223,7 +222,7 @@ class Agent:
             return
         indices = self.core.to_feed(payload.appetite)
         if indices:
-            payload.feed([Assignment(index, self._layout.event_range(index)) for index in indices])
+            payload.feed([Assignment(index, self._book.event_range(index)) for index in indices])
 
     def _take(self, outcomes: Sequence[Outcome]) -> None:
         core = self.core
@@ -299,12 +298,9 @@ class Agent:
 
     def _write_group(self, name: str, group: GroupToWrite) -> tuple[GroupReport | None, dict[int, str]]:
         """The group's report, None if nothing is in it, and what is wrong with the outputs that could not be taken."""
-        target = self._directory.group(name)
-        members = [
-            Member(member.index, Path(member.path), member.offset, None if member.whole_file else member.size_bytes)
-            for member in group.members
-        ]
-        written = write_group(target, members)
+        config = self._order.config
+        target = self._directory.root / config.group_path(name)
+        written = (write_group if target.suffix == ".zip" else write_files)(target, map(self._member, group.members))
         for member in group.members:
             if member.whole_file:
                 Path(member.path).unlink(missing_ok=True)
@@ -318,8 +314,15 @@ class Agent:
         for column in ("attempt", "cpu_s", "wall_s"):
             entries[column] = [getattr(member, column) for member in kept]
         entries["start"] = [member.started_at for member in kept]
-        report = GroupReport(name, self._order.node, group.output, group_path(name), written.size_bytes, written.adler32, entries)
+        sizes = (written.size_bytes, written.adler32)
+        report = GroupReport(name, self._order.node, group.output, config.group_path(name), *sizes, entries)
         return report, written.bad
+
+    def _member(self, result: FinishedRange) -> Member:
+        config = self._order.config
+        size_bytes = None if result.whole_file else result.size_bytes
+        name = config.output_name(self._book.event_range(result.index).range_id) if config.job.ranges_given else ""
+        return Member(result.index, Path(result.path), result.offset, size_bytes, name)
 
     # ---- the coordinator
 
@@ -327,6 +330,7 @@ class Agent:
         reply = await self._link.register(self._order.node, self._order.cores, self.core.held())
         self.core.registered()
         self._registered = True
+        self._book.learn(reply, self.core.held)
         self._obey(reply, self.core.apply(reply))
 
     async def _exchange_once(self) -> None:
@@ -335,6 +339,7 @@ class Agent:
         if reply.register:
             await self._register()
         else:
+            self._book.learn(reply, self.core.held)
             self._obey(reply, self.core.answered(reply))
 
     def _obey(self, reply: CoordinatorReply, wanted_back: list[int]) -> None:

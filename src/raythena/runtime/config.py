@@ -7,10 +7,12 @@ from enum import StrEnum
 from typing import Any
 
 from raythena.domain.job import Job
+from raythena.domain.range_report import delivered_name
 from raythena.domain.taxonomy import EndCause
 from raythena.engine.config import EngineConfig
 from raythena.engine.desk import DeskConfig
 from raythena.engine.node import NodeConfig
+from raythena.storage.taskdir import group_path
 
 NODE_RESOURCE = "raythena_core"
 """Ray resource that marks a node as ours; its amount is the number of cores to keep busy."""
@@ -88,6 +90,17 @@ class SessionConfig:
     gateway_patience_s: float = 60.0
     """How long the gateway may take for its last word."""
     delivery: Delivery = field(default_factory=Delivery)
+
+    def group_path(self, name: str) -> str:
+        """Where a group lies: relative to the task directory, or absolute."""
+        if not self.job.ranges_given:
+            return group_path(name)
+        suffix = ".zip" if self.delivery.form is DeliveryForm.ARCHIVES else ""
+        return f"{self.delivery.directory or 'staging'}/{name}{suffix}"
+
+    def output_name(self, range_id: str) -> str:
+        """What the output of a given range is called."""
+        return delivered_name(self.delivery.prefix or next(iter(self.job.outputs), "event"), range_id)
 
     @property
     def namespace(self) -> str:

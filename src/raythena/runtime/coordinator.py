@@ -23,7 +23,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from raythena import __version__
-from raythena.domain.errors import ExitCode, InternalError, LedgerError, MergeError, RaythenaError, StorageError
+from raythena.domain.errors import ExitCode, InternalError, InvalidInput, LedgerError, MergeError, RaythenaError, StorageError
 from raythena.domain.progress import Progress
 from raythena.domain.ranges import Indices
 from raythena.domain.records import Restored
@@ -36,10 +36,13 @@ from raythena.engine.engine import Engine
 from raythena.engine.node import CoordinatorReply, NodeMessage
 from raythena.runtime.config import SessionConfig, StopOrder
 from raythena.runtime.ending import SessionResult, sweep_staging, write_report
+from raythena.runtime.gateway import Gateway
 from raythena.runtime.ledger_writer import LedgerWriter
 from raythena.runtime.merge_task import MergeOrder
+from raythena.runtime.outside import Outside, gateway_of
 from raythena.runtime.snapshot import ProgressMeter
 from raythena.storage.atomic import disk_errors, durable_rename, overwrite_in_place, write_atomically
+from raythena.storage.groups import remove_group
 from raythena.storage.lease import TaskLease
 from raythena.storage.ledger import Ledger, SessionInfo
 from raythena.storage.taskdir import TaskDirectory
@@ -58,7 +61,16 @@ Merge = Callable[[MergeOrder], Coroutine[None, None, MergedOutput]]
 class Coordinator:
     """One life of a session's coordinator."""
 
-    def __init__(self, config: SessionConfig, merge: Merge, lease: TaskLease, ledger: Ledger, restored: Restored) -> None:
+    def __init__(
+        self,
+        config: SessionConfig,
+        merge: Merge,
+        lease: TaskLease,
+        ledger: Ledger,
+        restored: Restored,
+        *,
+        gateway: Gateway | None = None,
+    ) -> None:
         self.config = config
         self._merge = merge
         self._directory = TaskDirectory(Path(config.task_directory))
@@ -69,6 +81,8 @@ class Coordinator:
         self._desk = CoordinatorDesk(engine, config.desk)
         self._meter = ProgressMeter(engine, now)
         self._writer = LedgerWriter(ledger, config.commit_interval_s, config.storage_patience_s, self.tell)
+        self._merged_before = restored.merged
+        self._outside = None if gateway is None else Outside(config, gateway, self, engine.table, self._writer.settled)
         self._tasks: set[asyncio.Task[None]] = set()
         self._writing: asyncio.Task[None] | None = None
         self._ended = asyncio.Event()
@@ -79,8 +93,14 @@ class Coordinator:
         self.result: SessionResult | None = None
 
     @classmethod
-    async def take_over(cls, config: SessionConfig, merge: Merge) -> Coordinator:
-        """Take a task over: lease, ledger, engine; begin to work. Raises LedgerError and its kinds, StorageError."""
+    async def take_over(cls, config: SessionConfig, merge: Merge, gateway: Gateway | None = None) -> Coordinator:
+        """Take a task over: lease, ledger, engine; begin to work. `gateway` instead of the configured one.
+
+        Raises LedgerError and its kinds, StorageError, InvalidInput.
+        """
+        gateway = gateway or gateway_of(config)
+        if config.job.ranges_given and gateway is None:
+            raise InvalidInput("session", "gateway", "is missing", expected="a gateway: the job's event ranges come from outside")
         directory = TaskDirectory(Path(config.task_directory))
         with disk_errors("preparing", directory.root):
             for path in (directory.outputs, directory.staging, directory.logs):
@@ -92,7 +112,7 @@ class Coordinator:
         except BaseException:
             await asyncio.to_thread(lease.release)
             raise
-        coordinator = cls(config, merge, lease, ledger, restored)
+        coordinator = cls(config, merge, lease, ledger, restored, gateway=gateway)
         coordinator.begin()
         return coordinator
 
@@ -104,6 +124,8 @@ class Coordinator:
         self._writing = self._spawn(self._write_ledger())
         if self.config.ends_at is not None:
             self.tell(ev.DeadlineSet(time.monotonic() + self.config.ends_at - time.time()))
+        if self._outside is not None:
+            self._outside.begin(self._merged_before)
         self.tell(ev.Tick())
 
     async def ended(self) -> SessionResult:
@@ -156,6 +178,8 @@ class Coordinator:
     def obey(self, order: StopOrder) -> None:
         """Somebody wants an early end. Safe to repeat."""
         logger.warning("stopping: %s", order.reason)
+        if self._outside is not None:
+            self._outside.hurry(order.by)
         within_s = None if order.by is None else max(0.0, order.by - time.time())
         self.tell(ev.StopRequested(order.reason, within_s=within_s, cause=order.cause))
 
@@ -193,6 +217,10 @@ class Coordinator:
                     self._spawn(self._discard(command.groups))
                 case do.StartMerge():
                     self._spawn(self._run_merge(command))
+                case do.RequestRanges() if self._outside is not None:
+                    self._outside.ranges_wanted(command)
+                case do.PublishReport() if self._outside is not None:
+                    self._outside.report_due(command)
                 case do.Finish() if self._finish is None:
                     self._finish = command
                     self._spawn(self._end(command))
@@ -217,7 +245,7 @@ class Coordinator:
     async def _discard(self, groups: tuple[str, ...]) -> None:
         def remove() -> None:
             for name in groups:
-                self._directory.group(name).unlink(missing_ok=True)
+                remove_group(self._directory.root / self.config.group_path(name))
 
         try:
             await asyncio.to_thread(remove)
@@ -236,7 +264,10 @@ class Coordinator:
                 await self._beat()
             if now - status_at >= _STATUS_S:
                 status_at = now
-                await asyncio.to_thread(self._write_status, self.progress(), {})
+                progress = self.progress()
+                if self._outside is not None:
+                    self._outside.progressed(progress)
+                await asyncio.to_thread(self._write_status, progress, {})
             await asyncio.sleep(_TICK_S)
 
     async def _beat(self) -> None:
@@ -294,6 +325,9 @@ class Coordinator:
         else:
             logger.info("merged %s: %d events in %.1f s", lfn, merged.n_events, merged.wall_s)
             self.tell(ev.MergeSucceeded(command.merge, merged))
+            if self._outside is not None:
+                await self._writer.settled()
+                self._outside.output_merged(merged)
 
     async def _merge_patiently(self, command: do.StartMerge, groups: list[GroupReport]) -> MergedOutput:
         """Merge and move into place, again while a disk refuses; `groups` are filled in. Raises StorageError in the end."""
@@ -343,7 +377,7 @@ class Coordinator:
                 lambda: write_report(self.config, self._ledger, finish, progress, self._cause)
             )
             if not isinstance(self._cause, StorageError):
-                await self._writer.in_thread(lambda: sweep_staging(self._directory, self._ledger))
+                await self._writer.in_thread(lambda: sweep_staging(self.config, self._ledger))
             more = {"verdict": str(finish.outcome), "exit_code": int(self.result.exit_code)}
             await asyncio.to_thread(self._write_status, replace(progress, phase="ended", message=finish.reason), more)
             await self._writer.in_thread(self._ledger.close)
@@ -356,6 +390,8 @@ class Coordinator:
             error = of_exit_code(ExitCode.INTERNAL)
             self.result = SessionResult(str(do.Outcome.ABORTED), reason, ExitCode.INTERNAL, progress, error=error)
         finally:
+            if self._outside is not None and self.result is not None:
+                await self._outside.end(self.result)
             await self._leave()
 
     async def _leave(self) -> None:

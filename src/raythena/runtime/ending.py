@@ -83,11 +83,14 @@ def write_report(
     )
 
 
-def sweep_staging(directory: TaskDirectory, ledger: Ledger) -> None:
-    """Remove from staging and from the merges' temporary directory whatever no output will be made from."""
+def sweep_staging(config: SessionConfig, ledger: Ledger) -> None:
+    """Remove from staging, from the merges' temporary directory and from where outputs are delivered whatever the ledger does not
+    know."""
+    directory = TaskDirectory(Path(config.task_directory))
     needed = {directory.root / group.path for group in ledger.restore().groups}
     temporary = directory.outputs / ".merging"
-    for base in (directory.staging, temporary):
+    delivered = Path(config.delivery.directory or directory.staging)
+    for base in (directory.staging, temporary, *(delivered / session.name for session in ledger.sessions())):
         paths = sorted(base.rglob("*"), reverse=True) if base.is_dir() else []
         for path in paths:
             _remove(path, needed)
@@ -96,6 +99,8 @@ def sweep_staging(directory: TaskDirectory, ledger: Ledger) -> None:
 
 
 def _remove(path: Path, needed: set[Path]) -> None:
+    if path.parent in needed:  # an output of a group that is a directory
+        return
     try:
         if not path.is_dir() or path.is_symlink():
             if path not in needed:

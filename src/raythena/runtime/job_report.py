@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from raythena.domain.errors import ExitCode, RaythenaError
-from raythena.domain.job import Job
-from raythena.domain.ranges import Indices
+from raythena.domain.job import NO_MERGE, Job
+from raythena.domain.ranges import Indices, RangeLayout
 from raythena.domain.report import ReportInput, ResourceUse, build_report
 from raythena.domain.taxonomy import EndCause, of_end
 from raythena.engine.commands import Finish
@@ -53,6 +53,8 @@ def job_report(job: Job, ledger: Ledger, summary: LedgerSummary, verdict: Verdic
             error=of_end(str(verdict.finish.outcome), verdict.finish.cause, verdict.error),
             warnings=verdict.warnings,
             ending=_ending(verdict.finish),
+            layout=RangeLayout.of(job, restored.given) if job.ranges_given else None,
+            n_kept=summary.events if job.merge.kind == NO_MERGE else 0,
         )
     )
 

@@ -36,13 +36,24 @@ class LedgerWriter:
         self._waiting: list[do.Commit] = []
         self._wake = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ledger")
+        self._n_added = 0
+        self._settling: list[tuple[int, asyncio.Future[None]]] = []
+        """Who waits for how many records to be durable."""
         self.commits = 0
         self.records = 0
 
     def add(self, commit: do.Commit) -> None:
         """Have a record committed soon."""
         self._waiting.append(commit)
+        self._n_added += 1
         self._wake.set()
+
+    async def settled(self) -> None:
+        """Wait until everything added so far is durable."""
+        if self.records < self._n_added:
+            future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._settling.append((self._n_added, future))
+            await future
 
     async def run(self) -> None:
         """Commit until cancelled. Raises StorageError when the disk has refused for too long."""
@@ -72,6 +83,13 @@ class LedgerWriter:
         self.commits += 1
         self.records += len(records)
         self._tell(ev.Committed(tuple(commit.ticket for commit in batch)))
+        self._wake_settled()
+
+    def _wake_settled(self) -> None:
+        while self._settling and self._settling[0][0] <= self.records:
+            _, future = self._settling.pop(0)
+            if not future.done():
+                future.set_result(None)
 
     async def in_thread(self, work: Callable[[], _T]) -> _T:
         """Do something with the ledger in the one thread that may touch it."""

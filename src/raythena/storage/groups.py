@@ -12,6 +12,7 @@ Rule: one bad member costs itself, never its neighbours, on the way in as on the
 from __future__ import annotations
 
 import os
+import shutil
 import struct
 import zlib
 from collections.abc import Iterable, Iterator
@@ -52,6 +53,8 @@ class Member:
     path: Path
     offset: int = 0
     size_bytes: int | None = None
+    name: str = ""
+    """What it is to be called; empty: `member_name(index)`, the only name `read_members` finds."""
 
 
 @dataclass(frozen=True)
@@ -82,33 +85,34 @@ def write_group(path: Path, members: Iterable[Member]) -> WrittenGroup:
     bad: dict[int, str] = {}
     archive = None
     try:
-        with _Sources() as sources, replacing(path) as stream:
+        with Sources() as sources, replacing(path) as stream:
             archive = _Archive(stream)
             for member in members:
                 try:
                     descriptor, size_bytes = sources.locate(member)
-                    archive.add(member.index, descriptor, member.offset, size_bytes)
-                except _SourceError as problem:
+                    archive.add(member, descriptor, size_bytes)
+                except SourceError as problem:
                     bad[member.index] = str(problem)
             if not archive.indices:
                 raise _NothingToWriteError
             archive.finish()
     except _NothingToWriteError:
-        return WrittenGroup(0, 1, *_columns([], [], []), bad)
-    return WrittenGroup(archive.position, archive.adler32, *_columns(archive.indices, archive.sizes, archive.adlers), bad)
+        return WrittenGroup(0, 1, *columns_of([], [], []), bad)
+    return WrittenGroup(archive.position, archive.adler32, *columns_of(archive.indices, archive.sizes, archive.adlers), bad)
 
 
-def _columns(
+def columns_of(
     indices: list[int], sizes: list[int], adlers: list[int]
 ) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint64], npt.NDArray[np.uint32]]:
+    """The three arrays of a `WrittenGroup`."""
     return np.asarray(indices, dtype=np.uint32), np.asarray(sizes, dtype=np.uint64), np.asarray(adlers, dtype=np.uint32)
 
 
-class _SourceError(Exception):
+class SourceError(Exception):
     """An event's output cannot be read as promised."""
 
 
-class _Sources:
+class Sources:
     """Files outputs are read from; the last one stays open, because many outputs may lie in one spool."""
 
     def __init__(self) -> None:
@@ -122,16 +126,16 @@ class _Sources:
         self._close()
 
     def locate(self, member: Member) -> tuple[int, int]:
-        """(open file, size of the output). Raises _SourceError."""
+        """(open file, size of the output). Raises SourceError."""
         try:
             descriptor = self._open(member.path)
             size_bytes = member.size_bytes
             if size_bytes is None:
                 size_bytes = os.fstat(descriptor).st_size - member.offset
         except OSError as error:
-            raise _SourceError(f"cannot read {member.path}: {error.strerror}") from error
+            raise SourceError(f"cannot read {member.path}: {error.strerror}") from error
         if size_bytes <= 0:
-            raise _SourceError(f"the output {member.path} is empty")
+            raise SourceError(f"the output {member.path} is empty")
         return descriptor, size_bytes
 
     def _open(self, path: Path) -> int:
@@ -147,16 +151,16 @@ class _Sources:
             self._path = None
 
 
-def _pieces(descriptor: int, offset: int, size_bytes: int) -> Iterator[bytes]:
-    """A stretch of a file, a megabyte at a time. Raises _SourceError if it ends early."""
+def pieces(descriptor: int, offset: int, size_bytes: int) -> Iterator[bytes]:
+    """A stretch of a file, a megabyte at a time. Raises SourceError if it ends early."""
     position, end = offset, offset + size_bytes
     while position < end:
         try:
             piece = os.pread(descriptor, min(CHUNK_BYTES, end - position), position)
         except OSError as error:
-            raise _SourceError(f"cannot read the output: {error.strerror}") from error
+            raise SourceError(f"cannot read the output: {error.strerror}") from error
         if not piece:
-            raise _SourceError(f"the output ends after {position - offset} of {size_bytes} bytes")
+            raise SourceError(f"the output ends after {position - offset} of {size_bytes} bytes")
         position += len(piece)
         yield piece
 
@@ -175,16 +179,18 @@ class _Archive:
         self._waiting: list[bytes] = []
         self._waiting_bytes = 0
 
-    def add(self, index: int, descriptor: int, offset: int, size_bytes: int) -> None:
-        """Append one member. Raises _SourceError; the archive is then as before."""
+    def add(self, member: Member, descriptor: int, size_bytes: int) -> None:
+        """Append one member. Raises SourceError; the archive is then as before."""
+        index, offset = member.index, member.offset
+        name = (member.name or member_name(index)).encode()
         if size_bytes <= CHUNK_BYTES:
-            content = b"".join(_pieces(descriptor, offset, size_bytes))
+            content = b"".join(pieces(descriptor, offset, size_bytes))
             crc, adler = zlib.crc32(content), zlib.adler32(content)
-            self._begin(index, crc, size_bytes)
+            self._begin(name, crc, size_bytes)
             self._put(content)
         else:
             crc, adler = _checksums(descriptor, offset, size_bytes)
-            self._begin(index, crc, size_bytes)
+            self._begin(name, crc, size_bytes)
             self._copy(descriptor, offset, size_bytes)
         self.indices.append(index)
         self.sizes.append(size_bytes)
@@ -202,16 +208,15 @@ class _Archive:
         self._put(_END.pack(_END_MAGIC, 0, 0, *short, 0))
         self._flush()
 
-    def _begin(self, index: int, crc: int, size_bytes: int) -> None:
+    def _begin(self, name: bytes, crc: int, size_bytes: int) -> None:
         """Put the header of a member, and its line for the directory."""
-        name = member_name(index).encode()
         offset = self.position
         if max(size_bytes, offset) < _LIMIT_BYTES:
             version, short, short_offset, extra = _PLAIN, size_bytes, offset, b""
         else:
             version, short, short_offset = _ZIP64, _IN_EXTRA_32, _IN_EXTRA_32
             extra = _EXTRA64.pack(1, 16, size_bytes, size_bytes)
-        member = (version, 0, 0, _MIDNIGHT, _NEW_YEAR_1980, crc, short, short, _NAME_BYTES)
+        member = (version, 0, 0, _MIDNIGHT, _NEW_YEAR_1980, crc, short, short, len(name))
         self._put(_LOCAL.pack(_LOCAL_MAGIC, *member, len(extra)) + name + extra)
         if extra:
             extra = struct.pack("<2H3Q", 1, 24, size_bytes, size_bytes, offset)
@@ -221,9 +226,9 @@ class _Archive:
     def _copy(self, descriptor: int, offset: int, size_bytes: int) -> None:
         """Put a large member, read a second time. A source that shrinks between the readings spoils the group: OSError."""
         try:
-            for piece in _pieces(descriptor, offset, size_bytes):
+            for piece in pieces(descriptor, offset, size_bytes):
                 self._put(piece)
-        except _SourceError as problem:
+        except SourceError as problem:
             raise OSError(f"an output changed while it was being copied: {problem}") from problem
 
     def _put_end64(self, start: int, size_bytes: int, count: int) -> None:
@@ -249,9 +254,17 @@ class _Archive:
 
 def _checksums(descriptor: int, offset: int, size_bytes: int) -> tuple[int, int]:
     crc, adler = 0, 1
-    for piece in _pieces(descriptor, offset, size_bytes):
+    for piece in pieces(descriptor, offset, size_bytes):
         crc, adler = zlib.crc32(piece, crc), zlib.adler32(piece, adler)
     return crc, adler
+
+
+def remove_group(path: Path) -> None:
+    """Remove a group's file, or its directory; it may be gone already. Raises OSError."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def read_members(path: Path, entries: Entries, bad: dict[int, str]) -> Iterator[tuple[int, bytes]]:
@@ -286,8 +299,8 @@ def _content(descriptor: int, place: tuple[int, int] | None, size_bytes: int, ad
     if found_bytes != size_bytes:
         return f"the output has {found_bytes} bytes instead of {size_bytes}"
     try:
-        content = b"".join(_pieces(descriptor, offset, size_bytes))
-    except _SourceError as problem:
+        content = b"".join(pieces(descriptor, offset, size_bytes))
+    except SourceError as problem:
         return str(problem)
     if zlib.adler32(content) != adler32:
         return "the output was altered: its checksum is wrong"

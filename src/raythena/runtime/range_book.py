@@ -1,0 +1,54 @@
+"""What a node knows of ranges by their index: derived from the job's inputs, or, where ranges are given, told with each lease.
+
+What was told is forgotten once the node has no part in the range any more; memory follows what is in hand, not what has passed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from raythena.domain.errors import InternalError
+from raythena.domain.job import Job
+from raythena.domain.outputs import OutputMap
+from raythena.domain.ranges import EventRange, Indices, RangeLayout
+from raythena.engine.node import CoordinatorReply
+
+_TIDY_ABOVE = 4096
+
+
+class RangeBook:
+    """Ranges by index. It says as well which results may share a group: those of one output, or of one input file."""
+
+    def __init__(self, job: Job) -> None:
+        self._given = job.ranges_given
+        self._layout = RangeLayout(job.inputs, given=job.ranges_given)
+        self._outputs = (
+            None if job.ranges_given else OutputMap.plan([file.n_events for file in job.inputs], job.events_per_output)
+        )
+        self._files = {file.lfn: index for index, file in enumerate(job.inputs)}
+        self._told: dict[int, EventRange] = {}
+        self._tidy_above = _TIDY_ABOVE
+
+    def learn(self, reply: CoordinatorReply, held: Callable[[], Indices]) -> None:
+        """Take note of the ranges leased in a reply; `held` tells what the node has in hand besides."""
+        if not self._given:
+            return
+        if len(self._told) > self._tidy_above:
+            self._told = {index: self._told[index] for index in held().tolist() if index in self._told}
+            self._tidy_above = 2 * len(self._told) + _TIDY_ABOVE
+        indices = [index for ranges in reply.leases for index in ranges.tolist()]
+        self._told.update(zip(indices, reply.given, strict=True))
+
+    def event_range(self, index: int) -> EventRange:
+        """The range as a payload needs it."""
+        if not self._given:
+            return self._layout.event_range(index)
+        if index not in self._told:
+            raise InternalError(f"nobody told what range {index} is")
+        return self._told[index]
+
+    def output_of(self, range_index: int) -> int:
+        """Number of the output, or of the input file where ranges are given."""
+        if self._outputs is not None:
+            return self._outputs.output_of(range_index)
+        return self._files[self.event_range(range_index).lfn]
