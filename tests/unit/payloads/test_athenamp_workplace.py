@@ -80,6 +80,7 @@ def test_only_complete_and_closed_outputs_are_salvaged(place, tmp_path, content)
     (place / f"AOD.{TOKEN}").write_bytes(content)
     assert workplace.salvaged(TOKEN, None) is None
     (place / f"AOD.{TOKEN}").unlink()
+    assert workplace.salvaged(TOKEN, os.getpid(), before=output.stat().st_mtime) is None
     assert workplace.salvaged(TOKEN, os.getpid()).path == output
 
 

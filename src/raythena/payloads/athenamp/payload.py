@@ -141,9 +141,12 @@ class _Nudging:
     """When a waiting worker is to be nudged next, and with what."""
 
     count: int = 0
-    refused: int = 0
-    """Both since a range was given out last."""
+    """Nudges since a range was given out last."""
+    refused: bool = False
+    """The last of them has been refused, as it should."""
     at: float = 0.0
+    sent_at: float = 0.0
+    """When the last one was sent, wall-clock seconds since the epoch."""
     like: Assignment | None = None
     tokens: set[str] = field(default_factory=set)
 
@@ -451,7 +454,7 @@ class AthenaMPPayload:
     def _take_off(self, run: Run, given: Given) -> None:
         assignment = self._shelved.pop(given.token)
         self._flights[given.token] = Flight(assignment, given.at, time.time() - (time.monotonic() - given.at))
-        self._nudging.like, self._nudging.count, self._nudging.refused = assignment, 0, 0
+        self._nudging.like, self._nudging.count, self._nudging.refused = assignment, 0, False
         idle_since = self._idle_since.popleft() if self._idle_since else None
         self._clock.given(given.at, None if idle_since is None else given.at - idle_since, starved=given.starved)
 
@@ -464,7 +467,7 @@ class AthenaMPPayload:
         if isinstance(message, RangeDone | RangeFailed):
             if message.token in self._nudging.tokens:
                 self._nudging.tokens.discard(message.token)
-                self._nudging.refused += 1
+                self._nudging.refused = True
                 return
             flight = self._flights.pop(message.token, None)
             if flight is None:
@@ -562,19 +565,25 @@ class AthenaMPPayload:
             return
         nudging.at = now
         if nudging.refused:
-            # Whatever a worker has said came through before the refusal: what is still missing was never reported.
-            for token in list(self._flights):
-                self._account_for(token, run, None)
+            self._find_unreported(run, nudging.sent_at)
             if not self._flights:
                 return
         if not self._options.nudge:
             run.channel.close()
             return
         nudging.count += 1
+        nudging.refused, nudging.sent_at = False, time.time()
         self._tokens += 1
         token = token_of(self._tokens)
         nudging.tokens.add(token)
         run.channel.nudge(encode_nudge(token, nudging.like.event_range))
+
+    def _find_unreported(self, run: Run, before: float) -> None:
+        """Take outputs written before a nudge that has been refused: whatever was said of them would have come through by now."""
+        for token in list(self._flights):
+            output = run.workplace.salvaged(token, run.pid, before)
+            if output is not None:
+                self._salvage(run, token, output)
 
     def _account_for(self, token: str, run: Run, verdict: Failed | Released | None) -> None:
         """Settle a range in flight: its output, if it is there after all; otherwise the verdict.

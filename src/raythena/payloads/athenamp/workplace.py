@@ -10,6 +10,7 @@ that was never reported counts only when it also was closed properly and nobody 
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import struct
@@ -52,20 +53,22 @@ class Workplace:
         at = name.rfind(f"/{_TOP}")
         return str(self.directory / name[at + 1 :]) if at >= 0 else name
 
-    def salvaged(self, token: str, root_pid: int | None) -> Output | None:
-        """The output of a range nobody has reported, if it is complete; `root_pid`: the transform, when it may still run."""
+    def salvaged(self, token: str, root_pid: int | None, before: float = math.inf) -> Output | None:
+        """The output of a range nobody has reported, if it is complete and was written before `before` (seconds since the epoch).
+
+        `root_pid` is the transform, when it may still run.
+        """
         found = [path for place in self._places() for path in place.glob(f"*.{token}")]
-        if len(found) != 1:
-            return None
-        ends = root_ends(found[0])
-        if ends is None or not ends[1] or ends[0] > found[0].stat().st_size:
-            return None
-        if root_pid is not None and is_open_in(root_pid, found[0]):
-            return None
         try:
-            return self.inspect(str(found[0]))
-        except BadOutput:
+            if (
+                len(found) == 1
+                and is_complete(found[0], before)
+                and not (root_pid is not None and is_open_in(root_pid, found[0]))
+            ):
+                return self.inspect(str(found[0]))
+        except (OSError, BadOutput):
             return None
+        return None
 
     def worker_of(self, token: str) -> Path | None:
         """The directory of the worker that received this range last of all; None when no log says so."""
@@ -100,6 +103,12 @@ def root_ends(path: Path) -> tuple[int, bool] | None:
     large = _HEADER.unpack_from(content)[1] >= _LARGE_VERSION
     end, _, _, _, _, _, _, info_at = (_LARGE_ENDS if large else _SMALL_ENDS).unpack_from(content, _HEADER.size)
     return end, 0 < info_at < end
+
+
+def is_complete(path: Path, before: float) -> bool:
+    """Whether a ROOT file was closed, is as long as it says, and was written before `before`. Raises OSError."""
+    ends, facts = root_ends(path), path.stat()
+    return ends is not None and ends[1] and ends[0] <= facts.st_size and facts.st_mtime < before
 
 
 def processes_in(directory: Path, root_pid: int) -> list[int]:
