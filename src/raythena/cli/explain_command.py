@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +15,7 @@ from raythena.monitor.wording import printable
 if TYPE_CHECKING:
     from rich.text import Text
 
+    from raythena.domain.merge_command import MergeCommand
     from raythena.domain.node_job import Change, NodeJob
     from raythena.domain.panda import PandaJob
 
@@ -70,6 +72,7 @@ def explain_command(  # noqa: PLR0917 (one parameter per option)
 
 def explanation(job: PandaJob, derived: NodeJob) -> dict[str, object]:
     """The explanation for machines."""
+    merge = _merge(job)
     return {
         "panda_id": job.panda_id,
         "transformation": job.transformation,
@@ -87,6 +90,7 @@ def explanation(job: PandaJob, derived: NodeJob) -> dict[str, object]:
             for change in derived.changes
         ],
         "pool_file_catalogue": derived.catalogue.to_xml(),
+        "merge": None if merge is None else {"argv": list(merge.argv), "files": dict(merge.files)},
     }
 
 
@@ -103,7 +107,21 @@ def explanation_lines(job: PandaJob, derived: NodeJob) -> list[Text]:
     for heading, prefix in (("arguments", True), ("fields of the job given to the pilot", False)):
         lines.append(Text(heading, style="bold"))
         lines += [line for change in derived.changes if change.name.startswith("--") is prefix for line in _change_lines(change)]
+    if (merge := _merge(job)) is not None:
+        lines += [Text("merge of the first output", style="bold"), Text(f"  {printable(shlex.join(merge.argv))}")]
+        lines += [Text(f"    {name}: {printable(', '.join(content.splitlines()))}") for name, content in merge.files]
     return lines
+
+
+def _merge(job: PandaJob) -> MergeCommand | None:
+    """The command that merges the first output, for two events; None when the job names no transform for it."""
+    from raythena.domain.merge_command import MergeTemplate
+
+    step = job.esmerge_spec
+    if step is None or not step.trans_path:
+        return None
+    lfn = job.output_files[0]
+    return MergeTemplate(step.trans_path, step.job_parameters).command([f"000001.{lfn}", f"000002.{lfn}"], lfn)
 
 
 def _change_lines(change: Change) -> list[Text]:

@@ -55,6 +55,16 @@ def test_a_machine_gets_the_same_and_the_catalogue(run, job_file):
     assert len(parse_catalogue(document["pool_file_catalogue"], "out").entries) == 4
 
 
+def test_the_merge_is_explained_too(run, job_file):
+    lfn = "HITS.30737678._000001.pool.root.1"
+    merge = json.loads(run("explain-command", job_file, "--json").out)["merge"]
+    assert merge["argv"] == ["HITSMerge_tf.py", f"@inputFor_{lfn}.txt", f"--outputHITS_MRGFile={lfn}", "--AMITag=s4162"]
+    assert merge["files"] == {f"inputFor_{lfn}.txt": f"--inputHITSFile\n000001.{lfn}\n000002.{lfn}\n"}
+    change_job(job_file, esmergeSpec=None)
+    assert json.loads(run("explain-command", job_file, "--json").out)["merge"] is None
+    assert "merge" not in run("explain-command", job_file).out
+
+
 def test_inputs_are_found_beside_the_job_or_where_one_says(run, job_file):
     change_job(job_file, inFilePaths="NULL")
     beside = json.loads(run("explain-command", job_file, "--json").out)["argv"][1]
