@@ -366,6 +366,8 @@ def merge_spec(job: PandaJob, given: MergeSpec | None = None) -> MergeSpec | Non
         told = {"transformation": step.trans_path, "parameters": step.job_parameters}
         if job.homepackage:
             told["release"] = {"home_package": job.homepackage, "platform": job.cmt_config}
+        if job.container_name:
+            told["image"] = job.container_name
     if given is not None:
         return MergeSpec("transform", {**told, **given.options}) if given.kind == "transform" else given
     return MergeSpec("transform", told) if told else None

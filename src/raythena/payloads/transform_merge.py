@@ -8,9 +8,9 @@ Options of both, all optional:
     environment    variables to set
     time_limit_s   seconds it may take; 6 hours if left out
 
-Options of `transform`: `transformation` and `parameters`, PanDA's template (see `domain.merge_command`; a PanDA job brings both
-in its `esmergeSpec`), and `release` (`home_package`, `platform`), the release to set up inside a container that has no set-up
-lines of its own. Option of `hadd`: `arguments`, more words for it, a list.
+Options of `transform`: `transformation` and `parameters`, PanDA's template (see `domain.merge_command`); `release`
+(`home_package`, `platform`), what is set up inside a container that has no set-up lines of its own; `image`, for a container that
+names none. A PanDA job brings all of them. Option of `hadd`: `arguments`, more words for it, a list.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class TransformMerger:
 
     def check_options(self, options: Mapping[str, Any], source: str) -> None:
         """Refuse options that cannot work. Raises InvalidInput naming the field."""
-        refuse_unknown(options, ("transformation", "parameters", "release", *AROUND), source, PREFIX)
+        refuse_unknown(options, ("transformation", "parameters", "image", "release", *AROUND), source, PREFIX)
         for name in ("transformation", "parameters"):
             if not isinstance(options.get(name), str) or not options[name].strip():
                 hint = "PanDA's esmergeSpec has it as transPath and jobParameters"
@@ -85,7 +85,7 @@ def _template(options: Mapping[str, Any], source: str) -> MergeTemplate:
 
 
 def _surroundings(options: Mapping[str, Any], source: str) -> Surroundings:
-    container = parse_container(options.get("container"), source, f"{PREFIX}.container")
+    container = parse_container(_with_image(options, source), source, f"{PREFIX}.container")
     release = _release(options, source, container.alrb_base)
     setup = container.setup or (release if container.engine is not Engine.NONE else ())
     if script := _path(options, "setup_script", source):
@@ -98,12 +98,28 @@ def _surroundings(options: Mapping[str, Any], source: str) -> Surroundings:
     )
 
 
+def _with_image(options: Mapping[str, Any], source: str) -> Any:
+    """The option `container`, with the job's own image where it names an engine only; ALRB finds one by the platform."""
+    container, image = options.get("container"), options.get("image", "")
+    if not isinstance(image, str):
+        raise InvalidInput(source, f"{PREFIX}.image", f"is {image!r}", expected="the name of a container image")
+    if not isinstance(container, Mapping) or container.get("image") or container.get("engine", "none") == "none":
+        return container
+    by_platform = _release_of(options, source).get("platform", "") if container["engine"] == Engine.ALRB else ""
+    return {**container, "image": image or by_platform}
+
+
 def _release(options: Mapping[str, Any], source: str, alrb_base: str) -> tuple[str, ...]:
-    release = options.get("release", {})
-    if not isinstance(release, Mapping):
-        raise InvalidInput(source, f"{PREFIX}.release", f"is {release!r}", expected="home_package and platform")
+    release = _release_of(options, source)
+    return release_setup(release.get("home_package", ""), release.get("platform", ""), alrb_base)
+
+
+def _release_of(options: Mapping[str, Any], source: str) -> Mapping[str, str]:
+    if not isinstance(options.get("release", {}), Mapping):
+        raise InvalidInput(source, f"{PREFIX}.release", f"is {options['release']!r}", expected="home_package and platform")
+    release = string_map(options, "release", source, PREFIX)
     refuse_unknown(release, ("home_package", "platform"), source, f"{PREFIX}.release")
-    return release_setup(str(release.get("home_package", "")), str(release.get("platform", "")), alrb_base)
+    return release
 
 
 def _path(options: Mapping[str, Any], name: str, source: str) -> str:

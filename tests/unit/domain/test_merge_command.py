@@ -105,6 +105,10 @@ def test_a_panda_job_says_how_it_is_merged():
         "parameters": TEMPLATE,
         "release": {"home_package": "Athena/23.0.53", "platform": "x86_64-centos7-gcc11-opt"},
     }
+    job = panda_job(transPath="x", jobParameters="").model_copy(update={"container_name": "/images/athena.sif"})
+    told = merge_spec(job)
+    assert told is not None
+    assert told.options["image"] == "/images/athena.sif"
     assert merge_spec(panda_job()) is None
     assert merge_spec(panda_job(transPath="")) is None
 

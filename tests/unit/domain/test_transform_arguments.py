@@ -238,6 +238,15 @@ def test_a_rewrite_keeps_the_name_the_user_wrote():
     assert line.set("inputEVNTFile", "/abs").set("maxEvents", "4").text == "--inputEvgenFile=/abs --max=4"
 
 
+def test_an_argument_may_be_asked_for_by_any_of_its_names():
+    line = CommandLine.parse("--inputEvgenFile=a --maxEvents=1")
+    for name in ("inputEVNTFile", "inputEvgenFile"):
+        assert line.file_names(name) == ("a",)
+        assert line.set(name, "b").text == "--inputEvgenFile=b --maxEvents=1"
+        assert line.remove(name).text == "--maxEvents=1"
+    assert CommandLine.parse("").set("inputEvgenFile", "b").values("inputEVNTFile") == ("b",)
+
+
 def test_of_an_argument_given_twice_the_last_counts_and_a_rewrite_leaves_one():
     line = CommandLine.parse("--maxEvents=1 --skipEvents=0 --maxEvents=2")
     assert line.values("maxEvents") == ("2",)

@@ -156,11 +156,11 @@ def test_alrb_is_asked_for_the_container_and_the_release(place, monkeypatch):
         'while [ $# -gt 0 ]; do if [ "$1" = -r ]; then eval "$2"; return $?; fi; shift; done\n'
     )
     (setup / "scripts" / "asetup.sh").write_text(f'echo "asetup $*"\nexport PATH={STAND_INS}:$PATH\n')
-    container = {"engine": "alrb", "image": "x86_64-centos7", "alrb_base": str(base)}
+    container = {"engine": "alrb", "alrb_base": str(base)}
     release = {"home_package": "Athena/23.0.53", "platform": "x86_64-centos7-gcc11-opt"}
     assert merge(place, container=container, release=release) == Merged(GUID, 3)
     told = (place / "logs" / "merge.out.log").read_text()
-    assert re.search(r"alrb -c x86_64-centos7 .*-r /bin/bash .*/work/raythena_payload.sh", told)
+    assert re.search(r"alrb -c x86_64-centos7-gcc11-opt .*-r /bin/bash .*/work/raythena_payload.sh", told)
     assert "alrb --quiet" in told
     assert "asetup Athena,23.0.53,notest --platform x86_64-centos7-gcc11-opt" in told
 
@@ -173,6 +173,8 @@ def test_alrb_is_asked_for_the_container_and_the_release(place, monkeypatch):
         ({"parameters": "--x=${OUTPUT0}"}, "parameters: says nowhere what to merge"),
         ({"container": {"engine": "podman"}}, r"container\.engine"),
         ({"containers": {}}, "containers: unknown option"),
+        ({"container": {"engine": "apptainer"}}, r"container\.image: is missing"),
+        ({"image": 3}, "image: is 3"),
         ({"setup_script": "setup.sh"}, "setup_script: is 'setup.sh'; expected an absolute path"),
         ({"wrapper": "time"}, "wrapper"),
         ({"environment": {"A=B": "c"}}, "environment"),
@@ -184,6 +186,18 @@ def test_alrb_is_asked_for_the_container_and_the_release(place, monkeypatch):
 def test_options_that_cannot_work_are_refused_before_the_job_begins(options, field):
     with pytest.raises(InvalidInput, match=rf"job\.yaml: merge\.options\.{field}"):
         TRANSFORM.check_options({"transformation": "HITSMerge_tf.py", "parameters": TEMPLATE, **options}, "job.yaml")
+
+
+def test_a_container_without_an_image_gets_the_job_s(place):
+    """A stand-in for apptainer that says what it was given."""
+    (place / "bin").mkdir()
+    engine = place / "bin" / "apptainer"
+    engine.write_text('#!/bin/bash\necho "apptainer $*"\nexec "${@: -2}"\n')
+    engine.chmod(0o755)
+    path = {"PATH": f"{place / 'bin'}:{STAND_INS}:/usr/bin:/bin"}
+    merge(place, container={"engine": "apptainer"}, image="/images/athena.sif", environment=path)
+    told = (place / "logs" / "merge.out.log").read_text()
+    assert re.search(r"apptainer exec .*--bind .*/work /images/athena.sif /bin/bash .*/raythena_payload.sh", told)
 
 
 # ---- hadd

@@ -105,8 +105,9 @@ class CommandLine:
         return self.text
 
     def given(self, name: str) -> tuple[Argument, ...]:
-        """Every occurrence of an argument, by its full name."""
-        return tuple(argument for argument in self.arguments if argument.name == name)
+        """Every occurrence of an argument, by its full name or an alias."""
+        full_name = self.vocabulary.known(name).name
+        return tuple(argument for argument in self.arguments if argument.name == full_name)
 
     def get(self, name: str) -> Argument | None:
         """The occurrence that has effect: the last one."""
