@@ -32,7 +32,7 @@ from raythena.runtime.link import Link, RayLink
 from raythena.runtime.logs import log_to_file
 from raythena.runtime.payload import Assignment, Done, Failed, Outcome, Payload, PayloadContext, Released, Started, payload_plugin
 from raythena.runtime.range_book import RangeBook
-from raythena.runtime.scratch import ScratchWatch, scratch_directory, scratch_root, speaks_of_space
+from raythena.runtime.scratch import ScratchWatch, scratch_directory, scratch_root
 from raythena.storage.atomic import is_disk_trouble
 from raythena.storage.groups import Member, write_group
 from raythena.storage.single_files import write_files
@@ -59,7 +59,7 @@ class Agent:
         self._book = RangeBook(config.job)
         self.core = NodeCore(order.node, self._book, config.node)
         self._directory = TaskDirectory(Path(config.task_directory))
-        self._scratch = ScratchWatch(scratch_root(config.scratch_directory), order.cores, config.storage_patience_s)
+        self._scratch = ScratchWatch(scratch_root(config.scratch_directory), config.storage_patience_s)
         self._unwritten = ""
         """Why a group cannot be written."""
         self._problem: StorageError | None = None
@@ -244,10 +244,9 @@ class Agent:
 
     def _failed(self, index: int, kind: FailureKind, message: str, wall_s: float = 0.0) -> None:
         """An attempt failed; while the scratch disk refuses, that is the disk's fault."""
-        if self._scratch.refusal:
-            message = f"{message} ({self._scratch.refusal})"
-        if self._scratch.refusal or speaks_of_space(message):
+        if self._scratch.is_to_blame(message, time.monotonic()):
             kind = FailureKind.SCRATCH_REFUSED
+            message = f"{message} ({self._scratch.refusal or 'the scratch disk refused a moment ago'})"
         self.core.failed(RangeFailure(index, kind, message, self._order.node, wall_s))
 
     def _discard(self, result: Done) -> None:

@@ -29,6 +29,7 @@ logger = logging.getLogger(__name__)
 _DIGITS = 6
 _LOOK_S = 1.0
 _RESERVE_BYTES = 1 << 20
+_LATELY_S = 10.0
 _FULL = tuple(os.strerror(number).lower() for number in (errno.ENOSPC, errno.EDQUOT))
 
 
@@ -37,25 +38,18 @@ def scratch_root(base: str) -> Path:
     return Path(base or tempfile.gettempdir())
 
 
-def speaks_of_space(message: str) -> bool:
-    """Whether a payload's own words say that a disk was full."""
-    words = message.lower()
-    return any(text in words for text in _FULL)
-
-
 class ScratchWatch:
-    """Whether the scratch disk takes what workers write. There must be room for an output on each core, as large as the largest.
+    """Whether the scratch disk takes what workers write. There must be room for one more output, as large as the largest yet.
 
     `refusal` says why it does not, "" while it does. Times are monotonic seconds.
     """
 
-    def __init__(self, directory: Path, cores: int, patience_s: float) -> None:
+    def __init__(self, directory: Path, patience_s: float) -> None:
         self.directory = directory
         self.refusal = ""
-        self._cores = cores
         self._patience_s = patience_s
         self._largest_bytes = 0
-        self._looked_at = self._since = float("-inf")
+        self._looked_at = self._since = self._until = float("-inf")
 
     def produced(self, size_bytes: int) -> None:
         """A worker has written an output."""
@@ -69,15 +63,20 @@ class ScratchWatch:
         """How long the disk has been refusing."""
         return now - self._since if self.refusal else 0.0
 
+    def is_to_blame(self, message: str, now: float) -> bool:
+        """Whether an attempt that failed with this message failed because of the disk, which may accept again by now."""
+        return bool(self.refusal) or (now - self._until <= _LATELY_S and any(text in message.lower() for text in _FULL))
+
     async def look(self, now: float) -> None:
         """Try the disk. Raises StorageError when it has refused for too long, or will never do otherwise."""
         self._looked_at = now
         before = self.refusal
-        self.refusal = await asyncio.to_thread(refusal, self.directory, _RESERVE_BYTES + self._cores * self._largest_bytes)
+        self.refusal = await asyncio.to_thread(refusal, self.directory, _RESERVE_BYTES + self._largest_bytes)
         if self.refusal and not before:
             self._since = now
             logger.error("the scratch disk refuses, nothing new is begun: %s", self.refusal)
         elif before and not self.refusal:
+            self._until = now
             logger.warning("the scratch disk accepts again after %.1f s", now - self._since)
         if self.refusal and now - self._since > self._patience_s:
             raise StorageError(f"the scratch disk has refused for {now - self._since:.0f} s: {self.refusal}")

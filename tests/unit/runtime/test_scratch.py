@@ -5,7 +5,8 @@ import asyncio
 import pytest
 
 from raythena.domain.errors import StorageError
-from raythena.runtime.scratch import ScratchWatch, scratch_directory, speaks_of_space
+from raythena.runtime import scratch
+from raythena.runtime.scratch import ScratchWatch, scratch_directory
 
 
 @pytest.fixture
@@ -62,8 +63,8 @@ def test_sockets_find_room_below_it(tmp_path):
         assert len(f"{scratch}/payload-12345678/sockets") < 75
 
 
-def test_a_disk_without_room_for_an_output_on_each_core_refuses_until_patience_ends(tmp_path):
-    watch = ScratchWatch(tmp_path, cores=4, patience_s=10.0)
+def test_a_disk_without_room_for_another_output_refuses_until_patience_ends(tmp_path):
+    watch = ScratchWatch(tmp_path, patience_s=10.0)
     asyncio.run(watch.look(0.0))
     assert (watch.refusal, watch.refused_for_s(5.0)) == ("", 0.0)
     watch.produced(1 << 60)
@@ -75,9 +76,16 @@ def test_a_disk_without_room_for_an_output_on_each_core_refuses_until_patience_e
         asyncio.run(watch.look(31.0))
 
 
-@pytest.mark.parametrize(
-    ("message", "about_space"),
-    [("OSError: [Errno 28] No space left on device: 'x'", True), ("Disk quota exceeded", True), ("segmentation fault", False)],
-)
-def test_what_a_payload_says_about_space(message, about_space):
-    assert speaks_of_space(message) is about_space
+def test_the_disk_is_to_blame_while_it_refuses_and_a_little_later_for_those_who_say_so(tmp_path, monkeypatch):
+    refusals = iter(["", "no space left", ""])
+    monkeypatch.setattr(scratch, "refusal", lambda directory, wanted_bytes: next(refusals))
+    watch = ScratchWatch(tmp_path, patience_s=10.0)
+    full, other = "OSError: [Errno 28] No space left on device: 'x'", "segmentation fault"
+    asyncio.run(watch.look(0.0))
+    assert not watch.is_to_blame(full, 0.0)
+    asyncio.run(watch.look(20.0))
+    assert watch.is_to_blame(other, 20.0)
+    asyncio.run(watch.look(21.0))
+    assert watch.is_to_blame(full, 22.0)
+    assert not watch.is_to_blame(other, 22.0)
+    assert not watch.is_to_blame(full, 60.0)
