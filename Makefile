@@ -9,7 +9,7 @@ PIP_QUIET := -qq --disable-pip-version-check
 PYTHON ?= $(shell for python in python3.11 python3 python3.12 python3.13; do \
 	$$python -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo $$python; break; }; done)
 
-.PHONY: help install demo test kill faults check bench docs lock clean
+.PHONY: help install demo test kill faults baseline disks check bench docs lock clean
 
 help:  ## say what can be made
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -45,6 +45,12 @@ kill: $(INSTALLED)  ## kill -9 at 60 random moments of jobs under load, a link c
 
 faults: $(INSTALLED)  ## 100,000 simulated jobs in which everything goes wrong, on all cores (about half an hour on two)
 	$(BIN)/raythena simulate --seeds 100000
+
+baseline: $(INSTALLED)  ## the faults the original Raythena was measured with, one job each; every event accounted for (half an hour)
+	$(BIN)/python tests/campaigns/baseline_faults.py
+
+disks: $(INSTALLED)  ## small file systems that fill up, fail or turn read-only under real jobs; takes root (ten minutes)
+	$(BIN)/python tests/campaigns/disk_faults.py
 
 bench: $(INSTALLED)  ## every benchmark, one after the other
 	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script; done

@@ -292,14 +292,17 @@ class Coordinator:
     async def _write_ledger(self) -> None:
         try:
             await self._writer.run()
-        except StorageError as problem:
+        except (StorageError, LedgerError) as problem:
             await self._give_up_disk(problem)
 
-    async def _give_up_disk(self, problem: StorageError) -> None:
-        """The disk has refused for too long."""
+    async def _give_up_disk(self, problem: StorageError | LedgerError) -> None:
+        """The disk has refused for too long, or what it gives back of the ledger is no ledger."""
         if self._finish is None:
+            why = (
+                "the disk has refused for too long" if isinstance(problem, StorageError) else "the ledger cannot be used any more"
+            )
             self._cause = problem
-            self._finish = do.Finish(do.Outcome.ABORTED, f"the disk has refused for too long: {problem}")
+            self._finish = do.Finish(do.Outcome.ABORTED, f"{why}: {problem}")
             await self._end(self._finish)
 
     # ---- merges
@@ -315,10 +318,8 @@ class Coordinator:
         except MergeError as problem:
             logger.error("merging %s failed: %s", lfn, problem)
             self.tell(ev.MergeFailed(command.merge, str(problem), _by_group(groups, problem.bad_ranges)))
-        except StorageError as problem:
+        except (StorageError, LedgerError) as problem:
             await self._give_up_disk(problem)
-        except LedgerError:
-            raise
         except Exception as problem:  # noqa: BLE001 (the merge process may die of anything; it goes into the log and to the engine)
             logger.error("merging %s failed: %s", lfn, problem)
             self.tell(ev.MergeFailed(command.merge, f"{type(problem).__name__}: {problem}"))
@@ -381,9 +382,9 @@ class Coordinator:
             more = {"verdict": str(finish.outcome), "exit_code": int(self.result.exit_code)}
             await asyncio.to_thread(self._write_status, replace(progress, phase="ended", message=finish.reason), more)
             await self._writer.in_thread(self._ledger.close)
-        except StorageError as problem:
+        except (StorageError, LedgerError) as problem:  # after an I/O error SQLite may see a damaged ledger where there is none
             logger.error("the end of the session could not be recorded: %s", problem)
-            self.result = self.result or SessionResult.storage_failure(finish, progress)
+            self.result = self.result or SessionResult.unrecorded(finish, progress, self._cause or problem)
         except Exception as problem:  # a defect in the very last steps; whoever waits for the end must learn of it
             logger.critical("a defect of ours", exc_info=True)
             reason = f"a defect in raythena, see the coordinator's log: {type(problem).__name__}: {problem}"

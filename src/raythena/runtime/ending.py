@@ -52,10 +52,10 @@ class SessionResult:
     """What is wrong, in the terms of the taxonomy; None when nothing is."""
 
     @classmethod
-    def storage_failure(cls, finish: Finish, progress: Progress) -> SessionResult:
+    def unrecorded(cls, finish: Finish, progress: Progress, cause: RaythenaError) -> SessionResult:
         """The result when even the report could not be written."""
-        error = of_exit_code(ExitCode.STORAGE)
-        return cls(str(finish.outcome), finish.reason, ExitCode.STORAGE, progress, error=error)
+        error = of_exit_code(cause.exit_code)
+        return cls(str(finish.outcome), finish.reason, cause.exit_code, progress, error=error)
 
 
 def write_report(

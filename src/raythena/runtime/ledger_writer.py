@@ -14,7 +14,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from raythena.domain.errors import StorageError
+from raythena.domain.errors import LedgerCorrupt, StorageError
 from raythena.engine import commands as do
 from raythena.engine import events as ev
 from raythena.storage.ledger import Ledger
@@ -56,7 +56,7 @@ class LedgerWriter:
             await future
 
     async def run(self) -> None:
-        """Commit until cancelled. Raises StorageError when the disk has refused for too long."""
+        """Commit until cancelled. Raises StorageError when the disk has refused for too long, LedgerCorrupt."""
         while True:
             await self._wake.wait()
             await asyncio.sleep(self._interval_s)
@@ -67,16 +67,22 @@ class LedgerWriter:
     async def _commit(self, batch: list[do.Commit]) -> None:
         records = [commit.record for commit in batch]
         stalled_since: float | None = None
+        first: StorageError | None = None
         while True:
             try:
                 await self.in_thread(lambda: self._ledger.commit(records))
                 break
-            except StorageError as problem:
+            except (StorageError, LedgerCorrupt) as problem:
+                if isinstance(problem, StorageError):
+                    first = first or problem
+                if first is None:
+                    raise
+                # After an I/O error SQLite takes for damage what it cannot read: the disk is still the one to blame.
                 stalled_since = stalled_since or time.monotonic()
                 logger.error("the ledger cannot be written: %s", problem)
                 if time.monotonic() - stalled_since > self._patience_s:
-                    raise
-                self._tell(ev.StorageStalled(str(problem)))
+                    raise first from problem
+                self._tell(ev.StorageStalled(str(first)))
                 await asyncio.sleep(_RETRY_PAUSE_S)
         if stalled_since is not None:
             self._tell(ev.StorageRecovered())

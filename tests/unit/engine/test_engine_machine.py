@@ -158,6 +158,11 @@ class EngineMachine(RuleBasedStateMachine):
         self.lent.pop(node, None)
         self.step(ev.NodeLost(node, "gone"))
 
+    @rule(node=NODES)
+    def is_in_trouble(self, node):
+        self.lent.pop(node, None)
+        self.step(ev.NodeReport(node, 0, (), trouble="no space left"))
+
     @rule(node=NODES, on_core=st.integers(0, 3), tell_all=st.booleans(), age_s=st.floats(0, 20), garbage=INDICES, wall_s=WALLS_S)
     def report(self, node, on_core, tell_all, age_s, garbage, wall_s):  # noqa: PLR0917 (called by name)
         held = sorted(self.lent.get(node, ()))

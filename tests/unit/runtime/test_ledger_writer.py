@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from raythena.domain.errors import StorageError
+from raythena.domain.errors import LedgerCorrupt, StorageError
 from raythena.domain.records import AttemptFailed
 from raythena.domain.results import FailureKind
 from raythena.engine import commands as do
@@ -93,6 +93,22 @@ def test_a_refusing_disk_is_said_asked_again_and_its_recovery_said(monkeypatch):
     monkeypatch.setattr(ledger_writer, "_RETRY_PAUSE_S", 0.01)
     told = [type(event) for event, _ in drive(SlowLedger(refusals=3), 5)]
     assert told == [ev.StorageStalled] * 3 + [ev.StorageRecovered, ev.Committed]
+
+
+class BrokenLedger(SlowLedger):
+    """Refuses once, and is damaged from then on, or from the beginning."""
+
+    def commit(self, records):
+        self.refusals -= 1
+        raise StorageError("I/O error") if self.refusals >= 0 else LedgerCorrupt("malformed")
+
+
+def test_damage_seen_after_an_error_of_the_disk_is_the_disks(monkeypatch):
+    monkeypatch.setattr(ledger_writer, "_RETRY_PAUSE_S", 0.01)
+    with pytest.raises(StorageError, match="I/O error"):
+        drive(BrokenLedger(refusals=1), 1, patience_s=0.05)
+    with pytest.raises(LedgerCorrupt, match="malformed"):
+        drive(BrokenLedger(), 1, patience_s=0.05)
 
 
 def test_patience_ends(monkeypatch):
