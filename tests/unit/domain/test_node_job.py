@@ -221,3 +221,48 @@ def test_a_comma_in_a_path_is_named():
         derive_node_job(job, paths(job, "/lustre/a,b"), NODE, source="HPCJobs.json")
     with pytest.raises(InvalidInput, match=r"inFiles\[1\]: the path of EVNT.30737679"):
         derive_node_job(job, {job.in_files[0]: "/a"}, NODE)
+
+
+# ---- whatever else the job says
+
+OTHERS = st.lists(
+    st.sampled_from(
+        [
+            '--preExec \'EVNTtoHITS:a=1;b="c d"\' "all:x"',
+            "--postExec=\"print('it')\"",
+            '--conditionsTag  "default:OFLCOND"',
+            "--athenaopts='--preloadlib=${LIB}/libimf.so --threads=4'",
+            "--randomSeed -5",
+            "--simulator=FullG4MT_QS",
+            "--aNewArgument 'x y' z",
+            "--multiprocess",
+            "--CA",
+            "--maxEvents=first:10",
+            "--preInclude 'sim:A.py,B.py'",
+            "--truthStrategy=",
+        ]
+    ),
+    unique=True,
+)
+INPUT = st.sampled_from(["--inputEVNTFile={}", "--inputEvgenFile {}", "--inputEVNT='{}'", '"--inputEVNTFile={}"'])
+OUTPUT = st.sampled_from(["--outputHITSFile=H._[1,2].root", "--outputHitsFile H._1.root", "--outputHITS 'H._1.root'"])
+
+
+@given(OTHERS, INPUT, OUTPUT, st.sampled_from([" ", "  ", "\t", " \\\n  "]), st.randoms())
+def test_whatever_else_the_job_says_is_kept_byte_for_byte(others, given_input, output, space, random):
+    parts = [*others, given_input.format("EVNT.a,EVNT.b"), output]
+    random.shuffle(parts)
+    changes = {"inFiles": "EVNT.a,EVNT.b", "GUID": "NULL", "fsize": "NULL", "checksum": "NULL", "inFilePaths": "NULL"}
+    node_job = derived(jobPars=space.join(parts), **changes)
+    text = node_job.command.text
+    position = 0
+    for part in parts:
+        if part in others:
+            position = text.index(part, position) + len(part)
+    assert node_job.command.file_names("inputEVNTFile") == ("/lustre/inputs/EVNT.a",)
+    assert node_job.command.file_names("outputHITSFile") == ("H._1.root",)
+    assert (node_job.command.values("jobNumber"), node_job.command.values("eventService")) == (("1",), ("True",))
+    touched = {"--inputEVNTFile", "--outputHITSFile", "--jobNumber", "--eventService"}
+    assert all(
+        entry.action is Action.UNTOUCHED for entry in node_job.changes if entry.name[:2] == "--" and entry.name not in touched
+    )
