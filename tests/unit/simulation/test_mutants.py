@@ -176,6 +176,47 @@ class HandsOutTwice(Engine):
         self._make_ready(event.held[self.table.state[event.held] == RangeState.LEASED])
 
 
+# ---- engines whose ranges are handed out by somebody else
+
+
+class ForgetsReportsWhenRestarted(Engine):
+    def _restore_reports(self, restored):
+        for group in restored.groups if self.supply is not None else ():
+            self.table.move(group.entries["range"].astype(np.int64), RangeState.MERGED)
+
+
+class TakesRangesTwice(Engine):
+    """What is handed out again, because a coordinator died, is taken for new."""
+
+    def _ranges_given(self, event, now):
+        self._ids.is_known = lambda hashes, range_id: np.zeros(len(hashes), dtype=bool)
+        super()._ranges_given(event, now)
+
+
+class LeasesBeforeTheLedgerKnows(Engine):
+    def _append(self, chunk):
+        super()._append(chunk)
+        super()._ranges_taken(len(chunk))
+
+    def _ranges_taken(self, count):
+        pass
+
+
+class ReportsWhatIsNotDurable(Engine):
+    def _group_reported(self, event, now):
+        super()._group_reported(event, now)
+        group = self.groups.get(event.group.name)
+        if group is not None and self.supply is not None:
+            self._do(do.PublishReport(1_000_000 + self._next_ticket, group, ()))
+
+
+class EndsBeforeItsReportsAreTaken(Engine):
+    def _is_all_done(self):
+        if self.supply is not None and self.supply.ended and self._n_in_work() == 0:
+            return not self._tickets
+        return super()._is_all_done()
+
+
 # ---- ledgers
 
 
@@ -259,6 +300,11 @@ MUTANTS = [
             ForgetsToRetract,
             FailsWithoutTellingTheLedger,
             HandsOutTwice,
+            ForgetsReportsWhenRestarted,
+            TakesRangesTwice,
+            LeasesBeforeTheLedgerKnows,
+            ReportsWhatIsNotDurable,
+            EndsBeforeItsReportsAreTaken,
         )
     ),
     *(

@@ -57,6 +57,16 @@ def test_the_real_ledger_survives_full_disks_and_deaths_in_the_middle_of_a_commi
     assert deaths > 0
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_ranges_handed_out_while_the_job_runs_are_each_told_once(seed: int) -> None:
+    """Whoever gives them learns the outcome of every one, through deaths of the coordinator and ends of allocations."""
+    plan = Plan(
+        (30, 30), 10, 3, 2, 0.5, trouble_s=40.0, crashes=4, deaths=2, poison=2, stops=1, loss=0.1, given=True, on_disk=seed < 2
+    )
+    result = simulate(seed, plan)
+    assert (result.merged, result.failed) == (58, 2)
+
+
 def test_a_seed_is_the_whole_reproduction() -> None:
     assert simulate(17) == simulate(17)
 

@@ -7,7 +7,7 @@
 From a shell: `raythena simulate --first 17 --seeds 1`. What is modelled, and what is not: `docs/simulation.md`.
 """
 
-from raythena.engine.config import BudgetConfig, DeadlineConfig, EngineConfig
+from raythena.engine.config import BudgetConfig, DeadlineConfig, EngineConfig, SupplyConfig
 from raythena.engine.desk import DeskConfig
 from raythena.engine.node import NodeConfig
 from raythena.testing.simulation.judge import PromiseBroken
@@ -26,5 +26,6 @@ __all__ = [
     "Plan",
     "PromiseBroken",
     "Result",
+    "SupplyConfig",
     "simulate",
 ]

@@ -103,6 +103,8 @@ class SimulatedCoordinator:
             for lease in reply.leases:
                 self._site.chronicle.tell_of(lease.tolist(), f"is lent to {node}")
                 self._site.judge.lent(lease)
+                if self._site.plan.given:
+                    self._site.outside.lent(lease)
         self._carry_out()
         return reply
 
@@ -139,6 +141,10 @@ class SimulatedCoordinator:
                     self._site.disk.remove_groups(command.groups)
                 case do.StartMerge():
                     self._later(command.delay_s + self._site.fate.delay_s(), lambda command=command: self._merge(command))  # type: ignore[misc]
+                case do.RequestRanges():
+                    self._site.outside.wanted(self, command.count)
+                case do.PublishReport():
+                    self._site.outside.report(self, command)
                 case do.Finish():
                     self.finish = command
 

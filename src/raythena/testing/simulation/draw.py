@@ -12,7 +12,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from raythena.engine.config import BudgetConfig, DeadlineConfig, EngineConfig
+from raythena.engine.config import BudgetConfig, DeadlineConfig, EngineConfig, SupplyConfig
 from raythena.engine.desk import DeskConfig
 from raythena.engine.node import NodeConfig
 from raythena.testing.simulation.plan import Plan, default_of
@@ -30,6 +30,7 @@ FAULTS: dict[str, tuple[str, ...]] = {
 
 _LARGE = 1 / 400
 _ON_DISK = 1 / 25
+_GIVEN = 1 / 4
 
 
 @dataclass(frozen=True)
@@ -125,6 +126,8 @@ def _troubled(dice: _Dice, site: Plan) -> Plan:
         walltime_s=margin_s + 2.0 + dice.uniform(0.3, 1.5) * site.ideal_s if ends else 0.0,
         walltime_known=ends and dice.random() < 0.6,
         warning_s=dice.choice((0.0, 1.0, 5.0)) if ends else 0.0,
+        given=dice.random() < _GIVEN,
+        answer_s=dice.choice((0.1, 1.0, 5.0)),
         on_disk=dice.random() < _ON_DISK,
         engine=EngineConfig(
             buffer_s=dice.choice((0.5, 2.0, 10.0)),
@@ -132,6 +135,12 @@ def _troubled(dice: _Dice, site: Plan) -> Plan:
             abort_merge_limit_s=dice.choice((5.0, 60.0)),
             budget=_budget(dice, patient=killers > 0),
             deadline=DeadlineConfig(margin_s=margin_s),
+            supply=SupplyConfig(
+                first_request=dice.choice((2, 10, 1000)),
+                ahead_per_core=dice.choice((1, 4)),
+                ahead_s=dice.choice((0.5, 5.0)),
+                max_unacknowledged=dice.choice((3, 100_000)),
+            ),
         ),
         desk=DeskConfig(hungry_interval_s=dice.choice((0.1, 0.5, 0.5)), node_timeout_s=10.0),
         node=NodeConfig(group_events=dice.choice((1, 4, 64)), group_age_s=dice.choice((0.5, 3.0))),

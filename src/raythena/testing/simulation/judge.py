@@ -38,13 +38,13 @@ class Judge:
     What is told and what is merged is looked at every time. The engine as a whole is looked at after each `every`-th step.
     """
 
-    def __init__(self, job: Job, every: int) -> None:
-        self.outputs = OutputMap.plan([file.n_events for file in job.inputs], job.events_per_output)
-        self.n_ranges = job.n_events
+    def __init__(self, job: Job, n_ranges: int, every: int) -> None:
+        self.outputs = OutputMap.plan([] if job.ranges_given else [file.n_events for file in job.inputs], job.events_per_output)
+        self.n_ranges = n_ranges
         self._every = every
         self._countdown = every
-        self._stored = np.zeros(job.n_events, dtype=bool)
-        self._failed = np.zeros(job.n_events, dtype=bool)
+        self._stored = np.zeros(n_ranges, dtype=bool)
+        self._failed = np.zeros(n_ranges, dtype=bool)
         self._ledger = MemoryLedger()
 
     def watch(self, ledger: MemoryLedger) -> None:
@@ -75,10 +75,10 @@ class Judge:
     def after_commit(self, engine: Engine) -> None:
         """The engine believes nothing that the ledger does not know."""
         state = engine.table.state
-        unfounded = _IS_STORED[state] & ~self._stored
+        unfounded = _IS_STORED[state] & ~self._stored[: len(state)]
         if unfounded.any():
             _promise(False, f"range {int(np.argmax(unfounded))} counts as stored but is not in the ledger")
-        unfounded = (state == _FAILED) & ~self._failed
+        unfounded = (state == _FAILED) & ~self._failed[: len(state)]
         if unfounded.any():
             _promise(False, f"range {int(np.argmax(unfounded))} counts as failed but is not in the ledger")
 

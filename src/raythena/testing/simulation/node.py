@@ -45,7 +45,7 @@ class SimulatedNode:
         self.place = place
         self.name = f"{place.name}.{place.incarnations}"
         self.cores = site.plan.cores
-        self.core: NodeCore = site.parts.core(self.name, site.judge.outputs, site.plan.node)
+        self.core: NodeCore = site.parts.core(self.name, site.destinations, site.plan.node)
         self.payload = SimulatedPayload(self)
         self.alive = True
         self._cut_until = 0.0

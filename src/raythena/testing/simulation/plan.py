@@ -90,6 +90,10 @@ class Plan:
     """Whether the engine knows when the allocation ends."""
     warning_s: float = 0.0
     """So long before its end the batch system sends a signal; 0: it does not."""
+    given: bool = False
+    """Somebody else hands the ranges out while the job runs, and is told what became of each; nothing is merged."""
+    answer_s: float = 1.0
+    """Whoever does takes up to so long for an answer."""
     on_disk: bool = False
     """The real ledger and the real lease, in files."""
     engine: EngineConfig = field(default_factory=EngineConfig)

@@ -19,7 +19,7 @@ from raythena.domain.records import AttemptFailed, GroupStored, RangesRetracted,
 from raythena.engine import commands as do
 from raythena.engine.desk import CoordinatorDesk
 from raythena.engine.engine import Engine
-from raythena.engine.node import NodeCore
+from raythena.engine.node import Destinations, NodeCore
 from raythena.testing.simulation.agenda import Agenda
 from raythena.testing.simulation.chronicle import Chronicle
 from raythena.testing.simulation.coordinator import SimulatedCoordinator
@@ -30,8 +30,9 @@ from raythena.testing.simulation.judge import Judge, PromiseBroken
 from raythena.testing.simulation.lease import Lease, LeaseInMemory, LeaseOnDisk
 from raythena.testing.simulation.meter import Meter
 from raythena.testing.simulation.node import Place, SimulatedNode
+from raythena.testing.simulation.outside import Outside
 from raythena.testing.simulation.plan import Plan, pasted
-from raythena.testing.simulation.samples import small_job
+from raythena.testing.simulation.samples import given_job, small_job
 from raythena.testing.simulation.storage import SimulatedLedger, WatchedLedger
 from raythena.testing.simulation.trouble import Trouble
 
@@ -66,6 +67,7 @@ class Result:
     """Of all cores, between the first and the last event."""
     events: int
     merged: int
+    """Given ranges count when they are known outside as finished."""
     failed: int
     innocent: int
     """Failed ranges with which nothing was wrong."""
@@ -86,8 +88,12 @@ class Site:
         self.agenda = Agenda()
         self.chronicle = Chronicle(lambda: self.agenda.now, in_full=in_full)
         self.fate = Fate(seed, plan, self.agenda)
-        self.job = small_job(plan.events_per_input, plan.events_per_output)
-        self.judge = Judge(self.job, 1 if in_full else _LOOK_EVERY)
+        self.job = (
+            given_job(len(plan.events_per_input)) if plan.given else small_job(plan.events_per_input, plan.events_per_output)
+        )
+        self.judge = Judge(self.job, plan.n_events, 1 if in_full else _LOOK_EVERY)
+        self.outside = Outside(self, plan.n_events if plan.given else 0)
+        self.destinations: Destinations = self.outside if plan.given else self.judge.outputs
         self.disk = SimulatedDisk(lambda: self.fate.happens(plan.damage))
         self.meter = Meter()
         self.session = 0
@@ -132,6 +138,8 @@ class Site:
 
     def _committed(self, records: Sequence[Record]) -> None:
         self.judge.committed(records)
+        for record in records if self.plan.given else ():
+            self.outside.committed(record)
         if self.chronicle.in_full:
             for record in records:
                 self.chronicle.tell_of(*_in_words(record))
@@ -150,9 +158,15 @@ class Site:
             self.chronicle.tell(f"session {self.session} ends: {end.outcome} ({end.reason})")
             killed_late = end.outcome in _DONE and self.fate.happens(self.plan.commit_kills)  # before anybody learned of it
             if end.outcome in _DONE and not killed_late:
-                self.judge.at_the_end(self.disk.outputs)
+                self._judge_the_end()
                 return end.outcome
         raise InternalError(f"progress: {self.judge.unsettled()} after {_MAX_SESSIONS} sessions")
+
+    def _judge_the_end(self) -> None:
+        if self.plan.given:
+            self.outside.at_the_end()
+        else:
+            self.judge.at_the_end(self.disk.outputs)
 
     def _run_session(self) -> do.Finish:
         self.session += 1
@@ -310,7 +324,7 @@ def _result(seed: int, site: Site, outcome: do.Outcome) -> Result:
         site.now,
         site.meter.occupancy(plan.nodes * plan.cores),
         plan.n_events,
-        len(ledger.merged_ranges),
+        list(site.outside.told.values()).count("finished") if plan.given else len(ledger.merged_ranges),
         len(ledger.failed),
         len(ledger.failed.keys() - site.fate.ill),
         site.meter.attempts,

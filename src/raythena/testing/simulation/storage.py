@@ -118,6 +118,9 @@ def _essence(restored: Restored) -> dict[str, dict[Any, Any]]:
         "failed ranges": dict.fromkeys(restored.failed.tolist(), True),
         "attempts": dict(restored.attempts),
         "losses": dict(restored.losses),
+        "given ranges": dict(enumerate([chunk.range_id(at) for at in range(len(chunk))] for chunk in restored.given)),
+        "reported groups": dict.fromkeys(restored.reported, True),
+        "unreported failures": {failure.range_index: failure.message for failure in restored.unreported_failures},
     }
 
 
