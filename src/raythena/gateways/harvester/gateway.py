@@ -76,7 +76,7 @@ class HarvesterGateway:
         self._wake = asyncio.Event()
         self._state_due = False
         self._progress: Progress | None = None
-        self._proof_of_work: tuple[int, ...] = ()
+        self._proof_of_work: tuple[int, ...] | None = None
         self._beat_at = self._attributes_at = float("-inf")
         self._beat_due = False
 
@@ -106,7 +106,8 @@ class HarvesterGateway:
         """See `Gateway`."""
         proof = (progress.finished, progress.failed, progress.attempts_failed, progress.outputs_merged)
         at_work = progress.merging > 0 or any(node.busy for node in progress.nodes if node.state != "lost")
-        self._beat_due = self._beat_due or at_work or proof != self._proof_of_work
+        moved = self._proof_of_work is not None and proof != self._proof_of_work
+        self._beat_due = self._beat_due or at_work or moved
         self._proof_of_work = proof
         self._progress = progress
 
