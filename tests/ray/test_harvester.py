@@ -2,6 +2,7 @@
 
 import signal
 import tarfile
+import zipfile
 
 from harvester_kit import Harvest, Site, hits
 from ray_kit import raythena_processes
@@ -54,3 +55,54 @@ def test_sigterm_leaves_the_rest_to_another_job(tmp_path, mark):
     assert site.panda.skipped == site.document["inFiles"].split(",")[2:]
     assert hits(site.panda.staged[OUTPUTS[0]]["path"]) == site.expected(range(2))
     assert raythena_processes(mark) == []
+
+
+def assert_delivered(site, path, event):
+    """The output of one event, as PanDA has it."""
+    number = 1000 * (site.document["inFiles"].split(",").index(event.lfn) + 1) + event.number - 1
+    assert hits(path) == [number]
+
+
+def test_ranges_from_panda_through_a_power_cut(tmp_path, mark):
+    """Every event PanDA has handed out comes back once, as a file of its own, whatever Harvester and the power do."""
+    with Site(tmp_path, "events", 8, seed=4) as site:
+        first = Harvest(mark, site)
+        first.until(lambda progress: progress["stored"] + progress["merged"] >= 10, "some events stored")
+        first.kill_everything()
+        site.hold.unlink()
+        again = Harvest(mark, site)
+        assert again.wait() == 0, again.errors
+        site.ended(0)
+    assert site.panda.complaints == []
+    assert [event.finished for event in site.panda.events] == [1] * 32
+    for event in site.panda.events:
+        assert_delivered(site, event.path, event)
+    assert site.panda.status == "finished"
+    assert "pilotErrorCode" not in site.panda.attributes
+    assert len(site.panda.staged) == 33
+
+
+def test_ranges_from_panda_until_sigterm(tmp_path, mark):
+    """What is finished is told within the grace time, then the error, then the exit code."""
+    with Site(tmp_path, "events", 8, seed=5) as site:
+        command = Harvest(mark, site, "--outputs", "archives", "--grace", "20")
+        command.until(lambda progress: progress["stored"] + progress["merged"] >= 10, "some events stored")
+        command.send(signal.SIGTERM)
+        code = command.wait()
+        site.ended(code)
+    assert code == 5, command.errors
+    assert site.panda.complaints == []
+    finished = [event for event in site.panda.events if event.finished]
+    assert len(finished) >= 10
+    for event in finished:
+        with zipfile.ZipFile(event.path) as archive:
+            (name,) = [each for each in archive.namelist() if each.endswith(event_id(site, event))]
+            archive.extract(name, tmp_path / "unpacked")
+        assert_delivered(site, tmp_path / "unpacked" / name, event)
+    assert (site.panda.status, site.panda.attributes["pilotErrorCode"]) == ("failed", 1201)
+    assert site.panda.attributes["nEvents"] >= len(finished)
+    assert LOG in site.panda.staged
+
+
+def event_id(site, event):
+    return f"{site.document['taskID']}-{site.panda.panda_id}-7000-{event.process_id}-{event.attempt}"

@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 TERMINATED = 143
 """128 + SIGTERM."""
 
-_DRAIN_SHARE, _TELL_SHARE = 0.5, 0.2
-"""Of the grace period: for events and merges, and twice for Harvester (reports, then the log); the rest is for the cluster."""
+_DRAIN_SHARE, _TELL_SHARE = 0.6, 0.15
+"""Of the grace period: for the session, Harvester's part in it included, and for the log; the rest is for the cluster to end."""
 
 
 def harvest_command(  # noqa: PLR0917 (one parameter per option)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -74,6 +75,7 @@ class HarvesterGateway:
         self._books = None if job.ranges_given else Books(job)
         self._basket: list[Callable[[], None]] = []
         self._wake = asyncio.Event()
+        self._turning = threading.Lock()
         self._state_due = False
         self._progress: Progress | None = None
         self._proof_of_work: tuple[int, ...] | None = None
@@ -132,7 +134,12 @@ class HarvesterGateway:
             what()
         now = time.monotonic()
         await self._write_what_is_due(now)
-        return await asyncio.to_thread(self._messenger.turn, now)
+        return await asyncio.to_thread(self._one_turn, now)
+
+    def _one_turn(self, now: float) -> tuple[list[News], float]:
+        """In a thread. One that was cancelled goes on, so the next one waits for it."""
+        with self._turning:
+            return self._messenger.turn(now)
 
     async def _pause(self, pause_s: float) -> None:
         try:
