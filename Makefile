@@ -9,7 +9,7 @@ PIP_QUIET := -qq --disable-pip-version-check
 PYTHON ?= $(shell for python in python3.11 python3 python3.12 python3.13; do \
 	$$python -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo $$python; break; }; done)
 
-.PHONY: help install demo test kill faults baseline disks check bench docs lock clean
+.PHONY: help install demo test kill faults baseline disks check pilot bench docs lock clean
 
 help:  ## say what can be made
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -51,6 +51,9 @@ baseline: $(INSTALLED)  ## the faults the original Raythena was measured with, o
 
 disks: $(INSTALLED)  ## small file systems that fill up, fail or turn read-only under real jobs; takes root (ten minutes)
 	$(BIN)/python tests/campaigns/disk_faults.py
+
+pilot: $(INSTALLED)  ## the real pilot, from the package index, with stand-ins for what it runs: whole jobs and faults (minutes)
+	$(BIN)/python -m pytest tests/ray/test_pilot.py
 
 bench: $(INSTALLED)  ## every benchmark, one after the other
 	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script; done

@@ -95,6 +95,7 @@ def session_config(job: Job, task: TaskDirectory, settings: Settings, began: flo
 
     `began` is when the command was started, in seconds since the epoch: from then on its walltime counts.
     """
+    plugin = payload_plugin(job.payload.kind)
     engine, runtime, payload = settings.engine, settings.runtime, settings.payload
     name = time.strftime("%Y%m%d-%H%M%S-", time.gmtime()) + secrets.token_hex(3)
     return SessionConfig(
@@ -104,13 +105,13 @@ def session_config(job: Job, task: TaskDirectory, settings: Settings, began: flo
         engine=EngineConfig(
             max_attempts=engine.max_attempts,
             max_losses=engine.max_losses,
-            buffer_s=engine.buffer_s,
+            buffer_s=max(engine.buffer_s, plugin.buffer_s),
             max_lease=engine.max_lease,
             duplicate_stragglers=engine.duplicate_stragglers,
             max_merges=engine.max_merges,
             drain_limit_s=runtime.drain_s,
             budget=BudgetConfig(**settings.budget.model_dump()),
-            deadline=DeadlineConfig(margin_s=engine.margin_s),
+            deadline=DeadlineConfig(margin_s=max(engine.margin_s, plugin.margin_s)),
         ),
         desk=DeskConfig(exchange_interval_s=runtime.exchange_interval_s),
         node=NodeConfig(

@@ -148,6 +148,10 @@ class PayloadPlugin:
     """Called without arguments; gives a `Payload`."""
     check_options: Any = field(default=None)
     """`check_options(options, source)` raises InvalidInput for options the payload would refuse; may be None."""
+    buffer_s: float = 0.0
+    """Computing time a node must hold ahead for this payload, where the setting `engine.buffer_s` is less."""
+    margin_s: float = 0.0
+    """Time this payload needs between its last event and the end, where the setting `engine.margin_s` is less."""
 
 
 def payload_plugin(kind: str) -> PayloadPlugin:

@@ -11,6 +11,7 @@ attic nobody holds is emptied and removed. What ranges were given is written dow
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import logging
@@ -59,6 +60,8 @@ class Attic:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+        with contextlib.suppress(OSError):
+            self._all.rmdir()  # unless somebody else has his here
 
     def _inherit(self, place: Path) -> dict[str, Path]:
         """Empty the attic of somebody who is dead; nothing when he is not."""

@@ -70,6 +70,13 @@ class Finished:
 
 
 @dataclass(frozen=True, slots=True)
+class Confirmed:
+    """The pilot reports what we knew from its log: it needs the file at `path` no more."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
 class GaveUp:
     """The pilot reports that a range failed."""
 
@@ -84,7 +91,7 @@ class Oddity:
     text: str
 
 
-News = Finished | GaveUp | Oddity
+News = Finished | Confirmed | GaveUp | Oddity
 
 
 @dataclass(slots=True)
@@ -249,6 +256,10 @@ class PilotDesk:
             return False
         status = entry.get("eventStatus")
         if status not in ("finished", "failed", "fatal"):
+            return True
+        if self._shelf.confirm(token):
+            self.record.n_reported += status == "finished"
+            self._news.append(Confirmed(str(entry.get("pfn", ""))))
             return True
         loan = self._shelf.settle(token)
         if loan is None:

@@ -1,16 +1,19 @@
 """Where the time of a node goes: before the first event, between two events, after the last. No I/O, no clock.
 
 Times between events are those the payload sees: from the end of one event of a worker to the beginning of that worker's next one.
-All times are seconds; `at` are seconds since the epoch.
+A pilot reports events in no order, so everything is computed at the end. All times are seconds; `at` are seconds since the epoch.
 """
 
 from __future__ import annotations
 
 import statistics
 from dataclasses import dataclass, field
+from itertools import pairwise
 
-KEPT = 10_000
-"""Gaps remembered; of more, every other one is forgotten."""
+from raythena.payloads.latency import LatencySummary
+
+KEPT = 100_000
+"""Events remembered; of more, the first ones."""
 
 
 @dataclass(slots=True)
@@ -20,45 +23,67 @@ class RunTimes:
     started_at: float
     job_asked_at: float | None = None
     first_ranges_at: float | None = None
-    first_event_at: float | None = None
-    last_event_at: float | None = None
     final_update_at: float | None = None
     ended_at: float | None = None
+    spans: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
+    """Beginning and end of each event, by worker."""
     events: int = 0
-    event_s: float = 0.0
-    """Sum of the times of all events."""
-    gaps: list[float] = field(default_factory=list)
-    _worker_ends: dict[str, float] = field(default_factory=dict)
-    _stride: int = 1
 
     def event(self, worker: str, begun_at: float, ended_at: float) -> None:
         """An event was computed by `worker` (any name that is its own)."""
         self.events += 1
-        self.event_s += max(0.0, ended_at - begun_at)
-        self.first_event_at = min(begun_at, self.first_event_at or begun_at)
-        self.last_event_at = max(ended_at, self.last_event_at or ended_at)
-        before = self._worker_ends.get(worker)
-        if before is not None and begun_at >= before and self.events % self._stride == 0:
-            self.gaps.append(begun_at - before)
-            if len(self.gaps) > KEPT:
-                self.gaps, self._stride = self.gaps[::2], 2 * self._stride
-        self._worker_ends[worker] = max(ended_at, before or ended_at)
+        if self.events <= KEPT:
+            self.spans.setdefault(worker, []).append((begun_at, ended_at))
 
-    def summary(self) -> dict[str, float | int | None]:
-        """Everything in figures, for the log and for `pilot.json`."""
-        gaps = sorted(self.gaps)
+    def gaps(self) -> list[float]:
+        """Time between two events of the same worker, shortest first."""
+        found = []
+        for spans in self.spans.values():
+            spans.sort()
+            found += [max(0.0, begin - end) for (_, end), (begin, _) in pairwise(spans)]
+        return sorted(found)
+
+    def in_words(self) -> str:
+        """One line for a log."""
+        told = [
+            f"{name[:-2].replace('_', ' ')} {value} s" for name, value in self.figures().items() if name.endswith("_s") and value
+        ]
+        return f"{self.events} events, " + ", ".join(told)
+
+    def figures(self) -> dict[str, float | int | None]:
+        """Everything in figures, for `pilot.json`."""
+        gaps = self.gaps()
+        spans = [span for worker in self.spans.values() for span in worker]
+        first = min((begin for begin, _ in spans), default=None)
+        last = max((end for _, end in spans), default=None)
         return {
-            "to_job_s": _between(self.started_at, self.job_asked_at),
-            "to_first_ranges_s": _between(self.started_at, self.first_ranges_at),
-            "to_first_event_s": _between(self.started_at, self.first_event_at),
+            "start_to_job_s": _between(self.started_at, self.job_asked_at),
+            "start_to_first_ranges_s": _between(self.started_at, self.first_ranges_at),
+            "start_to_first_event_s": _between(self.started_at, first),
             "events": self.events,
-            "mean_event_s": round(self.event_s / self.events, 4) if self.events else None,
-            "gap_median_s": round(statistics.median(gaps), 4) if gaps else None,
-            "gap_mean_s": round(statistics.fmean(gaps), 4) if gaps else None,
-            "gap_p95_s": round(gaps[int(0.95 * (len(gaps) - 1))], 4) if gaps else None,
-            "last_event_to_final_update_s": _between(self.last_event_at, self.final_update_at),
-            "last_event_to_end_s": _between(self.last_event_at, self.ended_at),
+            "mean_event_s": round(statistics.fmean(end - begin for begin, end in spans), 4) if spans else None,
+            "median_gap_s": round(statistics.median(gaps), 4) if gaps else None,
+            "mean_gap_s": round(statistics.fmean(gaps), 4) if gaps else None,
+            "longest_gap_s": round(gaps[-1], 4) if gaps else None,
+            "last_event_to_final_update_s": _between(last, self.final_update_at),
+            "last_event_to_end_s": _between(last, self.ended_at),
         }
+
+
+def summary(runs: list[RunTimes]) -> LatencySummary:
+    """The account of a node, over all its pilots. A pilot cannot tell a wait for lack of ranges from any other."""
+    gaps = sorted(gap for run in runs for gap in run.gaps())
+    first_at = next((run.first_ranges_at for run in runs if run.first_ranges_at is not None), None)
+    ends = [run.figures()["last_event_to_end_s"] for run in runs]
+    return LatencySummary(
+        first_range_s=_between(runs[0].started_at, first_at) if runs else None,
+        waits=len(gaps),
+        mean_wait_s=statistics.fmean(gaps) if gaps else None,
+        median_wait_s=statistics.median(gaps) if gaps else None,
+        p99_wait_s=gaps[int(0.99 * (len(gaps) - 1))] if gaps else None,
+        longest_wait_s=gaps[-1] if gaps else None,
+        exit_s=next((end for end in reversed(ends) if end is not None), None),
+    )
 
 
 def _between(begin: float | None, end: float | None) -> float | None:

@@ -46,14 +46,14 @@ class PilotOptions:
     pid_namespace: str = "auto"
     ahead_s: float = 30.0
     """Computing time to hold in the pilot's cache, for each core."""
-    over_delivery: int = 10
-    """The same in ranges, at most, for each core."""
+    over_delivery: int = 100
+    """The same in ranges, at most, for each core: for events so short that their number matters."""
     busy_hold_s: float = 5.0
     idle_hold_s: float = 90.0
     report_grace_s: float = 30.0
     """Time an event's report may take after the event, before the event counts as hanging."""
-    final_update_s: float = 60.0
-    """Time the pilot gets between its last event and its final update."""
+    final_update_s: float = 20.0
+    """Time the pilot gets between its last report and its final update. It needs some 8, and 60 where prmon is missing."""
     silence_s: float = 1800.0
     """A pilot that makes no request and whose processes use no CPU for so long is replaced."""
     max_starts: int = 5

@@ -17,6 +17,7 @@ Rules:
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import time
@@ -32,8 +33,10 @@ from raythena.domain.panda import is_panda, parse_panda_job
 from raythena.domain.results import FailureKind
 from raythena.payloads.pacing import Pace
 from raythena.payloads.pilot.attic import Attic
-from raythena.payloads.pilot.desk import Answer, Finished, GaveUp, HoldTimes, Oddity, PilotDesk
+from raythena.payloads.pilot.desk import Answer, Confirmed, Finished, GaveUp, HoldTimes, Oddity, PilotDesk
+from raythena.payloads.pilot.latency import RunTimes, summary
 from raythena.payloads.pilot.options import PilotOptions, read_options, served_document
+from raythena.payloads.pilot.pilotlog import EventFacts
 from raythena.payloads.pilot.release import Release, find_release
 from raythena.payloads.pilot.running import RunningPilot
 from raythena.payloads.pilot.salvage import BadFile, Claim, claims, take_output
@@ -45,8 +48,6 @@ _TICK_S = 0.1
 _CPU_LOOK_S = 10.0
 _FIRST_PER_CORE = 2
 """Ranges in the first answer, for each core, before any event time is known."""
-_IN_HAND = 2
-"""Answers' worth of ranges to hold: one in the pilot's cache, one here."""
 _STRAGGLERS_S = 3.0
 """For the last requests of a pilot whose log says that it has reported everything."""
 _DRAIN_GRACE_S = 10.0
@@ -83,6 +84,7 @@ class PilotPayload:
         self._first = True
         self._looked_at = 0.0
         self._rescued: dict[str, Path] = {}
+        self._times: list[RunTimes] = []
         self._life: asyncio.Task[None] | None = None
 
     # ---- the payload's face
@@ -108,11 +110,13 @@ class PilotPayload:
 
     @property
     def appetite(self) -> int:
-        """Ranges the payload would take now so that no core waits."""
+        """Ranges the payload would take now so that no core waits: the next answer, whatever the pilot has in its hands.
+
+        Most of what it has is done and not yet reported, or will be before it asks again.
+        """
         if not self._running or self._draining or self._fatal or (self._pilot and self._pilot.desk.said_no_more):
             return 0
-        wanted = self._context.cores * self._per_core * _IN_HAND
-        return max(0, wanted - self._shelf.waiting - self._shelf.out)
+        return max(0, self._context.cores * self._per_core - self._shelf.waiting)
 
     def feed(self, assignments: Sequence[Assignment]) -> None:
         """Take ranges. Raises InternalError when one of them is held already."""
@@ -185,7 +189,9 @@ class PilotPayload:
         if pilot is not None:
             await pilot.kill()
             pilot.note_times()
+            self._times.append(pilot.times)
             await asyncio.to_thread(self._keep_story, pilot)
+        self._tell_times()
         for check in list(self._checks):
             check.cancel()
         await asyncio.to_thread(self._attic.close)
@@ -211,6 +217,8 @@ class PilotPayload:
                 case Finished():
                     claim = Claim(news.loan.token, news.path, news.size_bytes, news.adler32)
                     self._check(self._take_output(pilot, news.loan, claim))
+                case Confirmed():
+                    self._check(asyncio.to_thread(_remove_inside, pilot.directory, news.path))
                 case GaveUp():
                     self._check(self._take_failure(pilot, news))
                 case Oddity():
@@ -243,27 +251,57 @@ class PilotPayload:
             held_s = time.monotonic() - (loan.running_since or loan.given_at)
             self._outcomes.append(Failed(loan.index, FailureKind.BAD_OUTPUT, str(problem), held_s))
 
+    def _take_early(self, pilot: RunningPilot) -> None:
+        """Take what the pilot's log tells, long before the pilot reports it."""
+        loans = {loan.token: loan for loan in self._shelf.loans}
+        for facts in pilot.log.take_new():
+            if facts.token not in loans:
+                continue
+            if facts.finished:
+                self._check(self._take_logged(pilot, loans[facts.token], facts))
+            elif self._shelf.settle(facts.token, early=True):
+                self._outcomes.append(Failed(loans[facts.token].index, FailureKind.REPORTED, facts.text, facts.wall_s))
+        self._announce()
+
+    async def _take_logged(self, pilot: RunningPilot, loan: Loan, facts: EventFacts) -> None:
+        """Take an output without disturbing the pilot, which will look at it when it reports it."""
+        probe = self._attic.staged / f"{loan.token}.early"
+        try:
+            await asyncio.to_thread(take_output, Claim(facts.token, facts.path), pilot.directory, probe, keep=True)
+        except BadFile as problem:
+            LOG.info("not taken before it is reported: %s", problem)
+            return
+        if self._shelf.settle(facts.token, early=True) is None:
+            probe.unlink(missing_ok=True)  # it was reported in the meantime
+            return
+        target = probe.rename(self._attic.staged / loan.token)
+        self._credit(pilot, loan, facts.path, target)
+
     async def _accept(self, pilot: RunningPilot, loan: Loan, claim: Claim) -> None:
         """Stage an output and tell the agent. Raises BadFile."""
         target = self._attic.staged / loan.token
+        await asyncio.to_thread(self._stage, pilot, claim, target)
+        self._credit(pilot, loan, claim.path, target)
+
+    def _credit(self, pilot: RunningPilot, loan: Loan, path: str, target: Path) -> None:
+        """An output is staged: account for it and tell the agent."""
         held_s = time.monotonic() - (loan.running_since or loan.given_at)
-        ended_at = await asyncio.to_thread(self._stage, pilot, claim, target)
+        ended_at = target.stat().st_mtime
         facts = pilot.log.facts.get(loan.token)
         wall_s = facts.wall_s if facts and facts.wall_s else held_s
         cpu_s = facts.cpu_s if facts else 0.0
         begun_at = min(ended_at, time.time()) - wall_s
         if facts:
-            pilot.times.event(os.path.dirname(claim.path), begun_at, ended_at)  # noqa: PTH120  # a name, never opened
+            pilot.times.event(os.path.dirname(path), begun_at, ended_at)  # noqa: PTH120  # a name, never opened
         self._pace.observe(wall_s, wall_s)
         pilot.desk.batch_per_core = self._per_core
         self._stillborn = 0
         self._publish(loan.index, target, begun_at=begun_at, wall_s=wall_s, cpu_s=cpu_s)
 
-    def _stage(self, pilot: RunningPilot, claim: Claim, target: Path) -> float:
-        """For a thread: take an output; when it was written, in seconds since the epoch."""
+    def _stage(self, pilot: RunningPilot, claim: Claim, target: Path) -> None:
+        """For a thread: take an output."""
         pilot.log.read()
         take_output(claim, pilot.directory, target)
-        return target.stat().st_mtime
 
     async def _take_failure(self, pilot: RunningPilot, news: GaveUp) -> None:
         held_s = time.monotonic() - (news.loan.running_since or news.loan.given_at)
@@ -312,6 +350,7 @@ class PilotPayload:
             self._looked_at = now
             await asyncio.to_thread(pilot.look_at_cpu, now)
         await asyncio.to_thread(pilot.log.read)
+        self._take_early(pilot)
         if pilot.log.over and pilot.over_seen_at is None:
             pilot.over_seen_at = now
         hanging = [loan for loan in self._shelf.loans if self._hangs(pilot, loan, now)]
@@ -374,6 +413,9 @@ class PilotPayload:
         await self._finish_checks()
         lost = self._shelf.out
         if lost:
+            await asyncio.to_thread(pilot.log.read)
+            self._take_early(pilot)
+            await self._finish_checks()
             await self._salvage(pilot)
         story = f"pilot {pilot.number}: {reason}; {pilot.desk.record.n_reported} ranges reported"
         if lost:
@@ -389,7 +431,8 @@ class PilotPayload:
             self._outcomes += [Released(index) for index in self._shelf.abandon()]
         self._plan_next(pilot, reason)
         pilot.note_times()
-        LOG.info("pilot %d: times %s", pilot.number, pilot.times.summary())
+        LOG.info("pilot %d: %s", pilot.number, pilot.times.in_words())
+        self._times.append(pilot.times)
         if pilot.desk.record.n_events > pilot.desk.record.n_reported:
             LOG.warning(
                 "pilot %d counts %d events, reported %d", pilot.number, pilot.desk.record.n_events, pilot.desk.record.n_reported
@@ -437,6 +480,14 @@ class PilotPayload:
             self._outcomes += [Released(index) for index in self._shelf.abandon()]
         self._stir()
 
+    def _tell_times(self) -> None:
+        account = summary(self._times)
+        LOG.info("latency: %s", account.in_words())
+        try:
+            account.write(self._context.log_dir)
+        except OSError as problem:
+            LOG.warning("the account of latencies was not kept: %s", problem)
+
     def _keep_story(self, pilot: RunningPilot) -> None:
         """For a thread: logs into the log directory, the rest away."""
         pilot.collect(self._options.log_limit_mb * _MB)
@@ -460,12 +511,12 @@ class PilotPayload:
         context = self._context
         if "job" in context.options:
             return {**served_document(context.options, "job"), "coreCount": context.cores}
-        job = getattr(context, "job", None)
+        job = context.job
         if job is None or not is_panda(job.source):
             raise InvalidInput("job", "payload.options.job", "is missing", hint="Only a job of PanDA's says itself what to run")
         panda_job = parse_panda_job(Place("job", "", job.source))
         attempt = zlib.crc32(f"{context.node}/{run}".encode()) % ATTEMPTS_PER_NODE
-        facts = NodeFacts(getattr(context, "number", 0), attempt, context.cores)
+        facts = NodeFacts(context.number, attempt, context.cores)
         return derive_node_job(panda_job, {file.lfn: file.pfn for file in job.inputs}, facts).document
 
     def _set_dry(self, dry: bool) -> None:
@@ -483,4 +534,12 @@ class PilotPayload:
         self._stirred.set()
 
 
-PLUGIN = PayloadPlugin("pilot", PilotPayload, check_options)
+def _remove_inside(directory: Path, name: str) -> None:
+    """For a thread: remove a file the pilot named, if it lies where the pilot's files lie."""
+    with contextlib.suppress(OSError, ValueError):
+        path = os.path.realpath(name)
+        if path.startswith(os.path.realpath(directory) + os.sep):
+            os.unlink(path)  # noqa: PTH108  # a string that was resolved
+
+
+PLUGIN = PayloadPlugin("pilot", PilotPayload, check_options, buffer_s=60.0, margin_s=60.0)

@@ -1,15 +1,16 @@
 """What the pilot's own log says of events before anybody else does.
 
-The pilot writes down each message of AthenaMP as it takes it, seconds before it reports the range to the server, and with what
-the report leaves out: the CPU and wall time of the event, and why it failed. It also writes down when it has reported
-everything it is going to report. Nothing here is needed for a job to run; when a release words its log differently, times are
-estimated, failures have no text, and a job that ends early is noticed later.
+The pilot writes down each message of AthenaMP as it takes it, about six seconds before it reports the range to the server, and
+with what the report leaves out: the CPU and wall time of the event, and why it failed. So results are taken from here first. It
+also writes down when it has reported everything it is going to report. Nothing here is needed for a job to run; when a release
+words its log differently, results come with the reports, times are estimated, failures have no text.
 """
 
 from __future__ import annotations
 
 import ast
 import re
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,11 +45,19 @@ class PilotLog:
         """By token."""
         self.over = False
         """Everything the pilot was going to report is reported."""
+        self._new: list[EventFacts] = []
+        self._reading = threading.Lock()
+
+    def take_new(self) -> list[EventFacts]:
+        """What was read since the last call."""
+        with self._reading:
+            new, self._new = self._new, []
+        return new
 
     def read(self) -> None:
-        """Take in what was written since the last time. A log that is not there is empty."""
+        """Take in what was written since the last time. A log that is not there is empty. Any thread may call this."""
         try:
-            with self._path.open("rb") as stream:
+            with self._reading, self._path.open("rb") as stream:
                 stream.seek(self._offset)
                 while chunk := stream.read(_CHUNK):
                     self._offset += len(chunk)
@@ -73,9 +82,11 @@ class PilotLog:
             cpu_s, wall_s = _seconds(message.get("cpu")), _seconds(message.get("wall"))
         except (ValueError, SyntaxError, KeyError, AttributeError, RecursionError, MemoryError):
             return  # a line that looks like one of ours and is none
-        self.facts[token] = EventFacts(
-            token, finished, str(message.get("output", "")), cpu_s, wall_s, str(message.get("message", ""))
-        )
+        output, words = str(message.get("output", "")), str(message.get("message", ""))
+        facts = EventFacts(token, finished, output, cpu_s, wall_s, words)
+        if token not in self.facts:
+            self._new.append(facts)
+        self.facts[token] = facts
 
 
 def _seconds(value: object) -> float:

@@ -160,7 +160,7 @@ class RunningPilot:
         record = asdict(self.desk.record)
         for name in [name for name in record if name.endswith("_at")]:
             del record[name]
-        story = {"pilot": self.number, "exit_status": self.status, "times": self.times.summary(), "job": record}
+        story = {"pilot": self.number, "exit_status": self.status, "times": self.times.figures(), "job": record}
         (self.log_dir / "pilot.json").write_text(json.dumps(story, indent=1, default=str), encoding="utf-8")
 
     def note_times(self) -> None:

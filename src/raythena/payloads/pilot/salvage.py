@@ -45,8 +45,8 @@ class Claim:
     adler32: int | None = None
 
 
-def take_output(claim: Claim, inside: Path, target: Path) -> int:
-    """Check a claimed output and move it to `target`; its size in bytes. Raises BadFile."""
+def take_output(claim: Claim, inside: Path, target: Path, *, keep: bool = False) -> int:
+    """Check a claimed output and move it to `target`; its size in bytes. `keep` leaves it where it is, too. Raises BadFile."""
     try:
         path = os.path.realpath(claim.path, strict=True)
         facts = os.stat(path)  # noqa: PTH116
@@ -60,11 +60,21 @@ def take_output(claim: Claim, inside: Path, target: Path) -> int:
             raise BadFile(f"the output {claim.path!r} has {facts.st_size} bytes, {claim.size_bytes} were reported")
         if claim.adler32 is not None and (found := adler32_of(path)) != claim.adler32:
             raise BadFile(f"the output {claim.path!r} has the checksum {found:08x}, {claim.adler32:08x} was reported")
-        shutil.move(path, target)
+        if _is_root_file(path) and not is_whole_root_file(Path(path)):
+            raise BadFile(f"the output {claim.path!r} is a ROOT file that was not closed, or is torn")
+        if keep:
+            os.link(path, target)
+        else:
+            shutil.move(path, target)
     except (OSError, ValueError) as problem:
         reason = problem.strerror if isinstance(problem, OSError) and problem.strerror else str(problem)
         raise BadFile(f"the output {claim.path!r} cannot be used: {reason}") from None
     return facts.st_size
+
+
+def _is_root_file(path: str) -> bool:
+    with Path(path).open("rb") as stream:
+        return stream.read(4) == b"root"
 
 
 def adler32_of(path: str | Path) -> int:

@@ -57,8 +57,10 @@ class Shelf:
         self._suspects: deque[Assignment] = deque()
         self._suspicion: set[int] = set()
         self._out: dict[str, Loan] = {}
-        self._known: dict[str, int] = {}
-        """Tokens of this pilot that came back, with their ranges."""
+        self._known: set[str] = set()
+        """Tokens of this pilot that it has reported."""
+        self._early: set[str] = set()
+        """Tokens of which we knew before."""
         self._serial = 0
         self.held: set[int] = set()
         """Ranges waiting or out."""
@@ -135,14 +137,22 @@ class Shelf:
                 begun.append(loan)
         return begun
 
-    def settle(self, token: str) -> Loan | None:
-        """The pilot says what became of a range; None: it has no such range (any more)."""
+    def settle(self, token: str, *, early: bool = False) -> Loan | None:
+        """It is known what became of a range; None: the pilot has no such range (any more). `early`: before it reported it."""
         loan = self._out.pop(token, None)
         if loan is not None:
-            self._known[token] = loan.index
+            (self._early if early else self._known).add(token)
             self.held.discard(loan.index)
             self._suspicion.discard(loan.index)
         return loan
+
+    def confirm(self, token: str) -> bool:
+        """The pilot reports a range; True: we knew, and this is the first time."""
+        if token not in self._early:
+            return False
+        self._early.discard(token)
+        self._known.add(token)
+        return True
 
     def was_settled(self, token: str) -> bool:
         """Whether a token came back before."""
@@ -159,6 +169,7 @@ class Shelf:
         loans = list(self._out.values())
         self._out.clear()
         self._known.clear()
+        self._early.clear()
         running = [loan for loan in loans if loan.running_since is not None]
         guilty = [loan for loan in loans if loan.token in blamed]
         if crashed and not guilty:

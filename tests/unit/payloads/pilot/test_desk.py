@@ -1,0 +1,287 @@
+"""What a pilot is answered. Requests are those recorded from pilots 3.7.0.36 and, in the newer dialect, 3.11.5.1."""
+
+import gzip
+import json
+from urllib.parse import urlencode
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from raythena.domain.ranges import EventRange
+from raythena.payloads.pilot.desk import Answer, Confirmed, Finished, GaveUp, Hold, HoldTimes, Oddity, PilotDesk
+from raythena.payloads.pilot.shelf import Shelf
+from raythena.payloads.pilot.wire import BadRequest, read_call
+from raythena.runtime.payload import Assignment
+
+JOB = {"PandaID": 4711, "jobsetID": 4710, "taskID": 5, "transformation": "Sim_tf.py"}
+HOLD = HoldTimes(gather_s=0.3, busy_s=5.0, dry_s=1.0, idle_s=90.0)
+ASK = {"pandaID": 4711, "jobsetID": 4710, "taskID": 5, "nRanges": 2}
+NODE = {"siteName": "Q", "node": "slot1@n1", "mem": "64000", "diskSpace": "80943", "prodSourceLabel": "managed", "cpu": "2500.0"}
+UPDATE = {"jobId": "4711", "timestamp": "2026-11-23T23:26:50+00:00", "siteName": "Q", "node": "n1", "attemptNr": "0"}
+
+
+def form(path, fields):
+    return read_call(path, "", urlencode(fields).encode())
+
+
+def modern(path, fields):
+    """As newer pilots send it: compressed JSON, except for event calls, which are forms."""
+    body = json.dumps(fields).encode()
+    return read_call(path, "", urlencode(fields).encode() if "EventRanges" in path else gzip.compress(body))
+
+
+class Desk:
+    """A desk with ranges 1, 2, … on its shelf, and a clock."""
+
+    def __init__(self, count=0, cores=2, batch=2):
+        self.shelf = Shelf(cores)
+        self.desk = PilotDesk(JOB, self.shelf, cores, HOLD)
+        self.desk.batch_per_core = batch
+        self.now = 100.0
+        self.feed(*range(1, count + 1))
+
+    def feed(self, *numbers):
+        self.shelf.add(Assignment(n, EventRange(f"EVNT-{n}", "EVNT", "/in/EVNT", "GUID", n, n)) for n in numbers)
+
+    def call(self, name, fields, dialect=form, waited_s=0.0):
+        return self.desk.answer(dialect(f"/server/panda/{name}", fields), self.now, self.now - waited_s)
+
+    def ranges(self, waited_s=0.0, **changes):
+        answer = self.call("getEventRanges", {**ASK, **changes}, waited_s=waited_s)
+        return answer if isinstance(answer, Hold) else answer.document["eventRanges"]
+
+    def report(self, *entries, dialect=form):
+        told = [{"esOutput": {"numEvents": len(entries)}, "eventRanges": list(entries)}]
+        answer = self.call("updateEventRanges", {"version": 1, "eventRanges": json.dumps(told)}, dialect)
+        return answer.document["Returns"]
+
+    def news(self, kind):
+        return [one for one in self.desk.take_news() if isinstance(one, kind)]
+
+
+def finished(given, **changes):
+    token = given["eventRangeID"]
+    pfn = f"/run/PanDA_Pilot-4711/athenaMP-workers-EVNTtoHITS-sim/worker_0/HITS.{token}"
+    return {"eventRangeID": token, "eventStatus": "finished", "pfn": pfn, "fsize": 123, "adler32": "0a0b0c0d", **changes}
+
+
+@pytest.mark.parametrize("dialect", [form, modern], ids=["form", "json"])
+def test_a_whole_conversation_has_the_same_effect_in_both_dialects(dialect):
+    desk = Desk(3)
+    assert desk.call("updateWorkerPilotStatus", {"workerID": 1, "status": "started"}, dialect).document["StatusCode"] == 0
+    assert desk.call("getResourceTypes", {}, dialect).document["ResourceTypes"] == {"ResourceTypes": []}
+    assert desk.call("getJob", NODE, dialect).document == {**JOB, "StatusCode": 0}
+    for state in ("starting", "running"):
+        assert desk.call("updateJob", {**UPDATE, "state": state}, dialect).document["command"] == "NULL"
+    given = desk.ranges()
+    assert [one["startEvent"] for one in given] == [1, 2, 3]
+    assert given[0] | {"eventRangeID": ""} == {
+        "eventRangeID": "",
+        "startEvent": 1,
+        "lastEvent": 1,
+        "GUID": "GUID",
+        "PFN": "/in/EVNT",
+    }
+    assert desk.report(finished(given[0]), finished(given[1]), dialect=dialect) == [True, True]
+    failed = {
+        "version": 0,
+        "eventRanges": json.dumps([{"errorCode": 1220, "eventRangeID": given[2]["eventRangeID"], "eventStatus": "failed"}]),
+    }
+    assert desk.call("updateEventRanges", failed, dialect).document["Returns"] == [True]
+    assert [(one.loan.index, one.size_bytes, one.adler32) for one in desk.news(Finished)] == [
+        (1, 123, 0x0A0B0C0D),
+        (2, 123, 0x0A0B0C0D),
+    ]
+    assert desk.ranges(waited_s=200.0) == []
+    report = json.dumps({"exitCode": 0})
+    desk.call("updateJob", {**UPDATE, "state": "finished", "nEvents": 2, "metaData": report}, dialect)
+    record = desk.desk.record
+    assert (record.state, record.n_events, record.n_reported, record.metadata, record.final_at) == (
+        "finished",
+        2,
+        2,
+        report,
+        100.0,
+    )
+    assert desk.call("getJob", NODE, dialect).document["StatusCode"] == 20
+
+
+def test_more_ranges_than_asked_for_but_no_more_than_a_batch():
+    desk = Desk(50, batch=10)
+    assert len(desk.ranges()) == 20
+    desk.desk.batch_per_core = 1
+    assert len(desk.ranges(nRanges=8)) == 8
+
+
+def test_too_few_ranges_are_waited_for_a_moment():
+    desk = Desk(1)
+    assert desk.ranges() == Hold(100.0 + HOLD.gather_s)
+    assert len(desk.ranges(waited_s=0.31)) == 1
+
+
+def test_no_more_is_said_late_and_for_good():
+    desk = Desk()
+    assert isinstance(desk.ranges(waited_s=80.0), Hold)
+    assert desk.ranges(waited_s=90.0) == []
+    desk.feed(1, 2)
+    assert desk.ranges() == []
+    assert desk.desk.said_no_more
+
+
+@pytest.mark.parametrize(("dry", "limit_s"), [(False, HOLD.busy_s), (True, HOLD.dry_s)])
+def test_a_pilot_that_owes_results_is_not_held_long(dry, limit_s):
+    desk = Desk(2)
+    desk.ranges()
+    desk.desk.dry = dry
+    assert desk.ranges(waited_s=limit_s - 0.1) == Hold(100.0 + 0.1)
+    assert desk.ranges(waited_s=limit_s) == []
+
+
+def test_a_draining_node_says_no_more_at_once():
+    desk = Desk(9)
+    desk.desk.draining = True
+    assert desk.ranges() == []
+    assert desk.call("getJob", NODE).document["StatusCode"] == 20
+
+
+def test_a_suspect_is_given_alone_and_then_there_is_no_more():
+    desk = Desk(4)
+    desk.ranges()
+    desk.shelf.begin(0.0)
+    desk.shelf.reclaim(crashed=True)
+    desk.desk = PilotDesk(JOB, desk.shelf, 2, HOLD)
+    assert [one["startEvent"] for one in desk.ranges()] == [1]
+    assert desk.ranges() == []
+
+
+@pytest.mark.parametrize("job", ["4712", "", "None", "4711 "])
+def test_another_job_gets_nothing_and_ends_nothing(job):
+    desk = Desk(4)
+    assert desk.ranges(pandaID=job) == []
+    assert "ranges were asked for job" in desk.news(Oddity)[0].text
+    assert len(desk.ranges()) == 4
+
+
+def test_an_update_of_another_job_changes_nothing():
+    desk = Desk()
+    desk.call("updateJob", {**UPDATE, "jobId": "99", "state": "finished"})
+    assert desk.desk.record.final_at is None
+
+
+def test_a_range_counts_once():
+    desk = Desk(1)
+    (given,) = desk.ranges(waited_s=1.0)
+    assert desk.report(finished(given), finished(given)) == [True, False]
+    assert desk.report(finished(given)) == [False]
+    assert desk.report(finished({"eventRangeID": "nobody-knows"})) == [False]
+    news = desk.desk.take_news()
+    assert [type(one) for one in news] == [Finished, Oddity, Oddity, Oddity]
+    assert ["was reported before" in one.text for one in news[1:]] == [True, True, False]
+
+
+def test_what_was_known_is_only_confirmed():
+    desk = Desk(1)
+    (given,) = desk.ranges(waited_s=1.0)
+    desk.shelf.settle(given["eventRangeID"], early=True)
+    assert desk.report(finished(given), finished(given)) == [True, False]
+    assert [one.path for one in desk.news(Confirmed)] == [finished(given)["pfn"]]
+    assert desk.desk.record.n_reported == 1
+
+
+def test_running_is_no_result():
+    desk = Desk(1)
+    (given,) = desk.ranges(waited_s=1.0)
+    assert desk.report(finished(given, eventStatus="running")) == [True]
+    assert desk.shelf.out == 1
+
+
+def test_a_failure_has_its_reason():
+    desk = Desk(1)
+    (given,) = desk.ranges(waited_s=1.0)
+    desk.report(finished(given, eventStatus="fatal", errorCode=1220, errorDiag="it broke"))
+    (failure,) = desk.news(GaveUp)
+    assert (failure.loan.index, "1220" in failure.reason, "it broke" in failure.reason) == (1, True, True)
+
+
+@pytest.mark.parametrize(
+    "told", ["", "nonsense", "{}", "[1, null, {}]", '[{"eventRanges": 1}]', '[{"eventRanges": [{"eventRangeID": 3}]}]']
+)
+def test_nonsense_is_answered_politely(told):
+    desk = Desk(2)
+    answer = desk.call("updateEventRanges", {"version": 1, "eventRanges": told})
+    assert answer.document["StatusCode"] == 0
+    assert desk.news(Oddity)
+
+
+def test_unknown_endpoints_are_a_success():
+    desk = Desk()
+    answer = desk.desk.answer(read_call("/api/v1/pilot/update_worker_node", "", b"{}"), 1.0, 1.0)
+    assert answer.document == {"StatusCode": 0, "success": True, "message": "", "data": None}
+
+
+def test_newer_endpoints_have_their_envelope():
+    desk = Desk()
+    answer = desk.desk.answer(read_call("/api/v1/pilot/acquire_jobs", "", b"{}"), 1.0, 1.0)
+    assert answer.document["success"] is True
+    assert answer.document["data"]["PandaID"] == 4711
+
+
+JUNK = st.one_of(st.none(), st.booleans(), st.integers(), st.text(max_size=20), st.lists(st.integers(), max_size=3))
+NAMES = ["getJob", "updateJob", "getEventRanges", "updateEventRanges", "getResourceTypes", "other"]
+FIELD = st.sampled_from(["pandaID", "jobId", "nRanges", "eventRanges", "state", "metaData", "nEvents", "version"])
+ENTRY = st.fixed_dictionaries(
+    {},
+    optional={
+        "eventRangeID": st.one_of(JUNK, st.integers(0, 30)),
+        "eventStatus": st.sampled_from(["finished", "failed", "x"]),
+        "pfn": JUNK,
+        "fsize": JUNK,
+        "adler32": JUNK,
+    },
+)
+STEP = st.one_of(
+    st.tuples(st.just("ask"), st.floats(0, 200), st.integers(0, 12)),
+    st.tuples(st.just("feed"), st.integers(0, 6), st.just(0)),
+    st.tuples(st.just("report"), st.lists(ENTRY, max_size=5), st.booleans()),
+    st.tuples(st.just("junk"), st.sampled_from(NAMES), st.dictionaries(FIELD, JUNK, max_size=4)),
+    st.tuples(st.just("bytes"), st.sampled_from(NAMES), st.binary(max_size=60)),
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(STEP, max_size=40))
+def test_whatever_it_is_asked_it_answers_and_gives_no_range_twice(steps):
+    desk, fed, tokens = Desk(cores=3), 0, []
+    for kind, first, second in steps:
+        desk.now += 1.0
+        if kind == "feed":
+            desk.feed(*range(fed, fed + first))
+            fed += first
+        elif kind == "ask":
+            given = desk.ranges(waited_s=first, nRanges=second)
+            tokens += [] if isinstance(given, Hold) else [one["eventRangeID"] for one in given]
+        elif kind == "report":
+            known = [
+                {**one, "eventRangeID": tokens[one["eventRangeID"] % len(tokens)]}
+                if tokens and isinstance(one.get("eventRangeID"), int)
+                else one
+                for one in first
+            ]
+            desk.report(*known)
+        else:
+            body = second if kind == "bytes" else json.dumps(second).encode()
+            try:
+                call = read_call(f"/server/panda/{first}", "", body)
+            except BadRequest:
+                continue
+            answer = desk.desk.answer(call, desk.now, desk.now)
+            assert isinstance(answer, Answer | Hold)
+            if isinstance(answer, Answer):
+                json.dumps(answer.document)
+                tokens += [loan.token for loan in answer.given]
+    assert len(tokens) == len(set(tokens))
+    settled = [one.loan.token for one in desk.desk.take_news() if isinstance(one, Finished | GaveUp)]
+    assert len(settled) == len(set(settled))
+    assert set(settled) <= set(tokens)
+    assert len(tokens) == len(settled) + desk.shelf.out

@@ -1,0 +1,140 @@
+"""The server answers everything, with status 200 and JSON, while requests wait, break off, and make no sense."""
+
+import asyncio
+import json
+from urllib.parse import urlencode
+
+import pytest
+
+from raythena.domain.ranges import EventRange
+from raythena.payloads.pilot import server as server_module
+from raythena.payloads.pilot.desk import HoldTimes, PilotDesk
+from raythena.payloads.pilot.server import HOST, PilotServer
+from raythena.payloads.pilot.shelf import Shelf
+from raythena.runtime.payload import Assignment
+
+ASK = urlencode({"pandaID": 1, "nRanges": 2}).encode()
+
+
+def ranges(*numbers):
+    return [Assignment(n, EventRange(f"EVNT-{n}", "EVNT", "/in/EVNT", "GUID", n, n)) for n in numbers]
+
+
+class Served:
+    """A running server; `shelf`, `desk`, and answers in `given`."""
+
+    def __init__(self, tmp_path=None, **hold):
+        self.shelf = Shelf(2)
+        self.desk = PilotDesk({"PandaID": 1}, self.shelf, 2, HoldTimes(**hold))
+        self.given = []
+        self.server = PilotServer(self.desk, lambda answer: self.given.extend(answer.given), tmp_path and tmp_path / "journal")
+
+    async def __aenter__(self):
+        await self.server.start()
+        return self
+
+    async def __aexit__(self, *_):
+        await self.server.stop()
+
+    async def raw(self, data):
+        """The whole answer to some bytes."""
+        reader, writer = await asyncio.open_connection(HOST, self.server.port)
+        writer.write(data)
+        answer = await reader.read()
+        writer.close()
+        return answer
+
+    async def post(self, path, body=b"", head=b""):
+        lines = f"POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {len(body)}\r\n".encode()
+        answer = await self.raw(lines + head + b"\r\n" + body)
+        top, _, rest = answer.partition(b"\r\n\r\n")
+        assert top.startswith(b"HTTP/1.1 200 OK"), answer
+        return json.loads(rest)
+
+
+async def until(condition):
+    while not condition():  # noqa: ASYNC110  # what is waited for is not ours to signal
+        await asyncio.sleep(0.01)
+
+
+def run(scenario):
+    asyncio.run(asyncio.wait_for(scenario(), 120))
+
+
+def test_a_request_for_ranges_waits_until_there_are_some():
+    async def scenario():
+        async with Served() as served:
+            asked = asyncio.create_task(served.post("/server/panda/getEventRanges", ASK))
+            await until(lambda: served.desk.record.last_request_at)
+            assert not asked.done()
+            served.shelf.add(ranges(1, 2))
+            served.server.changed()
+            assert [one["startEvent"] for one in (await asked)["eventRanges"]] == [1, 2]
+            assert [loan.index for loan in served.given] == [1, 2]
+
+    run(scenario)
+
+
+def test_ranges_are_not_given_to_a_connection_that_is_gone():
+    async def scenario():
+        async with Served() as served:
+            _, writer = await asyncio.open_connection(HOST, served.server.port)
+            writer.write(b"POST /server/panda/getEventRanges HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(ASK) + ASK)
+            await until(lambda: served.desk.record.last_request_at)
+            writer.transport.abort()
+            await until(lambda: not served.server._runner.server.connections)
+            served.shelf.add(ranges(1, 2))
+            served.server.changed()
+            assert len((await served.post("/server/panda/getEventRanges", ASK))["eventRanges"]) == 2
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("path", ["/", "/server/panda/nothing", "/api/v1/pilot/update_worker_node", "/%ff%00/..//x?a=%zz"])
+@pytest.mark.parametrize("body", [b"", b"{", b"\x1f\x8bx", b"\xff\xfe\x00", b"[" * 50_000])
+def test_anything_is_answered(path, body):
+    async def scenario():
+        async with Served() as served:
+            assert (await served.post(path, body))["StatusCode"] == 0
+
+    run(scenario)
+
+
+def test_a_declared_compression_is_believed_no_more_than_an_undeclared_one():
+    async def scenario():
+        async with Served() as served:
+            head = b"Content-Encoding: gzip\r\n"
+            assert (await served.post("/server/panda/getJob", b"", head))["PandaID"] == 1
+            assert (await served.post("/server/panda/updateJob", b'{"state": "running"}', head))["command"] == "NULL"
+
+    run(scenario)
+
+
+def test_too_large_a_body_is_answered(monkeypatch):
+    monkeypatch.setattr(server_module, "MAX_BODY_BYTES", 10_000)
+
+    async def scenario():
+        async with Served() as served:
+            assert (await served.post("/server/panda/updateJob", b"x" * 20_000))["StatusCode"] == 0
+
+    run(scenario)
+
+
+def test_a_defect_of_ours_costs_the_pilot_nothing(monkeypatch):
+    async def scenario():
+        async with Served() as served:
+            monkeypatch.setattr(served.desk, "answer", lambda *_: 1 / 0)
+            assert (await served.post("/server/panda/getJob"))["StatusCode"] == 0
+
+    run(scenario)
+
+
+def test_bytes_that_are_no_http_harm_nobody(tmp_path):
+    async def scenario():
+        async with Served(tmp_path) as served:
+            for data in (b"\x16\x03\x01\x02\x00\x01", b"GET\r\n\r\n", b"POST / HTTP/1.1\r\nContent-Length: x\r\n\r\n"):
+                await served.raw(data)
+            assert (await served.post("/server/panda/getJob"))["PandaID"] == 1
+        assert json.loads((tmp_path / "journal").read_text().splitlines()[-1])["call"] == "getJob"
+
+    run(scenario)
