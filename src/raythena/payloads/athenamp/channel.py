@@ -137,9 +137,14 @@ class Channel:
         """Since when a worker has been waiting for a range that is not there."""
         return self._asked_at if self._starved else None
 
-    def nudge(self, answer: bytes) -> None:
-        """Answer a waiting worker with this instead of a range, unless a range comes first."""
-        self._set("_nudge", answer)
+    def nudge(self, answer: bytes) -> bool:
+        """Answer a waiting worker with this instead of a range, unless a range comes first; False: another nudge is waiting."""
+        with self._shelf.changed:
+            if self._nudge is not None:
+                return False
+            self._nudge = answer
+            self._shelf.changed.notify()
+        return True
 
     def close(self) -> None:
         """Answer `No more events` from now on."""

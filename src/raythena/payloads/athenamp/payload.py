@@ -63,6 +63,7 @@ from raythena.payloads.athenamp.messages import (
     encode_range,
     token_of,
 )
+from raythena.payloads.athenamp.nudging import Nudges
 from raythena.payloads.athenamp.workplace import Workplace, processes_in
 from raythena.payloads.latency import IdleClock, LatencySummary
 from raythena.payloads.outputs import BadOutput, Output
@@ -78,7 +79,6 @@ TICK_MIN_S, TICK_MAX_S = 0.02, 0.1
 STILLBORN_LIMIT = 3
 """Runs in a row that end before they ask for a range, before the payload is given up."""
 BACKOFF_FIRST_S, BACKOFF_MAX_S = 0.05, 30.0
-NUDGE_MIN_S, NUDGE_MAX_S = 0.1, 5.0
 SPARE_SHARE = 16
 """For each so many cores one range more than cores is kept on the node, at least two: the next one is always there."""
 STRAYS_LOGGED = 20
@@ -120,6 +120,7 @@ class Run:
     log: Path
     channel: Channel
     began: float
+    nudges: Nudges = field(default_factory=Nudges)
     pid: int | None = None
     status: int | None = None
     asked: bool = False
@@ -134,21 +135,6 @@ class Run:
             return self.trouble
         tail = tail_of(self.log, 0)
         return f"{describe_status(self.status)}" + (f"; last lines of its log: {tail}" if tail else "; its log is empty")
-
-
-@dataclass(slots=True)
-class _Nudging:
-    """When a waiting worker is to be nudged next, and with what."""
-
-    count: int = 0
-    """Nudges since a range was given out last."""
-    refused: bool = False
-    """The last of them has been refused, as it should."""
-    at: float = 0.0
-    sent_at: float = 0.0
-    """When the last one was sent, wall-clock seconds since the epoch."""
-    like: Assignment | None = None
-    tokens: set[str] = field(default_factory=set)
 
 
 class AthenaMPPayload:
@@ -170,7 +156,6 @@ class AthenaMPPayload:
         self._fruitless = 0
         self._strays = 0
         self._idle_since: deque[float] = deque()
-        self._nudging = _Nudging()
         self._fatal: PayloadError | None = None
         self._draining = False
         self._running = False
@@ -291,6 +276,7 @@ class AthenaMPPayload:
             await asyncio.gather(self._starter, return_exceptions=True)
         await self._warden.stop()
         if self._run is not None:
+            self._clock.exited(time.monotonic())
             await asyncio.to_thread(self._run.channel.stop)
         self._report_latency()
         self._wake()
@@ -432,6 +418,8 @@ class AthenaMPPayload:
         match news:
             case Asked():
                 run.asked = True
+                if run.nudges.in_round and self._flights and not len(self._shelf):
+                    self._nudge(run, time.monotonic())
                 if self._phase is Phase.STARTING:
                     self._phase = Phase.WORKING
             case Given():
@@ -454,7 +442,7 @@ class AthenaMPPayload:
     def _take_off(self, run: Run, given: Given) -> None:
         assignment = self._shelved.pop(given.token)
         self._flights[given.token] = Flight(assignment, given.at, time.time() - (time.monotonic() - given.at))
-        self._nudging.like, self._nudging.count, self._nudging.refused = assignment, 0, False
+        run.nudges.given()
         idle_since = self._idle_since.popleft() if self._idle_since else None
         self._clock.given(given.at, None if idle_since is None else given.at - idle_since, starved=given.starved)
 
@@ -465,10 +453,9 @@ class AthenaMPPayload:
             self._puzzle(run, heard.message, str(problem))
             return
         if isinstance(message, RangeDone | RangeFailed):
-            if message.token in self._nudging.tokens:
-                self._nudging.tokens.discard(message.token)
-                self._nudging.refused = True
+            if run.nudges.refused(message.token, heard.at):
                 return
+            run.nudges.reported()
             flight = self._flights.pop(message.token, None)
             if flight is None:
                 self._note_stray(run, heard.message)
@@ -559,27 +546,25 @@ class AthenaMPPayload:
     def _fetch_held_back(self, run: Run, now: float) -> None:
         """Make AthenaMP say what it holds back while a worker waits for a range there is none of."""
         since = run.channel.starved_since
-        nudging = self._nudging
-        pause_s = min(NUDGE_MAX_S, max(NUDGE_MIN_S, 0.1 * self._pace.mean_s) * 1.5 ** min(nudging.count, 20))
-        if since is None or not self._flights or now - max(since, nudging.at) < pause_s or nudging.like is None:
+        if since is None or not self._flights or not run.nudges.due(now, since, self._pace.mean_s):
             return
-        nudging.at = now
-        if nudging.refused:
-            self._find_unreported(run, nudging.sent_at)
-            if not self._flights:
-                return
         if not self._options.nudge:
             run.channel.close()
             return
-        nudging.count += 1
-        nudging.refused, nudging.sent_at = False, time.time()
+        if run.nudges.heard_until is not None:
+            self._find_unreported(run, run.nudges.heard_until)
+        if self._flights:
+            self._nudge(run, now)
+
+    def _nudge(self, run: Run, now: float) -> None:
+        like = next(iter(self._flights.values())).assignment.event_range
         self._tokens += 1
         token = token_of(self._tokens)
-        nudging.tokens.add(token)
-        run.channel.nudge(encode_nudge(token, nudging.like.event_range))
+        if run.channel.nudge(encode_nudge(token, like)):
+            run.nudges.sent(token, now, time.time())
 
     def _find_unreported(self, run: Run, before: float) -> None:
-        """Take outputs written before a nudge that has been refused: whatever was said of them would have come through by now."""
+        """Take outputs written so long ago that their reports would have come through by now."""
         for token in list(self._flights):
             output = run.workplace.salvaged(token, run.pid, before)
             if output is not None:
