@@ -47,6 +47,7 @@ def test_outputs_are_merged_by_the_transform_and_known_by_its_guid(cluster, tmp_
 
 
 def test_a_transform_that_fails_is_run_again(cluster, tmp_path):
+    """By another process, on another node if there is one; here both are this machine."""
     wrapper = once(tmp_path, "echo the geometry is not there >&2; exit 65")
     toy = make_job(tmp_path, [20], 20, EVENTS, merge=transform(tmp_path, wrapper=[wrapper]))
     with cluster.session(toy) as session:

@@ -83,6 +83,8 @@ class StartMerge:
     missing: tuple[int, ...]
     """Ranges of the output recorded as failed."""
     delay_s: float = 0.0
+    attempt: int = 1
+    """How often it is tried with this one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -763,7 +763,13 @@ class Engine:
             delay_s = self.config.merge_retry_delay_s * (attempt - 1)
             self._do(
                 do.StartMerge(
-                    merge, output, self.merges.groups_of(output), stop - start - len(missing), tuple(missing.tolist()), delay_s
+                    merge,
+                    output,
+                    self.merges.groups_of(output),
+                    stop - start - len(missing),
+                    tuple(missing.tolist()),
+                    delay_s,
+                    attempt,
                 )
             )
 

@@ -23,7 +23,7 @@ from raythena.runtime.config import SessionConfig, StopOrder
 from raythena.runtime.coordinator import Coordinator
 from raythena.runtime.ending import SessionResult
 from raythena.runtime.logs import log_to_file
-from raythena.runtime.merge_task import MergeOrder, merge_output
+from raythena.runtime.merge_task import MergeOrder, merge_output, merge_place
 from raythena.runtime.supervisor import Supervisor
 
 logger = logging.getLogger(__name__)
@@ -32,10 +32,11 @@ _DISMISS_S = 10.0
 
 
 async def merge_in_ray(order: MergeOrder) -> MergedOutput:
-    """Run `merge_output` in a Ray task, near the coordinator if there is room."""
-    here = ray.get_runtime_context().get_node_id()
+    """Run `merge_output` in a Ray task, near the coordinator; elsewhere when it failed there."""
+    nodes = [node["NodeID"] for node in await asyncio.to_thread(ray.nodes) if node["Alive"]]
+    place = merge_place(order, ray.get_runtime_context().get_node_id(), nodes)
     task = ray.remote(merge_output).options(
-        num_cpus=0, max_retries=0, scheduling_strategy=NodeAffinitySchedulingStrategy(here, soft=True)
+        num_cpus=0, max_retries=0, scheduling_strategy=NodeAffinitySchedulingStrategy(place, soft=True)
     )
     try:
         merged: MergedOutput = await task.remote(order)

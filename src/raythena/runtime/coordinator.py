@@ -365,6 +365,7 @@ class Coordinator:
             command.expected,
             command.missing,
             f"outputs/.merging/{token}.{lfn}",
+            command.attempt,
         )
 
     # ---- the end

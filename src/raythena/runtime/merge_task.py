@@ -11,6 +11,7 @@ same one may succeed later.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,6 +45,15 @@ class MergeOrder:
     missing: tuple[int, ...]
     temporary: str
     """Where to write, relative to the task directory."""
+    attempt: int = 1
+
+
+def merge_place(order: MergeOrder, here: str, nodes: Sequence[str]) -> str:
+    """The node to merge on: the coordinator's, `here`; another one each time it is tried again, in case the node is to blame."""
+    others = sorted(set(nodes) - {here})
+    if order.attempt == 1 or not others:
+        return here
+    return others[(order.output + order.attempt) % len(others)]
 
 
 def merge_output(order: MergeOrder) -> MergedOutput:

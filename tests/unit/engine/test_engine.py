@@ -232,8 +232,9 @@ def test_a_merge_that_blames_the_innocent_is_tried_a_few_times_only():
     it = Driver((2,), 2, max_merge_attempts=3)
     it.group("g", [0, 1])
     commands = it.commit()
-    for _ in range(3):
+    for attempt in (1, 2, 3):
         (merge,) = only(do.StartMerge, commands)
+        assert merge.attempt == attempt
         commands = it.tell(ev.MergeFailed(merge.merge, "strange", (("g", (77,)),)))
     assert only(do.Finish, commands)[0].outcome is do.Outcome.UNMERGED
 

@@ -15,7 +15,7 @@ from raythena.domain.errors import MergeError, StorageError
 from raythena.domain.job import MergeSpec
 from raythena.domain.results import ENTRY_DTYPE, GroupReport
 from raythena.runtime import merge_task
-from raythena.runtime.merge_task import MergeOrder, merge_output
+from raythena.runtime.merge_task import MergeOrder, merge_output, merge_place
 from raythena.runtime.merger import Merged
 from raythena.runtime.scratch import scratch_directory
 from raythena.storage.groups import Member, write_group
@@ -181,3 +181,13 @@ def test_the_guid_a_merger_found_inside_the_file_counts(task, monkeypatch):
     assert merge_output(order_of(task, [group_of(task, "a", [0])], 1)).guid == "INSIDE"
     with pytest.raises(MergeError, match="holds 1 events, expected 2"):
         merge_output(order_of(task, [group_of(task, "b", [0, 1])], 2))
+
+
+def test_a_merge_is_tried_again_on_another_node(task):
+    order = order_of(task, [], 0)
+    nodes = ["c", "here", "a", "b"]
+    assert merge_place(order, "here", nodes) == "here"
+    again = [merge_place(replace(order, attempt=attempt), "here", nodes) for attempt in (2, 3)]
+    assert len(set(again)) == 2
+    assert "here" not in again
+    assert merge_place(replace(order, attempt=2), "here", ["here"]) == "here"
