@@ -3,7 +3,7 @@
 yampl has no way to wait for a message with others, only `try_recv_raw`, so somebody has to look again and again; a thread of its
 own, because a worker that is free must not wait until the agent's event loop comes round. The thread looks every 2 milliseconds
 while events are computed, ten times as often for a moment after a message (the next one follows at once), and rarely while
-there is nothing to expect. That costs about a hundredth of a core.
+there is nothing to expect. That costs two to four hundredths of one core.
 
 Rules: the thread decides nothing but what to answer. Whatever happened is a value, handed to `on_news` in the order in which it
 happened. The shelf outlives the channel: ranges that were not given out wait there for the next one.
