@@ -11,8 +11,8 @@ import yaml
 from ray_kit import MARK, RAYTHENA, raythena_processes
 
 from athenamp_stand_in.content import write_evnt
+from raythena.cli.waiting import node_latencies
 from raythena.domain.errors import ExitCode
-from raythena.payloads.latency import read_summary
 from raythena.validation import Standing, validate
 
 STAND_INS = Path(__file__).parents[1] / "stand_ins"
@@ -76,6 +76,7 @@ def test_every_event_comes_out_merged_and_proven(tmp_path, mark):
     assert (proof.standing, proof.findings) == (Standing.PROVEN, ())
     assert [file.found for file in proof.files] == [200, 200]
     assert {path.name for path in (tmp_path / "once").iterdir()} >= {"die-EVNT.30737678._000001.pool.root.1-55"}
-    latencies = [read_summary(place) for place in (task / "logs").rglob("*") if place.is_dir()]
-    assert [one.first_range_s > 0 for one in latencies if one is not None] == [True, True]
+    latencies = node_latencies(task / "logs")
+    assert len(latencies) == 2
+    assert all(one.first_range_s > 0 for one in latencies.values())
     assert list(scratch.iterdir()) == []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from enum import StrEnum
 from itertools import islice
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from raythena.domain.ranges import RangeLayout
     from raythena.domain.records import AttemptFailed
     from raythena.domain.results import MergedOutput
+    from raythena.payloads.latency import LatencySummary
     from raythena.storage.ledger_view import LedgerSummary, LedgerView
     from raythena.storage.taskdir import TaskDirectory
 
@@ -51,6 +52,8 @@ class TaskRecord:
     job_report: dict[str, Any]
     """The job report's document; empty when none has been written."""
     layout: RangeLayout
+    latencies: dict[str, LatencySummary]
+    """What cores have waited for, where a payload keeps account of it."""
 
     @property
     def open_events(self) -> int:
@@ -114,12 +117,14 @@ def _read_job(task: TaskDirectory) -> Job:
 
 
 def _record(task: TaskDirectory, job: Job, view: LedgerView) -> TaskRecord:
+    from raythena.cli.waiting import node_latencies
     from raythena.domain.ranges import RangeLayout
 
     report = read_json(task.report)
     failed = tuple(failure for failure in view.failures() if failure.final)
     layout = RangeLayout.of(job, view.chunks())
-    return TaskRecord(job, view.summary(), view.restore().merged, failed, report if isinstance(report, dict) else {}, layout)
+    told = report if isinstance(report, dict) else {}
+    return TaskRecord(job, view.summary(), view.restore().merged, failed, told, layout, node_latencies(task.logs))
 
 
 def _list_events(job: Job, view: LedgerView, style: EventFormat) -> None:
@@ -173,6 +178,7 @@ def _document(record: TaskRecord) -> dict[str, Any]:
             | {"verdict": session.verdict}
             for session in summary.sessions
         ],
+        "waiting": {name: asdict(latency) for name, latency in record.latencies.items()},
     }
 
 
@@ -200,6 +206,8 @@ def _headline(record: TaskRecord) -> RenderableType:
 
 
 def _figures(record: TaskRecord) -> list[str]:
+    from raythena.cli.waiting import in_one_line
+
     summary = record.summary
     shares = [f"{summary.events:,} finished", f"{summary.failed:,} failed", f"{record.open_events:,} open"]
     lines = [f"events   {summary.n_ranges:,}: " + ", ".join(shares)]
@@ -212,6 +220,8 @@ def _figures(record: TaskRecord) -> list[str]:
     if summary.attempts_failed:
         kinds = ", ".join(f"{count:,} {kind}" for kind, count in summary.attempts_failed.items())
         lines.append(f"failed   attempts: {kinds}")
+    if waiting := in_one_line(record.latencies):
+        lines.append(f"waiting  {waiting}")
     return lines
 
 
