@@ -101,6 +101,29 @@ def served_job(panda_id, inputs, **changes):
     }
 
 
+def write_panda_job(directory, inputs, per_output):
+    """HPCJobs.json of a job with on-site merging: `inputs` events in each input file, `per_output` in each output."""
+    names = [f"EVNT.4711._{number:06d}.pool.root.1" for number in range(1, len(inputs) + 1)]
+    paths = [directory / name for name in names]
+    guids = [write_evnt(path, range(1 + 1000 * n, 1 + 1000 * n + inputs[n])) for n, path in enumerate(paths)]
+    outputs = [f"HITS.4711._{number:06d}.pool.root.1" for number in range(1, sum(inputs) // per_output + 1)]
+    specification = served_job(
+        4711,
+        paths,
+        jobPars=f"--inputEVNTFile={','.join(names)} --maxEvents={sum(inputs)} --randomSeed=1234 --CA"
+        f" --outputHITSFile={outputs[0]} --preExec 'flags.Exec.x = \"a b\"'",
+        inFiles=",".join(names),
+        inFilePaths=",".join(map(str, paths)),
+        GUID=",".join(guids),
+        outFiles=",".join(outputs),
+        nEventsPerInputFile=inputs[0],
+        esmergeSpec={"transPath": "HITSMerge_tf.py", "jobParameters": "", "nEventsPerOutputFile": per_output},
+    )
+    path = directory / "HPCJobs.json"
+    path.write_text(json.dumps({"4711": specification}))
+    return path
+
+
 def pilot_job(directory, pilot, inputs, events_per_file, plan=None, **options):
     """A job of EVNT files with `inputs` events each, for the real pilot."""
     directory.mkdir(parents=True, exist_ok=True)

@@ -113,6 +113,7 @@ def prepare(
         environment["HARVESTER_PILOT_CONFIG"] = str(config)
     environment.update(options.environment)
     environment["PILOT_NOKILL"] = "1"
+    environment.pop("PILOT_OUTPUT_DIR", None)  # the pilot would move the outputs there before anybody has looked at them
     argv = [sys.executable, "-I", "-S", start.__file__, *_program(options, release), *_arguments(options, job, port, directory)]
     if in_namespace(options, queue):
         argv = [*_UNSHARE, *argv]
