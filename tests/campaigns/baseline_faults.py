@@ -100,10 +100,11 @@ class Outcome:
     took_s: float = 0.0
     notes: str = ""
     problem: str = ""
+    skipped: bool = False
 
     def faults(self, case: Case) -> str:
         """What should not be; empty for nothing."""
-        if self.problem:
+        if self.problem or self.skipped:
             return self.problem
         if self.missing or self.twice or self.wrong:
             return f"{self.missing} missing, {self.twice} twice, {self.wrong} wrong"
@@ -115,18 +116,34 @@ class Outcome:
 # ---- what goes wrong
 
 
+def until(command: Command, condition: Callable[[dict[str, Any]], bool], what: str) -> dict[str, Any]:
+    """Wait for a state of the job, for as long as a busy machine may take to start a cluster."""
+
+    def asked() -> dict[str, Any] | None:
+        assert command.running, f"the command ended before: {what}\n{command.errors}"
+        progress = command.last_progress()
+        return progress if progress and condition(progress) else None
+
+    found: dict[str, Any] = eventually(asked, what, LIMIT_S)
+    return found
+
+
+def until_finished(command: Command, events: int) -> None:
+    until(command, lambda progress: progress["stored"] + progress["merged"] >= events, f"{events} events committed")
+
+
 def nothing(life: Life, command: Command) -> Command:
     return command
 
 
 def kill_an_agent(life: Life, command: Command) -> Command:
-    command.until_finished(1000)
+    until_finished(command, 1000)
     command.find("agent")[0].kill()
     return command
 
 
 def kill_a_node(life: Life, command: Command) -> Command:
-    command.until_finished(1000)
+    until_finished(command, 1000)
     coordinator = command.find("coordinator")[0]
     nodes = [subtree(life.mark, raylet) for raylet in command.find("raylet")]
     for process in next(below for below in nodes if coordinator not in below):
@@ -135,21 +152,21 @@ def kill_a_node(life: Life, command: Command) -> Command:
 
 
 def kill_a_payload(life: Life, command: Command) -> Command:
-    command.until_finished(1000)
+    until_finished(command, 1000)
     for process in reversed(subtree(life.mark, command.find("zygote")[0])):
         process.kill()
     return command
 
 
 def remove_a_stored_output(life: Life, command: Command) -> Command:
-    command.until_finished(1000)
+    until_finished(command, 1000)
     groups: list[Path] = eventually(lambda: list((life.toy.task / "staging").rglob("*.zip")), "a group")
     groups[0].unlink(missing_ok=True)
     return command
 
 
 def fill_the_disk(life: Life, command: Command) -> Command:
-    command.until_finished(1000)
+    until_finished(command, 1000)
     ballast = life.toy.task / "ballast"
     with ballast.open("wb", buffering=0) as stream:
         for size in (1 << 16, 1 << 12, 512, 1):
@@ -158,7 +175,7 @@ def fill_the_disk(life: Life, command: Command) -> Command:
                     pass
             except OSError:
                 continue
-    told = command.until(lambda progress: "disk refuses" in progress["message"], "the job says that the disk is full")
+    told = until(command, lambda progress: "disk refuses" in progress["message"], "the job says that the disk is full")
     life.notes.append(f'told: "{told["message"][:40]}…"')
     time.sleep(5.0)
     ballast.unlink()
@@ -169,7 +186,7 @@ def killed_at(finished: int, spoil: Callable[[Life], None] = lambda life: None) 
     """The command is killed, something may be spoilt, and the task is begun again with --resume."""
 
     def act(life: Life, command: Command) -> Command:
-        command.until_finished(finished)
+        until_finished(command, finished)
         command.process.kill()
         command.wait(LIMIT_S)
         eventually(lambda: not raythena_processes(life.mark), "no process left")
@@ -275,19 +292,30 @@ def run(case: Case, base: Path) -> Outcome:
     try:
         if case.disk:
             life.toy.task.mkdir()
-            subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={case.disk}", "tmpfs", life.toy.task], check=True)
+            mount(life.toy.task, case.disk)
         command = case.act(life, life.command())
         outcome.exit_code = command.wait(LIMIT_S)
         outcome.took_s = time.monotonic() - began
         judge(life, outcome)
+    except PermissionError as problem:
+        outcome.skipped = True
+        life.notes.append(f"not tried: {problem}")
     except Exception as problem:  # noqa: BLE001 (whatever went wrong is this row's verdict, the others go on)
         outcome.problem = f"{type(problem).__name__}: {problem}"
     finally:
         outcome.notes = "; ".join(life.notes)
         life.end()
         if case.disk:
-            subprocess.run(["umount", "--lazy", life.toy.task], check=False)
+            subprocess.run(["umount", "--lazy", life.toy.task], check=False, capture_output=True)
     return outcome
+
+
+def mount(place: Path, size: str) -> None:
+    """A small file system of its own. Raises PermissionError when none may be mounted here."""
+    command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(place)]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise PermissionError(f"no file system may be mounted here: {done.stderr.strip()}")
 
 
 def judge(life: Life, outcome: Outcome) -> None:
@@ -324,7 +352,9 @@ def ids_in(content: bytes) -> Iterator[str]:
 
 def row(case: Case, outcome: Outcome) -> str:
     """One line of the table."""
-    ours = f"exit {outcome.exit_code}" + (f", {outcome.listed} recorded as failed" if outcome.listed else "")
+    ours = ("" if outcome.skipped else f"exit {outcome.exit_code}") + (
+        f", {outcome.listed} recorded as failed" if outcome.listed else ""
+    )
     ours += f"; {outcome.notes}" if outcome.notes else ""
     counts = f"{outcome.missing} | {outcome.twice} | {outcome.redone} | {outcome.took_s:.0f}"
     return f"| {case.name} | {case.original} | {ours} | {counts} |"

@@ -25,6 +25,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "ray"))
 
@@ -109,6 +110,21 @@ class Life:
         return self.command("--resume")
 
 
+def until(command: Command, condition: Callable[[dict[str, Any]], bool], what: str) -> None:
+    """Wait for a state of the job, for as long as a busy machine may take to start a cluster."""
+
+    def reached() -> bool:
+        assert command.running, f"the command ended before: {what}\n{command.errors}"
+        progress = command.last_progress()
+        return bool(progress) and condition(progress)
+
+    eventually(reached, what, LIMIT_S)
+
+
+def until_finished(command: Command, events: int) -> None:
+    until(command, lambda progress: progress["stored"] + progress["merged"] >= events, f"{events} events committed")
+
+
 Act = Callable[[Life], Command]
 """Runs a job with its fault; the command that must end it well."""
 
@@ -124,16 +140,16 @@ def given_up(command: Command, words: str) -> None:
 
 def shared_full_for_a_while(life: Life) -> Command:
     command = life.command("--set", "runtime.storage_patience_s=300")
-    command.until_finished(100)
+    until_finished(command, 100)
     life.shared.fill()
-    command.until(lambda progress: "disk refuses" in progress["message"], "the job says so")
+    until(command, lambda progress: "disk refuses" in progress["message"], "the job says so")
     life.shared.free()
     return command
 
 
 def shared_full_for_good(life: Life) -> Command:
     command = life.command()
-    command.until_finished(100)
+    until_finished(command, 100)
     life.shared.fill()
     given_up(command, "No space left")
     life.shared.free()
@@ -142,7 +158,7 @@ def shared_full_for_good(life: Life) -> Command:
 
 def shared_fails(life: Life) -> Command:
     command = life.command()
-    command.until_finished(100)
+    until_finished(command, 100)
     life.shared.fail()
     given_up(command, "Input/output error")
     life.shared.unmount()
@@ -160,16 +176,16 @@ def shared_read_only(life: Life) -> Command:
 def scratch_full_again_and_again(life: Life) -> Command:
     command = life.command("--set", "runtime.storage_patience_s=300")
     for goal in (50, 200, 350):
-        command.until_finished(goal)
+        until_finished(command, goal)
         life.scratch.fill()
-        command.until(lambda progress: any(node["state"] == "stalled" for node in progress["nodes"]), "the nodes say so")
+        until(command, lambda progress: any(node["state"] == "stalled" for node in progress["nodes"]), "the nodes say so")
         life.scratch.free()
     return command
 
 
 def scratch_full_for_good(life: Life) -> Command:
     command = life.command()
-    command.until_finished(100)
+    until_finished(command, 100)
     life.scratch.fill()
     given_up(command, "scratch disk has refused")
     life.scratch.free()
@@ -178,7 +194,7 @@ def scratch_full_for_good(life: Life) -> Command:
 
 def scratch_fails(life: Life) -> Command:
     command = life.command()
-    command.until_finished(100)
+    until_finished(command, 100)
     life.scratch.fail()
     given_up(command, "Input/output error")
     life.scratch.unmount()
@@ -189,7 +205,7 @@ def scratch_fails(life: Life) -> Command:
 def scratch_read_only_at_first(life: Life) -> Command:
     life.scratch.remount("ro")
     command = life.command("--set", "runtime.storage_patience_s=300")
-    command.until(lambda progress: "disk refuses" in progress["message"], "the job says so")
+    until(command, lambda progress: "disk refuses" in progress["message"], "the job says so")
     life.scratch.remount("rw")
     return command
 
