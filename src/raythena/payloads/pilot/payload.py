@@ -2,9 +2,11 @@
 
 One pilot at a time. It is started when the payload is, because AthenaMP takes minutes to be ready, and again whenever there are
 ranges and no pilot. A pilot that is told "no more" ends its job, sends a final update, and would then sleep for a minute: it is
-ended by us as soon as the update is there. Its exit code means nothing.
+ended by us before. Its exit code means nothing.
 
 Rules:
+- After its last report a pilot is given time for its final update only if the payload has written a job report. In
+  event-service mode transforms write none; the pilot then calls the job failed (1187) and needs two minutes to say so.
 - A pilot that ends, however, leaves no process. Then what it finished without reporting is salvaged, then the rest goes back to
   the shelf, whose rules say who is charged (see `shelf`).
 - An output is checked (place, size, checksum) and moved out of the pilot's reach at once.
@@ -393,6 +395,8 @@ class PilotPayload:
         if now - pilot.busy_at > self._options.silence_s:
             return f"it has asked nothing and used no CPU for {self._options.silence_s:.0f} s"
         done = pilot.desk.said_no_more and not owes
+        if done and pilot.over_seen_at is not None and not pilot.has_job_report:
+            return "it has reported everything"
         pilot.quiet_since = (pilot.quiet_since or now) if done else None
         grace_s = _DRAIN_GRACE_S if self._draining else self._options.final_update_s
         if pilot.quiet_since is not None and now - pilot.quiet_since > grace_s:
@@ -417,6 +421,8 @@ class PilotPayload:
             self._take_early(pilot)
             await self._finish_checks()
             await self._salvage(pilot)
+        if self._charge_bad_outputs(pilot):
+            crashed = False  # a pilot ends its job over an output it cannot find: that explains it
         story = f"pilot {pilot.number}: {reason}; {pilot.desk.record.n_reported} ranges reported"
         if lost:
             story += f", {lost} more in its hands, {lost - self._shelf.out} of them salvaged"
@@ -454,6 +460,16 @@ class PilotPayload:
                 self._shelf.settle(claim.token)
             except BadFile as problem:
                 LOG.info("not salvaged: %s", problem)
+
+    def _charge_bad_outputs(self, pilot: RunningPilot) -> bool:
+        """Charge ranges AthenaMP called finished, and whose outputs cannot be used; whether there were any."""
+        bad = [loan for loan in self._shelf.loans if loan.token in pilot.log.facts and pilot.log.facts[loan.token].finished]
+        for loan in bad:
+            self._shelf.settle(loan.token)
+            facts = pilot.log.facts[loan.token]
+            text = f"the payload reported the output {facts.path!r}, which is missing or torn"
+            self._outcomes.append(Failed(loan.index, FailureKind.BAD_OUTPUT, text, facts.wall_s))
+        return bool(bad)
 
     def _plan_next(self, pilot: RunningPilot, reason: str) -> None:
         """When the next pilot may be started, or that none will."""

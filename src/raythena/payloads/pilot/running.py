@@ -119,6 +119,11 @@ class RunningPilot:
         if abs(total_s - self._cpu_s) > 0.02:
             self._cpu_s, self.busy_at = total_s, now
 
+    @property
+    def has_job_report(self) -> bool:
+        """Whether the payload has written its own account of the job."""
+        return any(self.directory.glob("PanDA_Pilot*/jobReport.json"))
+
     def obituary(self) -> str:
         """How it ended, with the last words of its standard error and output."""
         if self.status is None:
