@@ -35,6 +35,15 @@ def test_a_good_task_is_proved(tmp_path: Path) -> None:
     assert [file.standing for file in validation.files] == [Standing.PROVEN] * 6
 
 
+def test_a_job_that_merges_nothing_has_nothing_to_prove(tmp_path: Path) -> None:
+    task = make_task(tmp_path)
+    document = json.loads(task.job.read_text())
+    document["merge"] = {"kind": "none", "options": {}}
+    task.job.write_text(json.dumps(document))
+    (finding,) = validate(task.root).errors
+    assert "merges nothing" in finding.text
+
+
 @pytest.mark.parametrize("tree", ["HITS", "POOLCollectionTree"])
 def test_root_files_are_read(tmp_path: Path, tree: str) -> None:
     task = make_task(tmp_path, write=lambda path, numbers: root(path, numbers, tree), failed=[3])
