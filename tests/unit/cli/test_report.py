@@ -11,9 +11,11 @@ import pytest
 
 from raythena.cli.event_list import COLUMNS
 from raythena.cli.report import FAILURES_SHOWN
-from raythena.domain.records import AttemptFailed
+from raythena.domain.given_ranges import GivenRanges
+from raythena.domain.records import AttemptFailed, GroupStored, RangesTaken
 from raythena.domain.results import FailureKind
 from raythena.storage.ledger import Ledger, SessionInfo
+from raythena.testing.simulation.samples import given_job, given_range, group_of
 
 
 def test_the_page_tells_the_whole_story(run, computed):
@@ -124,3 +126,25 @@ def test_an_unknown_format_is_a_usage_error(run, computed):
     ran = run("report", computed.root, "--events", "xml")
     assert ran.code == 2
     assert "csv" in ran.err
+
+
+def test_ranges_that_were_given_are_told_by_the_ids_they_have(run, task):
+    job = given_job(2)
+    task.job.write_text(json.dumps(job.to_dict()))
+    chunk = GivenRanges.pack([given_range(job, number) for number in range(4)], job.inputs)
+    with Ledger.create(task.ledger, job) as ledger:
+        ledger.begin_session(SessionInfo("s1", "host", 1, 1_700_000_000.0))
+        ledger.commit([RangesTaken(chunk)])
+        ledger.commit([GroupStored(group_of("g", "alpha.1", 1, [2]))])
+        ledger.commit([AttemptFailed(3, 3, "alpha.1", FailureKind.CRASH, "killed", True, 1.0)])
+    document = json.loads(run("report", task.root, "--json").out)
+    assert (document["events"], document["finished"], document["failed"], document["open"]) == (4, 1, 1, 2)
+    assert [failed["range_id"] for failed in document["failed_events"]] == [chunk.range_id(3)]
+    assert chunk.range_id(3) in run("report", task.root).out
+    rows = list(csv.DictReader(io.StringIO(run("report", task.root, "--events", "csv").out)))
+    assert {row["range_id"]: (row["state"], row["lfn"], row["event"]) for row in rows} == {
+        chunk.range_id(0): ("open", "EVNT.0.root", "1"),
+        chunk.range_id(1): ("open", "EVNT.0.root", "2"),
+        chunk.range_id(2): ("stored", "EVNT.1.root", "1"),
+        chunk.range_id(3): ("failed", "EVNT.1.root", "2"),
+    }
