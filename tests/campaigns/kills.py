@@ -3,8 +3,9 @@
 Four raylets on this machine compute the demo's simulation, merging all the while. A *strike* kills one thing at a random moment:
 a payload's worker; the whole payload (its zygote and so all its workers); an agent; a node (its raylet and everything below it,
 as when the power fails; another node is started in its place); the coordinator; the command that started it all, with the
-cluster, which is then resumed. Several strikes fall into one job. Each job must come to its end, and every number of every event
-in its merged ROOT files is compared with a job that nobody disturbed. Moments and victims are drawn from a seed.
+cluster, which is then resumed. An agent, or a whole node, may also be frozen for good instead (SIGSTOP), which nobody is told.
+Several strikes fall into one job. Each job must come to its end, and every number of every event in its merged ROOT files is
+compared with a job that nobody disturbed. Moments and victims are drawn from a seed.
 
 What a strike has cost is read from the disk afterwards (`evidence`): how long it took until the last of the lost events was begun
 again on a core, how long a killed coordinator kept the nodes waiting for its first lease, how many events were begun again.
@@ -20,6 +21,7 @@ import argparse
 import os
 import random
 import shutil
+import signal
 import statistics
 import sys
 import tempfile
@@ -34,7 +36,7 @@ import yaml
 sys.path.insert(0, str(Path(__file__).parents[1] / "ray"))
 
 from evidence import begun_again, begun_by, begun_last, first_line, read_tally
-from ray_kit import Command, LiveSession, Process, SharedCluster, ToyJob, eventually, find, raythena_processes, subtree
+from ray_kit import ROLES, Command, LiveSession, Process, SharedCluster, ToyJob, eventually, find, raythena_processes, subtree
 
 from raythena.demo.reference import compare
 from raythena.demo.workload import prepare_demo
@@ -43,7 +45,9 @@ from raythena.domain.job import Job
 from raythena.domain.progress import Progress
 from raythena.validation import validate
 
-TARGETS = ("worker", "payload", "agent", "node", "coordinator", "command")
+TARGETS = ("worker", "payload", "agent", "frozen-agent", "node", "frozen-node", "coordinator", "command")
+SLOW_STRIKES = 3
+"""The most strikes of a kind that is only noticed by silence."""
 NODES = 4
 STRIKES_PER_JOB = 5
 PAUSE_S = (0.5, 3.0)
@@ -69,16 +73,19 @@ class Strike:
     """Until the last of them was; None: there was none."""
     lease_s: float | None = None
     """Until a new coordinator gave out work."""
+    noticed_s: float | None = None
+    """Until the coordinator gave the node up."""
 
     def row(self) -> str:
         """One line of the table."""
         return (
-            f"{self.target:<11}  {self.job:>3}  {self.finished:>8}  {self.merging:>7}  {self.redone:>6}  "
+            f"{self.target:<12}  {self.job:>3}  {self.finished:>8}  {self.merging:>7}  {self.redone:>6}  "
+            f"{_seconds(self.noticed_s):>9}  "
             f"{_seconds(self.again_s):>11}  {_seconds(self.lease_s):>11}"
         )
 
 
-HEADER = "target       job  finished  merging  redone  all again/s  new lease/s"
+HEADER = "target        job  finished  merging  redone  noticed/s  all again/s  new lease/s"
 
 
 class Failed(Exception):
@@ -112,7 +119,7 @@ class Campaign:
             yield from self._until_enough("command", lambda _, most: self._commands(most))
 
     def _until_enough(self, target: str, run_job: Callable[[str, int], list[Strike]]) -> Iterator[Strike]:
-        left = self._strikes
+        left = min(self._strikes, SLOW_STRIKES) if target.startswith("frozen-") else self._strikes
         while left > 0:
             strikes = run_job(target, min(left, STRIKES_PER_JOB))
             yield from strikes
@@ -149,6 +156,7 @@ class Campaign:
                     break
                 strikes.append(self._strike(session, target, progress))
                 self._await_recovery(cluster, session, strikes[-1])
+                bury(strikes[-1])
             result = session.end(LIMIT_S)
             log = toy.task / "logs" / session.config.session / "coordinator.log"
         self._judge(toy, result.exit_code, f"job {self._jobs}")
@@ -159,11 +167,13 @@ class Campaign:
         victims = self._victims(session, target)
         at = time.time()
         for victim in victims:
-            victim.kill()
+            if target != "frozen-agent" or ROLES["agent"](victim, {}):
+                victim.kill(signal.SIGSTOP if target.startswith("frozen-") else signal.SIGKILL)
         return Strike(target, self._jobs, at, tuple(one.pid for one in victims), progress.finished, progress.merging)
 
     def _victims(self, session: LiveSession, target: str) -> list[Process]:
         """What is killed, and everything that dies with it because it is below it."""
+        target = target.removeprefix("frozen-")
         if target == "node":
             head = {process.pid for process in subtree(session.mark, _started_by(session.mark, session.one("head")))}
             raylets = [raylet for raylet in session.find("raylet") if raylet.pid not in head]
@@ -174,7 +184,7 @@ class Campaign:
 
     def _await_recovery(self, cluster: SharedCluster, session: LiveSession, strike: Strike) -> None:
         """Until what was on the victims' cores has been begun again, and all nodes are at work."""
-        if strike.target == "node":
+        if strike.target.endswith("node"):
             cluster.add_node()
         elif strike.target == "coordinator":
             log = session.toy.task / "logs" / session.config.session / "coordinator.log"
@@ -198,6 +208,9 @@ class Campaign:
             if strike.target == "coordinator":
                 leased_at = first_line(log, "first lease", strike.at)
                 strike.lease_s = None if leased_at is None else leased_at - strike.at
+            elif strike.target not in {"worker", "payload"}:
+                noticed_at = first_line(log, " lost: ", strike.at)
+                strike.noticed_s = None if noticed_at is None else noticed_at - strike.at
             again = begun_again(begins, begun_by(begins, strike.pids, strike.at), strike.pids, strike.at)
             strike.redone = len(again)
             strike.again_s = max(again.values()) - strike.at if again else None
@@ -265,6 +278,12 @@ class Campaign:
             shutil.rmtree(toy.task / "outputs")
 
 
+def bury(strike: Strike) -> None:
+    """End what was frozen for good."""
+    for pid in strike.pids if strike.target.startswith("frozen-") else ():
+        Process(pid, 0, "").kill()
+
+
 def _outputs(toy: ToyJob) -> list[Path]:
     return [toy.task / "outputs" / lfn for lfn in toy.job.outputs]
 
@@ -316,15 +335,16 @@ def _spread(values: list[float]) -> str:
 
 def print_summary(strikes: list[Strike]) -> None:
     """Medians and extremes, as a table for the documentation."""
-    columns = ("killed", "strikes", "seconds until all was begun again", "seconds until a new lease", "events redone")
+    columns = ("struck", "times", "s until noticed", "s until all was begun again", "s until a new lease", "events redone")
     print(f"\n| {' | '.join(columns)} |\n{'|---' * len(columns)}|")
     for target in TARGETS:
         mine = [strike for strike in strikes if strike.target == target]
         if mine:
+            noticed = _spread([strike.noticed_s for strike in mine if strike.noticed_s is not None])
             again = _spread([strike.again_s for strike in mine if strike.again_s is not None])
             lease = _spread([strike.lease_s for strike in mine if strike.lease_s is not None])
             redone = _spread([float(strike.redone) for strike in mine])
-            print(f"| {target} | {len(mine)} | {again} | {lease} | {redone} |")
+            print(f"| {target} | {len(mine)} | {noticed} | {again} | {lease} | {redone} |")
 
 
 def main() -> int:
