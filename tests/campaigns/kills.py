@@ -46,10 +46,12 @@ from raythena.domain.progress import Progress
 from raythena.validation import validate
 
 TARGETS = ("worker", "payload", "agent", "frozen-agent", "node", "frozen-node", "coordinator", "command")
-SLOW_STRIKES = 3
+SLOW_STRIKES = 2
 """The most strikes of a kind that is only noticed by silence."""
 NODES = 4
-STRIKES_PER_JOB = 5
+STRIKES_PER_JOB = 10
+AGENTS_PER_JOB = 5
+"""A node whose agent dies five times in a minute is not used any more; victims are drawn from four nodes."""
 PAUSE_S = (0.5, 3.0)
 """A strike falls so long after everything has recovered from the one before."""
 LIMIT_S = 240.0
@@ -121,7 +123,7 @@ class Campaign:
     def _until_enough(self, target: str, run_job: Callable[[str, int], list[Strike]]) -> Iterator[Strike]:
         left = min(self._strikes, SLOW_STRIKES) if target.startswith("frozen-") else self._strikes
         while left > 0:
-            strikes = run_job(target, min(left, STRIKES_PER_JOB))
+            strikes = run_job(target, min(left, AGENTS_PER_JOB if target == "agent" else STRIKES_PER_JOB))
             yield from strikes
             left -= len(strikes)
 
@@ -352,7 +354,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--strikes", type=int, default=10, help="for each target")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--events", type=int, default=480)
+    parser.add_argument("--events", type=int, default=400)
     parser.add_argument("--cost", type=float, default=2.0, help="of an event, relative to the demo's")
     parser.add_argument("--targets", nargs="+", choices=TARGETS, default=list(TARGETS))
     parser.add_argument("--directory", type=Path, help="keep everything here")
