@@ -15,7 +15,7 @@ QUOTED = "exec Sim_tf.py --preExec 'a;b \"c\"' --inputEVNTFile=/in/EVNT.1.root\n
 
 
 def found(options, command=COMMAND, variables=None):
-    return launch(parse_container(options, "job", "container"), command, "/work/n 1", variables or {"ATHENA_PROC_NUMBER": "8"})
+    return launch(parse_container(options, "job", "container"), command, "/node/n 1", variables or {"ATHENA_PROC_NUMBER": "8"})
 
 
 def test_without_surroundings_it_is_the_command_itself():
@@ -25,10 +25,10 @@ def test_without_surroundings_it_is_the_command_itself():
 
 def test_a_release_without_a_container():
     plan = found({"setup": ["source $AtlasSetup/scripts/asetup.sh Athena,23.0.53,notest --makeflags='$MAKEFLAGS' || exit 1"]})
-    assert plan.argv == ("/bin/bash", "/work/n 1/raythena_payload.sh")
+    assert plan.argv == ("/bin/bash", "/node/n 1/raythena_payload.sh")
     assert dict(plan.files)["raythena_payload.sh"] == (
         "#!/bin/bash\n"
-        "cd '/work/n 1' || exit 125\n"
+        "cd '/node/n 1' || exit 125\n"
         "export ATHENA_PROC_NUMBER=8\n"
         "source $AtlasSetup/scripts/asetup.sh Athena,23.0.53,notest --makeflags='$MAKEFLAGS' || exit 1\n" + QUOTED
     )
@@ -39,8 +39,8 @@ def test_apptainer_and_singularity(engine):
     plan = found({"engine": engine, "image": "/images/el9.sif", "options": ["--cleanenv"], "binds": ["/cvmfs", "/a:/b:ro"]})
     words = f"{engine} exec --pwd DIR --bind DIR --bind /cvmfs --bind /a:/b:ro --cleanenv /images/el9.sif /bin/bash"
     assert list(plan.argv) == [
-        *(word.replace("DIR", "/work/n 1") for word in words.split()),
-        "/work/n 1/raythena_payload.sh",
+        *(word.replace("DIR", "/node/n 1") for word in words.split()),
+        "/node/n 1/raythena_payload.sh",
     ]
     assert dict(plan.files)["raythena_payload.sh"].endswith("export ATHENA_PROC_NUMBER=8\n" + QUOTED)
 
@@ -50,27 +50,27 @@ def test_shifter_with_an_image_and_with_that_of_the_batch_job():
     assert plan.argv == (
         "shifter",
         "--image=docker:atlas/el9:1",
-        "--workdir=/work/n 1",
+        "--workdir=/node/n 1",
         "--volume=/scratch:/scratch",
         "--module=cvmfs",
         "/bin/bash",
-        "/work/n 1/raythena_payload.sh",
+        "/node/n 1/raythena_payload.sh",
     )
-    assert found({"engine": "shifter"}).argv[:2] == ("shifter", "--workdir=/work/n 1")
+    assert found({"engine": "shifter"}).argv[:2] == ("shifter", "--workdir=/node/n 1")
 
 
 def test_alrb_chooses_the_engine():
     plan = found({"engine": "alrb", "image": "/cvmfs/images/x86_64-el9", "options": ["--cleanenv"], "binds": ["/data"]})
-    assert plan.argv == ("/bin/bash", "/work/n 1/raythena_alrb.sh")
+    assert plan.argv == ("/bin/bash", "/node/n 1/raythena_alrb.sh")
     assert dict(plan.files)["raythena_alrb.sh"] == (
         "#!/bin/bash\n"
-        "cd '/work/n 1' || exit 125\n"
+        "cd '/node/n 1' || exit 125\n"
         "export ATLAS_LOCAL_ROOT_BASE=/cvmfs/atlas.cern.ch/repo/ATLASLocalRootBase\n"
         "export thePlatform=/cvmfs/images/x86_64-el9\n"
         "source /cvmfs/atlas.cern.ch/repo/ATLASLocalRootBase/user/atlasLocalSetup.sh"
         ' -c "$thePlatform" -s none'
-        " -r '/bin/bash '\"'\"'/work/n 1'\"'\"'/raythena_payload.sh'"
-        " -e ''\"'\"'--bind=/work/n 1'\"'\"' --bind=/data --cleanenv'\n"
+        " -r '/bin/bash '\"'\"'/node/n 1'\"'\"'/raythena_payload.sh'"
+        " -e ''\"'\"'--bind=/node/n 1'\"'\"' --bind=/data --cleanenv'\n"
     )
 
 
