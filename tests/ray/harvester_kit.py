@@ -25,27 +25,51 @@ from harvester_double.double import Clockwork
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "harvester"
 RACES = replace(Races.all(), forgotten_requests=False)
 """A request that is forgotten is made again after the better part of a minute: that is for tests with a clock of their own."""
+_PER_OUTPUT = (
+    "dispatchDBlockTokenForOut",
+    "destinationDblock",
+    "destinationDBlockToken",
+    "realDatasets",
+    "fileDestinationSE",
+    "prodDBlockTokenForOutput",
+)
 QUICK = Clockwork(monitor_s=1.0, feed_s=0.4, delay_s=0.6)
 
 
 class Site:
     """One worker: its job, its directory, Harvester beside it."""
 
-    def __init__(self, directory: Path, kind: str, events: int, seed: int = 1) -> None:
+    def __init__(self, directory: Path, kind: str, events: int, seed: int = 1, document: dict[str, Any] | None = None) -> None:
         self.directory = directory
-        self.point = directory / "point"
         self.events = events
-        self.document = self._document(kind, events)
+        self.document = document or self._document(kind, events)
+        self.point = directory / f"point-{self.document['PandaID']}"
         given = [] if kind == "merge" else [(lfn, guid, events) for lfn, guid in self._inputs()]
         self.panda = PandaDouble(self.document, given)
         self.double = HarvesterDouble(self.point, self.panda, RACES, seed, QUICK)
         task = directory / "tasks" / str(self.document["taskID"])
         self.double.submit(self.document, task if kind == "merge" else None)
         self.hold = directory / "hold"
-        self.hold.touch()
-        self._write_payload()
+        if document is None:
+            self.hold.touch()
+            self._write_payload()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._keep_going, daemon=True)
+
+    def next_job(self) -> Site:
+        """What PanDA makes of a job that was partly done: the inputs left out, another output, another number."""
+        left = [self.document["inFiles"].split(",").index(lfn) for lfn in self.panda.skipped]
+        document = dict(self.document)
+        for key in ("inFiles", "GUID", "fsize", "checksum", "inFilePaths"):
+            values = self.document[key].split(",")
+            document[key] = ",".join(values[index] for index in left)
+        number = self.document["PandaID"] + 1
+        log = self.document["logFile"].replace(str(self.document["PandaID"]), str(number))
+        document |= {"PandaID": number, "logFile": log, "outFiles": f"HITS.30737678._000003.pool.root.1,{log}"}
+        for key in _PER_OUTPUT:
+            document[key] = "NULL,NULL"
+        document["scopeOut"] = document["ddmEndPointOut"] = "NULL"
+        return Site(self.directory, "merge", self.events, 7, document)
 
     def _inputs(self) -> list[tuple[str, str]]:
         return list(zip(self.document["inFiles"].split(","), self.document["GUID"].split(","), strict=True))

@@ -42,7 +42,7 @@ def test_on_site_merging_through_a_power_cut(tmp_path, mark):
 
 
 def test_sigterm_leaves_the_rest_to_another_job(tmp_path, mark):
-    """What is done is handed over within the grace time; PanDA learns which inputs are not."""
+    """What is done is handed over within the grace time; the next job of the task gets the other inputs, and other outputs."""
     with Site(tmp_path, "merge", 10, seed=3) as site:
         command = Harvest(mark, site, "--grace", "20")
         command.until(lambda progress: progress["outputs_merged"] == 1, "an output merged")
@@ -55,6 +55,16 @@ def test_sigterm_leaves_the_rest_to_another_job(tmp_path, mark):
     assert site.panda.skipped == site.document["inFiles"].split(",")[2:]
     assert hits(site.panda.staged[OUTPUTS[0]]["path"]) == site.expected(range(2))
     assert raythena_processes(mark) == []
+
+    site.hold.unlink()
+    with site.next_job() as following:
+        command = Harvest(mark, following)
+        assert command.wait() == 0, command.errors
+        following.ended(0)
+    assert following.panda.complaints == []
+    (output,) = following.panda.document["outFiles"].split(",")[:1]
+    assert sorted(following.panda.registered) == sorted(following.panda.document["outFiles"].split(","))
+    assert hits(following.panda.staged[output]["path"]) == site.expected(range(2, 4))
 
 
 def assert_delivered(site, path, event):

@@ -105,6 +105,7 @@ def harvest_command(  # noqa: PLR0917 (one parameter per option)
       raythena harvest --payload simulation.yaml --harvester-config /etc/panda/panda_harvester.cfg --walltime 4h
       raythena harvest --payload simulation.yaml --map-type OneToMany --late-binding
     """
+    from raythena.domain.errors import ClusterError
     from raythena.gateways.harvester.access_point import AccessPoint
     from raythena.gateways.harvester.config import ACCESS_POINT_VARIABLE, WORKER_ID_VARIABLE, load_file_names, load_map_type
     from raythena.gateways.harvester.shift import Shift
@@ -136,6 +137,9 @@ def harvest_command(  # noqa: PLR0917 (one parameter per option)
     _ignore_signals()
     hurried = ending.exit_code in _STOPPED
     word = shift.end(ending, _TELL_SHARE * grace if hurried else None)
+    if isinstance(problem, ClusterError):
+        # what is left of the cluster on other nodes may keep the batch job alive
+        shift.point.ask_to_be_killed(str(problem))
     typer.echo(f"harvester: {word.summary}", err=word.exit_code != 0)
     if problem is not None and not isinstance(problem, SystemExit) and word.exit_code:
         raise problem

@@ -53,7 +53,7 @@ def last_word(ending: Ending, job: Job | None, books: Books | None, log: tuple[s
     figures = _figures(ending)
     if books is not None and books.whole:
         return LastWord(0, figures, "done")
-    if books is None and job is not None and ending.exit_code == ExitCode.OK:
+    if books is None and job is not None and _ranges_done(ending):
         return LastWord(0, figures, "done")
     if books is not None and books.ready:
         skipped = books.skipped()
@@ -66,6 +66,11 @@ def last_word(ending: Ending, job: Job | None, books: Books | None, log: tuple[s
             ending, figures, f"{ending.reason}; {len(skipped)} inputs are not done, and {why}, so all of it is done again"
         )
     return _failed(ending, figures, ending.reason)
+
+
+def _ranges_done(ending: Ending) -> bool:
+    """Whether a job whose ranges PanDA gave is done: it is told of each range, so some that failed are no failure of the job."""
+    return ending.exit_code == ExitCode.OK or (ending.exit_code == ExitCode.INCOMPLETE and ending.events > 0)
 
 
 def _figures(ending: Ending) -> dict[str, int | str]:

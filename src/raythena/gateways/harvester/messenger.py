@@ -101,14 +101,18 @@ class Messenger:
         """Something for Harvester, to be told as a whole; `number` comes back in `ReportsTaken`."""
         self.reports.add(Bundle(tuple(entries), number))
 
-    def tell_all_again(self) -> None:
+    def tell_all_again(self, at_most: int = 200_000) -> None:
         """Tell everything once more: what Harvester has taken in may still be lost, and what is not lost it drops.
 
-        Files of outputs and logs are left out, they are told in other ways as well.
+        Files of outputs and logs are left out, they are told in other ways as well. More than `at_most` events are not told
+        again: Harvester would take longer than anybody waits.
         """
         latest: dict[str, Entry] = {}
         for entries in self._point.told():
             latest |= {entry["eventRangeID"]: entry for entry in entries if "eventRangeID" in entry}
+            if len(latest) > at_most:
+                logger.warning("more than %d events were told, too many to tell them once more", at_most)
+                return
         for bundle in documents.bundles(list(latest.values())):
             self.tell(bundle)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -34,6 +34,7 @@ from raythena.storage.taskdir import TaskDirectory
 logger = logging.getLogger(__name__)
 
 _BEAT_S = 10.0
+_NO_ERROR: Mapping[str, int | str] = {"pilotErrorCode": 0, "pilotErrorDiag": "", "exeErrorCode": 0, "exeErrorDiag": ""}
 
 T = TypeVar("T")
 
@@ -51,6 +52,7 @@ class Shift:
     sleep: Callable[[float], None] = time.sleep
     job: Job | None = None
     task: Path | None = None
+    _told_before: frozenset[str] = frozenset()
 
     # ---- the job
 
@@ -58,6 +60,7 @@ class Shift:
         """The job, as soon as it is there. Raises InvalidInput, StorageError."""
         if not self.point.directory.is_dir():
             raise InvalidInput(str(self.point.directory), "", "is no directory", expected="the access point of a worker")
+        self._take_back_errors()
         search = SpecificationSearch(self.point, late_binding, self.patience)
         pace = Pace(self.patience)
         beat_at = self.clock()
@@ -68,6 +71,19 @@ class Shift:
             self.sleep(pace.pause_s(Sight(), ()))
         self.job = load_harvester_job(found, self.point.directory, payload, merge)
         return self.job
+
+    def _take_back_errors(self) -> None:
+        """Attributes of an earlier start stick in PanDA. Errors among them are not true any more, and are told to be none."""
+        try:
+            old, _ = read_json_file(self.point.path(self.point.names.worker_attributes_file))
+        except Torn:
+            return
+        self._told_before = frozenset(old) & _NO_ERROR.keys() if isinstance(old, dict) else frozenset()
+        if self._told_before:
+            self.point.write_attributes(self._no_errors())
+
+    def _no_errors(self) -> dict[str, int | str]:
+        return {name: _NO_ERROR[name] for name in sorted(self._told_before)}
 
     def choose_task_directory(self, base: Path | None) -> Path:
         """The directory of this job: below `base`, or where Harvester says, or else in the access point.
@@ -121,7 +137,7 @@ class Shift:
         self._unless_refused("tell Harvester of the log", lambda: self._tell(books, log, limit))
         word = last_word(ending, self.job, books, log, self.map_type)
         self._unless_refused("write the job report", lambda: self._write_report(word, ending))
-        self._unless_refused("write attributes", lambda: self.point.write_attributes(word.attributes))
+        self._unless_refused("write attributes", lambda: self.point.write_attributes({**self._no_errors(), **word.attributes}))
         return word
 
     def _books(self) -> Books | None:
