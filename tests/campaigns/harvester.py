@@ -2,10 +2,10 @@
 
     python tests/campaigns/harvester.py [--seeds 200] [--first 0]
 
-One seed is one job: the double gives ranges out and takes reports in, tears and delays files, forgets, restarts and loses; the
-worker dies at random steps and starts again in the same access point, in every second history. Every event must come out once, and
-PanDA must have nothing to complain of. The clock is virtual; a history takes a fraction of a second. A seed that fails is run again
-with `--seeds 1 --first SEED`. Ends with 1 if any failed.
+One seed is one job: the double gives ranges out and takes reports in, tears and delays files, forgets, restarts and loses; in
+every second history the worker dies at random steps and starts again in the same access point. Every event must come out once,
+and PanDA must have nothing to complain of. The clock is virtual; a history takes a fraction of a second. A seed that fails is run
+again with `--seeds 1 --first SEED`. Ends with 1 if any failed.
 """
 
 from __future__ import annotations

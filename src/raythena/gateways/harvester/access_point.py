@@ -15,6 +15,7 @@ Reads are tolerant: a file that is not there, or cannot be read as JSON yet, is 
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import logging
 import os
@@ -33,6 +34,8 @@ from raythena.storage.atomic import disk_errors, fsync_directory, make_directory
 logger = logging.getLogger(__name__)
 
 OWN_DIRECTORY = ".raythena"
+_NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK})
+"""What file systems without hard links say."""
 
 
 class Torn(Exception):
@@ -115,7 +118,7 @@ class AccessPoint:
         write_atomically(told, json.dumps(documents.dump(panda_id, entries)))
         place = self.path(self.names.event_status_dump_json_file)
         try:
-            place.hardlink_to(told)
+            _put_in_place(told, place)
         except FileExistsError:
             told.unlink(missing_ok=True)
             return False
@@ -174,6 +177,19 @@ class AccessPoint:
         make_directory(directory)
         numbers = [int(path.stem) for path in _listed(directory)]
         return directory / f"{max(numbers, default=0) + 1:08d}.json"
+
+
+def _put_in_place(source: Path, place: Path) -> None:
+    """Give a file a second name. Raises FileExistsError when that is taken, OSError."""
+    try:
+        place.hardlink_to(source)
+    except OSError as problem:
+        if problem.errno not in _NO_LINKS:
+            raise
+        if os.path.lexists(place):
+            raise FileExistsError(str(place)) from problem
+        # between the look and the rename only Harvester's post-processing could write a dump, and that runs when we are gone
+        write_atomically(place, source.read_bytes())
 
 
 def _listed(directory: Path) -> list[Path]:

@@ -1,6 +1,7 @@
 """How Harvester really behaves, point by point, and what we do about it. The names say which point a test is about."""
 
 import asyncio
+import errno
 import json
 import os
 
@@ -243,6 +244,18 @@ def test_ideal_a_pending_dump_is_never_written_over(tmp_path):
     assert not point.publish(PANDA_ID, [{"eventRangeID": "a", "eventStatus": "failed"}])
     assert json.loads((tmp_path / "event_status.dump.json").read_text()) == {"somebody": "else's"}
     assert list(point.told()) == []
+
+
+def test_ideal_a_file_system_without_hard_links_will_do(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise PermissionError(errno.EPERM, "no hard links here")
+
+    monkeypatch.setattr(type(tmp_path), "hardlink_to", refuse)
+    point = access_point(tmp_path)
+    assert point.publish(PANDA_ID, [{"eventRangeID": "a", "eventStatus": "failed"}])
+    assert [entry["eventRangeID"] for entry in dump_of(point)] == ["a"]
+    assert not point.publish(PANDA_ID, [{"eventRangeID": "b", "eventStatus": "failed"}])
+    assert [entry["eventRangeID"] for entry in dump_of(point)] == ["a"]
 
 
 def test_ideal_torn_ranges_are_read_again(tmp_path):
