@@ -39,7 +39,7 @@ from raythena.storage.ledger_view import LedgerSummary, LedgerView
 from raythena.testing.synthetic import expected_output
 
 MARK = "E2E_MARK"
-PATIENCE_S = 90.0
+PATIENCE_S = 180.0
 RAYTHENA = (sys.executable, "-c", "from raythena.cli import main; main()")
 
 # ---- processes
