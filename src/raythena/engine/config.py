@@ -50,14 +50,14 @@ class SupplyConfig:
     """How ranges are asked for, and reported, when somebody else hands them out."""
 
     first_request: int = 1000
-    """Ranges asked for while no node is there yet."""
+    """Ranges asked for while no node is there yet. Fewer for a small allocation, so that others are not kept waiting for them."""
     ahead_per_core: int = 4
     """Unleased ranges per core below which more are asked for."""
     ahead_s: float = 60.0
     """The same as a time of computing, once event times are known."""
     answers_ahead: float = 2.0
     """The same in answers: as many as are used up while so many requests are answered, one after the other."""
-    max_ahead: int = 50_000
+    max_ahead: int = 200_000
     """Unleased ranges, those asked for included, are never more than this, unless more are given than were asked for."""
     patience_s: float = 7200.0
     """With nothing left to do, a request unanswered for this long ends the job."""

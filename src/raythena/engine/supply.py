@@ -38,7 +38,8 @@ class Supply:
         reserve = self.reserve(cores, speed)
         if ready >= reserve:
             return 0
-        count = min(2 * reserve, self._config.max_ahead) - ready
+        goal = 2 * reserve if cores else reserve
+        count = min(goal, self._config.max_ahead) - ready
         return count if beginnable is None else max(0, min(count, beginnable - ready))
 
     def asked(self, now: float) -> None:

@@ -31,7 +31,7 @@ NOBODY = np.empty(0, dtype=np.int64)
 
 
 def test_the_first_request_does_not_wait_for_nodes():
-    assert Supply(CONFIG).wanted(0, 0, 0.0, None) == 200
+    assert Supply(CONFIG).wanted(0, 0, 0.0, None) == 100
 
 
 def test_more_is_asked_for_before_what_is_there_runs_out():
@@ -61,6 +61,23 @@ def test_one_request_is_open_at_a_time_and_none_after_the_end():
     assert supply.wanted(0, 8, 1.0, None) > 0
     supply.ended = True
     assert supply.wanted(0, 8, 1.0, None) == 0
+
+
+@given(st.floats(0.1, 40.0), st.integers(1, 300))
+def test_once_the_time_of_an_answer_is_known_nothing_runs_out(speed, answer_s):
+    """Virtual seconds: so many events a second are used up, and every answer takes as long."""
+    supply, ready, answers, due, count = Supply(SupplyConfig()), 0.0, 0, 0, 0
+    for now in range(20 * answer_s + 1000):
+        if supply.asked_at is not None and now == due:
+            supply.answered(float(now))
+            ready, answers = ready + count, answers + 1
+        if wanted := supply.wanted(int(ready), 8, speed, None):
+            supply.asked(float(now))
+            count, due = wanted, now + answer_s
+        if answers > 2:
+            assert ready >= speed, f"cores wait at {now} s"
+        ready = max(0.0, ready - speed)
+    assert answers > 2
 
 
 @given(st.integers(0, 10**6), st.integers(0, 10**5), st.floats(0, 1e6), st.none() | st.integers(0, 10**6))
