@@ -11,6 +11,13 @@ OUTPUTS = ["HITS.30737678._000001.pool.root.1", "HITS.30737678._000002.pool.root
 LOG = "log.30737678._5750099001.job.log.tgz"
 
 
+def drain(command, site):
+    """The batch system's signal. The event that is held may end, and nothing is begun any more."""
+    command.send(signal.SIGTERM)
+    command.until(lambda progress: progress["phase"] == "draining", "the job drains")
+    site.hold.unlink()
+
+
 def assert_merged(site):
     """Every event of every input is in the output it belongs in, and PanDA has all of them."""
     assert site.panda.complaints == []
@@ -44,9 +51,9 @@ def test_on_site_merging_through_a_power_cut(tmp_path, mark):
 def test_sigterm_leaves_the_rest_to_another_job(tmp_path, mark):
     """What is done is handed over within the grace time; the next job of the task gets the other inputs, and other outputs."""
     with Site(tmp_path, "merge", 10, seed=3) as site:
-        command = Harvest(mark, site, "--grace", "20")
+        command = Harvest(mark, site, "--grace", "120")
         command.until(lambda progress: progress["outputs_merged"] == 1, "an output merged")
-        command.send(signal.SIGTERM)
+        drain(command, site)
         assert command.wait() == 0, command.errors
         site.ended(0)
     assert site.panda.complaints == []
@@ -56,7 +63,6 @@ def test_sigterm_leaves_the_rest_to_another_job(tmp_path, mark):
     assert hits(site.panda.staged[OUTPUTS[0]]["path"]) == site.expected(range(2))
     assert raythena_processes(mark) == []
 
-    site.hold.unlink()
     with site.next_job() as following:
         command = Harvest(mark, following)
         assert command.wait() == 0, command.errors
@@ -95,9 +101,9 @@ def test_ranges_from_panda_through_a_power_cut(tmp_path, mark):
 def test_ranges_from_panda_until_sigterm(tmp_path, mark):
     """What is finished is told within the grace time, then the error, then the exit code."""
     with Site(tmp_path, "events", 8, seed=5) as site:
-        command = Harvest(mark, site, "--outputs", "archives", "--grace", "20")
+        command = Harvest(mark, site, "--outputs", "archives", "--grace", "120")
         command.until(lambda progress: progress["stored"] + progress["merged"] >= 10, "some events stored")
-        command.send(signal.SIGTERM)
+        drain(command, site)
         code = command.wait()
         site.ended(code)
     assert code == 5, command.errors
