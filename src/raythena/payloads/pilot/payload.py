@@ -22,6 +22,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import shutil
 import time
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -105,6 +106,8 @@ class PilotPayload:
         self._attic = Attic(context.scratch)
         self._rescued = await asyncio.to_thread(self._attic.open)
         self._release = await asyncio.to_thread(self._find_release)
+        if shutil.which("curl") is None:
+            LOG.warning("there is no program curl on this node; pilots talk to their server through it")
         if self._release.warning:
             LOG.warning("%s", self._release.warning)
         self._running = True

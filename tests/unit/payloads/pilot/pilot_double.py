@@ -6,8 +6,8 @@ ranges handed on in the order they came, the layout of the launch directory, the
 out: configuration, AthenaMP and yampl (threads of this process stand for workers), the waits of seconds between requests,
 collecting results before they are reported, heartbeats, logs. A crash takes the whole double with it.
 
-Arguments are those of a pilot, of which `-p` is read. `PILOT_DOUBLE` is JSON: `event_s`, `dialect` (form, json) and lists of
-events that go wrong (`fail`, `crash`, `hang`, `bad_output`).
+Arguments are those of a pilot, of which `-p` is read. `PILOT_DOUBLE` is JSON: `event_s`, `dialect` (form, json), `panda_id`
+(asks for another job's ranges) and lists of events that go wrong (`fail`, `crash`, `hang`, `bad_output`).
 """
 
 import gzip
@@ -70,7 +70,7 @@ class Double:
             if not self.cache and not self.no_more:
                 cores = int(os.environ["ATHENA_PROC_NUMBER"])
                 ids = {
-                    "pandaID": self.job["PandaID"],
+                    "pandaID": self.plan.get("panda_id", self.job["PandaID"]),
                     "jobsetID": self.job.get("jobsetID", 0),
                     "taskID": self.job.get("taskID", 0),
                 }

@@ -1,0 +1,236 @@
+"""The life of pilots, with a double: those that never work, ask for another job, meet a slow server, lose their agent."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from raythena.domain.errors import InternalError, InvalidInput, PayloadError
+from raythena.domain.ranges import EventRange
+from raythena.payloads.pilot.payload import PilotPayload
+from raythena.payloads.pilot.server import PilotServer
+from raythena.runtime.payload import Assignment, Done, PayloadContext, Released, Started
+from raythena.runtime.warden_process import living_processes
+
+DOUBLE = Path(__file__).with_name("pilot_double.py")
+JOB = {"PandaID": 7, "jobsetID": 6, "taskID": 5}
+
+
+def ranges(*numbers):
+    return [Assignment(n, EventRange(f"EVNT-{n}", "EVNT", "/in/EVNT", "GUID", n, n)) for n in numbers]
+
+
+def options(plan=None, **changes):
+    environment = {"PILOT_DOUBLE": json.dumps(plan or {})}
+    command = [sys.executable, "-I", "-S", str(DOUBLE)]
+    return {
+        "command": command,
+        "version": "3.7.0.36",
+        "job": JOB,
+        "environment": environment,
+        "pid_namespace": "no",
+        "busy_hold_s": 0.3,
+        **changes,
+    }
+
+
+def context(place, told):
+    scratch = place / "payload"
+    scratch.mkdir(parents=True)
+    return PayloadContext("node.1", 2, scratch, told, "job", place / "logs")
+
+
+async def outcomes(payload, count, kind=Done):
+    """The first `count` outcomes of a kind, by index."""
+    found = {}
+    while len(found) < count:
+        found.update({one.index: one for one in await payload.poll(1.0) if isinstance(one, kind)})
+    return found
+
+
+def run(scenario):
+    return asyncio.run(asyncio.wait_for(scenario(), 200))
+
+
+async def problem_of(payload):
+    """What the payload gives up with, and what it handed back before."""
+    handed = []
+    while True:
+        try:
+            handed += await payload.poll(1.0)
+        except PayloadError as problem:
+            return str(problem), handed
+
+
+def test_pilots_that_never_ask_for_ranges_end_the_payload(tmp_path):
+    async def scenario():
+        payload = PilotPayload()
+        await payload.start(
+            context(tmp_path, options(command=["sh", "-c", "echo trouble >&2; exit 3"], max_starts=2, version="3.11.5.1"))
+        )
+        payload.feed(ranges(1, 2))
+        text, handed = await problem_of(payload)
+        await payload.stop()
+        assert {type(one) for one in handed} == {Released}
+        assert all(words in text for words in ("2 pilots in a row", "exit code 3", "trouble", "error 1310", "pilot-2")), text
+        assert (tmp_path / "logs" / "pilot-1" / "pilot.err").read_text() == "trouble\n"
+
+    run(scenario)
+
+
+def test_a_pilot_with_another_job_gets_nothing(tmp_path):
+    async def scenario():
+        payload = PilotPayload()
+        await payload.start(context(tmp_path, options({"panda_id": 99}, max_starts=1)))
+        payload.feed(ranges(1))
+        text, handed = await problem_of(payload)
+        await payload.stop()
+        assert "never asked for ranges" in text
+        assert [type(one) for one in handed] == [Released]
+
+    run(scenario)
+
+
+def test_a_slow_server_loses_nothing(tmp_path, monkeypatch):
+    serve = PilotServer._serve
+
+    async def slowly(self, request):
+        await asyncio.sleep(0.5)
+        return await serve(self, request)
+
+    monkeypatch.setattr(PilotServer, "_serve", slowly)
+
+    async def scenario():
+        payload = PilotPayload()
+        await payload.start(context(tmp_path, options()))
+        payload.feed(ranges(*range(8)))
+        assert set(await outcomes(payload, 8)) == set(range(8))
+        await payload.stop()
+
+    run(scenario)
+
+
+def test_another_pilot_is_started_when_ranges_come_after_the_end_of_the_first(tmp_path):
+    async def scenario():
+        payload = PilotPayload()
+        await payload.start(context(tmp_path, options(idle_hold_s=0.3)))
+        for first in (1, 11):
+            payload.feed(ranges(first, first + 1))
+            assert set(await outcomes(payload, 2)) == {first, first + 1}
+            while payload._pilot is not None:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+        await payload.stop()
+        stories = [json.loads(path.read_text()) for path in sorted((tmp_path / "logs").glob("pilot-*/pilot.json"))]
+        assert [story["job"]["state"] for story in stories] == ["finished", "finished"]
+        assert [(story["job"]["n_events"], story["job"]["n_reported"]) for story in stories] == [(2, 2), (2, 2)]
+
+    run(scenario)
+
+
+def test_a_range_is_not_taken_twice(tmp_path):
+    async def scenario():
+        payload = PilotPayload()
+        await payload.start(context(tmp_path, options({"event_s": 0.5})))
+        payload.feed(ranges(1))
+        with pytest.raises(InternalError):
+            payload.feed(ranges(1))
+        await payload.stop()
+
+    run(scenario)
+
+
+def test_outputs_are_deleted_when_they_are_stored(tmp_path):
+    async def scenario():
+        payload = PilotPayload()
+        place = context(tmp_path, options())
+        await payload.start(place)
+        payload.feed(ranges(1, 2, 3))
+        done = (await outcomes(payload, 3)).values()
+        assert all(one.path.is_relative_to(place.scratch) and one.path.stat().st_nlink == 2 for one in done)
+        payload.collected([one.path for one in done])
+        assert not [path for path in place.scratch.rglob("range*") if "run-" not in str(path)]
+        await payload.stop()
+
+    run(scenario)
+
+
+def test_a_job_is_needed(tmp_path):
+    told = options()
+    del told["job"]
+    with pytest.raises(InvalidInput, match=r"options\.job"):
+        run(lambda: PilotPayload().start(context(tmp_path, told)))
+
+
+KILLED = """
+import asyncio, json, sys
+sys.path.insert(0, {here!r})
+from test_payload import *
+
+async def scenario():
+    payload = PilotPayload()
+    await payload.start(context(Path({place!r}), json.loads({told!r})))
+    payload.feed(ranges(1, 2, 3, 4))
+    done = set()
+    while True:
+        for one in await payload.poll(1.0):
+            if isinstance(one, Done):
+                print(one.index, flush=True)
+
+asyncio.run(scenario())
+"""
+
+
+def test_an_agent_that_is_killed_leaves_its_outputs_and_no_process(tmp_path):
+    """Event 4 never ends; the others are done when the agent is killed, and need no pilot the second time."""
+    place = tmp_path / "raythena-task01-sess01-node01-a"
+    text = KILLED.format(here=str(Path(__file__).parent), place=str(place), told=json.dumps(options({"hang": [4]})))
+    with subprocess.Popen([sys.executable, "-c", text], stdout=subprocess.PIPE, text=True) as agent:
+        assert sorted(int(agent.stdout.readline()) for _ in range(3)) == [1, 2, 3]
+        agent.send_signal(signal.SIGKILL)
+    assert eventually(lambda: not processes_below(tmp_path))
+
+    async def scenario():
+        payload = PilotPayload()
+        await payload.start(context(tmp_path / "raythena-task01-sess01-node01-b", options(command=["false"])))
+        payload.feed(ranges(1, 2, 3))
+        done = await outcomes(payload, 3)
+        assert {index: json.loads(one.path.read_bytes())["startEvent"] for index, one in done.items()} == {1: 1, 2: 2, 3: 3}
+        await payload.stop()
+
+    run(scenario)
+    assert sorted(path.name[-1] for path in tmp_path.iterdir()) == ["a", "b"]
+
+
+def processes_below(place):
+    found = []
+    for pid, _ in living_processes():
+        try:
+            if os.fsencode(place) in Path(f"/proc/{pid}/environ").read_bytes():
+                found.append(pid)
+        except OSError:
+            continue
+    return found
+
+
+def eventually(condition):
+    deadline = time.monotonic() + 60
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return condition()
+
+
+def test_started_is_told_of_those_on_the_cores_only(tmp_path):
+    async def scenario():
+        payload = PilotPayload()
+        await payload.start(context(tmp_path, options({"hang": [1, 2, 3, 4]})))
+        payload.feed(ranges(1, 2, 3, 4))
+        assert set(await outcomes(payload, 2, Started)) == {1, 2}
+        await payload.stop()
+
+    run(scenario)
