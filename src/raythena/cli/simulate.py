@@ -36,7 +36,7 @@ def simulate_command(
     Each seed draws a site and its faults. The real engine and a ledger (every 25th on a real disk) live through it in virtual
     time. Every event must end in exactly one output or be recorded as failed, whatever happens, and the job must end once the
     faults do. A seed that breaks a promise prints what led to it, the simplest site that does the same, and the command to see it
-    again; the exit code is then 11. Kinds of faults: network, coordinator, nodes, payload, merges, disk, walltime.
+    again; the exit code is then 11. Kinds of faults: network, coordinator, nodes, payload, merges, disk, walltime, outside.
 
     \b
     Examples:

@@ -25,12 +25,14 @@ FAULTS: dict[str, tuple[str, ...]] = {
     "merges": ("merge_failure", "bad_merge", "damage"),
     "disk": ("stalls", "full_scratches", "io_errors", "slow_disk_s"),
     "walltime": ("stops", "walltime_s", "warning_s"),
+    "outside": ("silences",),
 }
 """Kinds of faults, and the fields of a plan that stand for them."""
 
 _LARGE = 1 / 400
 _ON_DISK = 1 / 25
 _GIVEN = 1 / 4
+_UNMERGED = 1 / 20
 
 
 @dataclass(frozen=True)
@@ -127,10 +129,16 @@ def _troubled(dice: _Dice, site: Plan) -> Plan:
         walltime_known=ends and dice.random() < 0.6,
         warning_s=dice.choice((0.0, 1.0, 5.0)) if ends else 0.0,
         given=dice.random() < _GIVEN,
+        silences=dice.some(2),
+        merged=dice.random() >= _UNMERGED,
         answer_s=dice.choice((0.1, 1.0, 5.0)),
         on_disk=dice.random() < _ON_DISK,
         engine=EngineConfig(
             buffer_s=dice.choice((0.5, 2.0, 10.0)),
+            max_attempts=dice.choice((3, 3, 1)),
+            max_losses=dice.choice((5, 5, 2)),
+            max_merge_attempts=dice.choice((3, 3, 1)),
+            no_node_limit_s=dice.choice((300.0, 300.0, 8.0)),
             drain_limit_s=10.0,
             abort_merge_limit_s=dice.choice((5.0, 60.0)),
             budget=_budget(dice, patient=killers > 0),
@@ -139,6 +147,8 @@ def _troubled(dice: _Dice, site: Plan) -> Plan:
                 first_request=dice.choice((2, 10, 1000)),
                 ahead_per_core=dice.choice((1, 4)),
                 ahead_s=dice.choice((0.5, 5.0)),
+                patience_s=dice.choice((7200.0, 10.0)),
+                report_patience_s=dice.choice((7200.0, 12.0)),
                 max_unacknowledged=dice.choice((3, 100_000)),
             ),
         ),

@@ -110,6 +110,12 @@ class Judge:
         wanted = [index for index in range(start, stop) if index not in self._ledger.failed]
         _promise(sorted(members) == wanted, f"exactly once: output {output} is merged from {sorted(members)}, not {wanted}")
 
+    def at_the_end_unmerged(self) -> None:
+        """Every event is in a group, or failed with a reason."""
+        for index in range(self.n_ranges):
+            stored, failed = index in self._ledger.stored, index in self._ledger.failed
+            _promise(stored != failed, f"exactly once: range {index} is {'both' if stored else 'neither'} stored and failed")
+
     def at_the_end(self, contents: dict[int, list[int]]) -> None:
         """Every event is in exactly one merged file or failed with a reason. `contents` are the ranges in each output file."""
         seen: dict[int, int] = {}

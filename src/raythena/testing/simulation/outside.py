@@ -31,6 +31,8 @@ class Outside:
         self._layout = RangeLayout(site.job.inputs, given=True)
         """Ranges that are safe in the ledger."""
         self._safe: set[str] = set()
+        self.silent_until = 0.0
+        """Nothing is answered before this."""
         self.told: dict[int, str] = {}
         """What became of ranges, by index: finished or failed."""
 
@@ -48,8 +50,11 @@ class Outside:
 
     def wanted(self, coordinator: SimulatedCoordinator, count: int) -> None:
         """A coordinator asks; the answer comes when it comes."""
-        answer_s = self._site.fate.dice.uniform(0.0, self._site.plan.answer_s)
-        self._site.agenda.after(answer_s, lambda: coordinator.when_awake(lambda: self._answer(coordinator, count)))
+        self._site.agenda.after(self._answer_s(), lambda: coordinator.when_awake(lambda: self._answer(coordinator, count)))
+
+    def _answer_s(self) -> float:
+        silent_s = max(0.0, self.silent_until - self._site.now)
+        return silent_s + self._site.fate.dice.uniform(0.0, self._site.plan.answer_s)
 
     def _answer(self, coordinator: SimulatedCoordinator, count: int) -> None:
         dice = self._site.fate.dice
@@ -83,11 +88,10 @@ class Outside:
         def take() -> None:
             self._note(finished, "finished")
             self._note(failed, "failed")
-            answer_s = site.fate.dice.uniform(0.0, site.plan.answer_s)
             acknowledge = ev.ReportsAcknowledged((command.number,))
-            site.agenda.after(answer_s, lambda: coordinator.when_awake(lambda: coordinator.tell(acknowledge)))
+            site.agenda.after(self._answer_s(), lambda: coordinator.when_awake(lambda: coordinator.tell(acknowledge)))
 
-        site.agenda.after(site.fate.dice.uniform(0.0, site.plan.answer_s), take)
+        site.agenda.after(self._answer_s(), take)
 
     def _check(self, finished: list[int], failed: list[int], group: str) -> None:
         ledger = self._site.ledger.shadow

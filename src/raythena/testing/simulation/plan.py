@@ -94,6 +94,10 @@ class Plan:
     """Somebody else hands the ranges out while the job runs, and is told what became of each; nothing is merged."""
     answer_s: float = 1.0
     """Whoever does takes up to so long for an answer."""
+    silences: int = 0
+    """Times they say nothing for a while."""
+    merged: bool = True
+    """Whether the outputs of a job that cuts its own ranges are merged, or stay in groups."""
     on_disk: bool = False
     """The real ledger and the real lease, in files."""
     engine: EngineConfig = field(default_factory=EngineConfig)

@@ -10,11 +10,11 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from raythena.domain.errors import InternalError, LedgerBusy, StorageError
-from raythena.domain.job import Job
+from raythena.domain.job import NO_MERGE, Job, MergeSpec
 from raythena.domain.records import AttemptFailed, GroupStored, RangesRetracted, Record
 from raythena.engine import commands as do
 from raythena.engine.desk import CoordinatorDesk
@@ -67,7 +67,7 @@ class Result:
     """Of all cores, between the first and the last event."""
     events: int
     merged: int
-    """Given ranges count when they are known outside as finished."""
+    """Given ranges count when they are known outside as finished; where nothing is merged, stored ones do."""
     failed: int
     innocent: int
     """Failed ranges with which nothing was wrong."""
@@ -88,9 +88,7 @@ class Site:
         self.agenda = Agenda()
         self.chronicle = Chronicle(lambda: self.agenda.now, in_full=in_full)
         self.fate = Fate(seed, plan, self.agenda)
-        self.job = (
-            given_job(len(plan.events_per_input)) if plan.given else small_job(plan.events_per_input, plan.events_per_output)
-        )
+        self.job = _job_of(plan)
         self.judge = Judge(self.job, plan.n_events, 1 if in_full else _LOOK_EVERY)
         self.outside = Outside(self, plan.n_events if plan.given else 0)
         self.destinations: Destinations = self.outside if plan.given else self.judge.outputs
@@ -165,6 +163,8 @@ class Site:
     def _judge_the_end(self) -> None:
         if self.plan.given:
             self.outside.at_the_end()
+        elif not self.plan.merged:
+            self.judge.at_the_end_unmerged()
         else:
             self.judge.at_the_end(self.disk.outputs)
 
@@ -280,6 +280,13 @@ class Site:
             self._begin_node(place, 1.0)
 
 
+def _job_of(plan: Plan) -> Job:
+    if plan.given:
+        return given_job(len(plan.events_per_input))
+    job = small_job(plan.events_per_input, plan.events_per_output)
+    return job if plan.merged else replace(job, merge=MergeSpec(NO_MERGE))
+
+
 def simulate(seed: int, plan: Plan | None = None, parts: Parts | None = None) -> Result:
     """Run one job at a simulated site. Without a plan, the seed draws one. Raises PromiseBroken."""
     drawn = plan or Plan.drawn(seed)
@@ -324,7 +331,7 @@ def _result(seed: int, site: Site, outcome: do.Outcome) -> Result:
         site.now,
         site.meter.occupancy(plan.nodes * plan.cores),
         plan.n_events,
-        list(site.outside.told.values()).count("finished") if plan.given else len(ledger.merged_ranges),
+        _merged(site),
         len(ledger.failed),
         len(ledger.failed.keys() - site.fate.ill),
         site.meter.attempts,
@@ -332,6 +339,12 @@ def _result(seed: int, site: Site, outcome: do.Outcome) -> Result:
         site.agenda.steps,
         dict(site.chronicle.faults),
     )
+
+
+def _merged(site: Site) -> int:
+    if site.plan.given:
+        return list(site.outside.told.values()).count("finished")
+    return len(site.ledger.shadow.merged_ranges if site.plan.merged else site.ledger.shadow.stored)
 
 
 def _in_words(record: Record) -> tuple[list[int], str]:

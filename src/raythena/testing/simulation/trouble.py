@@ -20,6 +20,7 @@ _LONGEST_CUT_S = 20.0
 _LONGEST_FREEZE_S = 15.0
 """Less than what makes a lease lapse, and sometimes more than what makes a node believe that its message was lost."""
 _LONGEST_STALL_S = 25.0
+_LONGEST_SILENCE_S = 30.0
 
 
 class Trouble:
@@ -42,6 +43,7 @@ class Trouble:
             (plan.stops, self._stop),
             (plan.freezes, self._freeze),
             (plan.intruders, self._intrude),
+            (plan.silences if plan.given else 0, self._silence),
         )
         for count, fault in faults:
             for at_s in site.fate.times(count):
@@ -89,6 +91,11 @@ class Trouble:
             until = site.now + site.fate.dice.uniform(0.0, _LONGEST_FREEZE_S)
             site.chronicle.tell(f"the coordinator stands still until {until:.1f} s", "coordinator froze")
             site.coordinator.freeze(until)
+
+    def _silence(self) -> None:
+        site = self._site
+        site.outside.silent_until = site.now + site.fate.dice.uniform(0.0, _LONGEST_SILENCE_S)
+        site.chronicle.tell(f"nothing is heard from outside until {site.outside.silent_until:.1f} s", "outside silent")
 
     def _stop(self) -> None:
         site = self._site
