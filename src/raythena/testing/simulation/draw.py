@@ -99,7 +99,7 @@ def _troubled(dice: _Dice, site: Plan) -> Plan:
         late_nodes=dice.some(site.nodes),
         bad_nodes=dice.some(1, 0.15),
         delay_s=dice.choice((0.001, 0.02, 0.3)),
-        poll_s=dice.choice((0.1, 0.25)),
+        poll_s=dice.choice((0.1, 0.25, 0.5, 0.5)),
         loss=dice.up_to(0.3),
         late=dice.up_to(0.2),
         duplication=dice.up_to(0.3),

@@ -41,6 +41,8 @@ _PROGRESS_S = 150.0
 _MAX_SESSIONS = 40
 _LEASE_PAUSE_S = 10.0
 _LONGEST_QUEUE_S = 5.0
+_IN_MEMORY = Path("/dev/shm")  # noqa: S108 (a directory of its own is made there)
+"""What is synchronised here need not wait for a disk: crashes are simulated, power cuts too."""
 _DONE = (do.Outcome.COMPLETE, do.Outcome.INCOMPLETE)
 
 
@@ -101,7 +103,10 @@ class Site:
         ledger = parts.ledger(self.job) if parts.ledger else None
         self.lease: Lease = parts.lease(lambda: self.agenda.now)
         if plan.on_disk and ledger is None:
-            directory = Path(resources.enter_context(tempfile.TemporaryDirectory(prefix="raythena-simulation-")))
+            temporary = tempfile.TemporaryDirectory(
+                prefix="raythena-simulation-", dir=_IN_MEMORY if _IN_MEMORY.is_dir() else None
+            )
+            directory = Path(resources.enter_context(temporary))
             ledger, self.lease = LedgerOnDisk(directory, self.job), LeaseOnDisk(directory / "lease.json")
         self.ledger = WatchedLedger(ledger, self._committed, self.fate.dice)
         self.judge.watch(self.ledger.shadow)
