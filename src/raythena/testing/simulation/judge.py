@@ -22,6 +22,8 @@ from raythena.testing.simulation.memory_ledger import MemoryLedger
 _FAILED = int(RangeState.FAILED)
 _IS_STORED = np.asarray([state in (RangeState.STORED, RangeState.MERGED) for state in RangeState])
 
+LOOK_EVERY = 16
+
 
 class PromiseBroken(AssertionError):
     """A promise does not hold: which, how it came to that, and the line that shows it again."""
@@ -35,14 +37,15 @@ class PromiseBroken(AssertionError):
 class Judge:
     """Raises InternalError with the promise that is broken.
 
-    What is told and what is merged is looked at every time. The engine as a whole is looked at after each `every`-th step.
+    What is told and what is merged is looked at every time. The engine as a whole is looked at after every 16th step, and after
+    every single one from step `closely_from` on.
     """
 
-    def __init__(self, job: Job, n_ranges: int, every: int) -> None:
+    def __init__(self, job: Job, n_ranges: int, closely_from: int | None) -> None:
         self.outputs = OutputMap.plan([] if job.ranges_given else [file.n_events for file in job.inputs], job.events_per_output)
         self.n_ranges = n_ranges
-        self._every = every
-        self._countdown = every
+        self.steps = 0
+        self._closely_from = float("inf") if closely_from is None else closely_from
         self._stored = np.zeros(n_ranges, dtype=bool)
         self._failed = np.zeros(n_ranges, dtype=bool)
         self._ledger = MemoryLedger()
@@ -66,9 +69,8 @@ class Judge:
 
     def after_step(self, engine: Engine) -> None:
         """The engine agrees with itself, and believes nothing that the ledger does not know."""
-        self._countdown -= 1
-        if self._countdown <= 0:
-            self._countdown = self._every
+        self.steps += 1
+        if self.steps % LOOK_EVERY == 0 or self.steps >= self._closely_from:
             check(engine)
             self.after_commit(engine)
 

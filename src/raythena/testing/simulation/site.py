@@ -1,8 +1,8 @@
 """The site as a whole: who is there, which session it is, and how it ends.
 
 `simulate(seed, plan)` runs one job to its end, over as many sessions and coordinators as it takes, and checks the promises of
-the engine on the way. A failing seed is run once more with a look after every single step; it raises `PromiseBroken` with what
-led there and a one-line reproduction.
+the engine on the way. A failing seed is run once more, with a look after every single step towards its end; it raises
+`PromiseBroken` with what led there and a one-line reproduction.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from raythena.testing.simulation.coordinator import SimulatedCoordinator
 from raythena.testing.simulation.disk import SimulatedDisk
 from raythena.testing.simulation.disk_ledger import LedgerOnDisk
 from raythena.testing.simulation.fate import Fate
-from raythena.testing.simulation.judge import Judge, PromiseBroken
+from raythena.testing.simulation.judge import LOOK_EVERY, Judge, PromiseBroken
 from raythena.testing.simulation.lease import Lease, LeaseInMemory, LeaseOnDisk
 from raythena.testing.simulation.meter import Meter
 from raythena.testing.simulation.node import Place, SimulatedNode
@@ -36,7 +36,6 @@ from raythena.testing.simulation.samples import given_job, small_job
 from raythena.testing.simulation.storage import SimulatedLedger, WatchedLedger
 from raythena.testing.simulation.trouble import Trouble
 
-_LOOK_EVERY = 16
 _PROGRESS_S = 150.0
 _MAX_SESSIONS = 40
 _LEASE_PAUSE_S = 10.0
@@ -84,14 +83,14 @@ class Result:
 class Site:
     """The world of one simulation."""
 
-    def __init__(self, seed: int, plan: Plan, parts: Parts, resources: ExitStack, *, in_full: bool) -> None:
+    def __init__(self, seed: int, plan: Plan, parts: Parts, resources: ExitStack, *, closely_from: int | None) -> None:
         self.plan = plan
         self.parts = parts
         self.agenda = Agenda()
-        self.chronicle = Chronicle(lambda: self.agenda.now, in_full=in_full)
+        self.chronicle = Chronicle(lambda: self.agenda.now, in_full=closely_from is not None)
         self.fate = Fate(seed, plan, self.agenda)
         self.job = _job_of(plan)
-        self.judge = Judge(self.job, plan.n_events, 1 if in_full else _LOOK_EVERY)
+        self.judge = Judge(self.job, plan.n_events, closely_from)
         self.outside = Outside(self, plan.n_events if plan.given else 0)
         self.destinations: Destinations = self.outside if plan.given else self.judge.outputs
         self.disk = SimulatedDisk(lambda: self.fate.happens(plan.damage))
@@ -296,35 +295,34 @@ def simulate(seed: int, plan: Plan | None = None, parts: Parts | None = None) ->
     """Run one job at a simulated site. Without a plan, the seed draws one. Raises PromiseBroken."""
     drawn = plan or Plan.drawn(seed)
     try:
-        return _run(seed, drawn, parts or Parts(), in_full=False)[1]
+        return _run(seed, drawn, parts or Parts())[1]
     except _Broken as broken:
         first = broken
     try:
-        _run(seed, drawn, parts or Parts(), in_full=True)
+        _run(seed, drawn, parts or Parts(), closely_from=first.steps - LOOK_EVERY)
     except _Broken as broken:
-        first = broken  # the same seed, looked at more closely
+        first = broken  # the same seed, looked at more closely, and told in full
     again = f"simulate({seed})" if plan is None else f"simulate({seed}, {pasted(plan)})"
     raise PromiseBroken(first.promise, first.story, again) from first
 
 
 class _Broken(Exception):
-    """A promise, and what led there."""
+    """A promise, what led there, and how many steps it took."""
 
-    def __init__(self, promise: str, story: list[str]) -> None:
+    def __init__(self, promise: str, site: Site) -> None:
         super().__init__(promise)
-        self.promise, self.story = promise, story
+        self.promise, self.story, self.steps = promise, site.chronicle.condensed(promise), site.judge.steps
 
 
-def _run(seed: int, plan: Plan, parts: Parts, *, in_full: bool) -> tuple[Site, Result]:
+def _run(seed: int, plan: Plan, parts: Parts, *, closely_from: int | None = None) -> tuple[Site, Result]:
     with ExitStack() as resources:
-        site = Site(seed, plan, parts, resources, in_full=in_full)
+        site = Site(seed, plan, parts, resources, closely_from=closely_from)
         try:
             outcome = site.run()
         except InternalError as broken:
-            raise _Broken(str(broken), site.chronicle.condensed(str(broken))) from broken
+            raise _Broken(str(broken), site) from broken
         except Exception as defect:  # whatever else escapes the engine or the ledger is a defect, and must be told with its seed
-            promise = f"a defect: {type(defect).__name__}: {defect}"
-            raise _Broken(promise, site.chronicle.condensed(promise)) from defect
+            raise _Broken(f"a defect: {type(defect).__name__}: {defect}", site) from defect
         return site, _result(seed, site, outcome)
 
 
