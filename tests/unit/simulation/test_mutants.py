@@ -172,14 +172,6 @@ class FailsWithoutTellingTheLedger(Engine):
             super()._commit(record)
 
 
-class HandsOutTwice(Engine):
-    """The pool of a restarted engine does not know what nodes brought along."""
-
-    def _node_joined(self, event, now):
-        super()._node_joined(event, now)
-        self._make_ready(event.held[self.table.state[event.held] == RangeState.LEASED])
-
-
 # ---- engines whose ranges are handed out by somebody else
 
 
@@ -303,7 +295,6 @@ MUTANTS = [
             RestoresWithoutTheLastGroup,
             ForgetsToRetract,
             FailsWithoutTellingTheLedger,
-            HandsOutTwice,
             ForgetsReportsWhenRestarted,
             TakesRangesTwice,
             LeasesBeforeTheLedgerKnows,
