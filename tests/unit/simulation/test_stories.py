@@ -21,6 +21,14 @@ class AcknowledgesWhatItRefusesTooEarly(Engine):
         super()._release_refused()
 
 
+class DropsResultsWhenItStops(Engine):
+    def _group_reported(self, event, now):
+        if self.stopping is not None:
+            self._do(do.Acknowledge(event.group.node, event.group.name))
+        else:
+            super()._group_reported(event, now)
+
+
 class EndsAtOnce(Engine):
     def _look_for_end(self, now):
         self._finish(do.Outcome.COMPLETE, "why not")
@@ -62,7 +70,7 @@ def test_a_defect_of_any_kind_is_told_with_its_seed() -> None:
 
 
 def test_a_failing_site_is_made_simpler_and_breaks_the_same_promise() -> None:
-    parts = Parts(engine=AcknowledgesWhatItRefusesTooEarly)
+    parts = Parts(engine=DropsResultsWhenItStops)
     seed, broken = first_broken(parts)
     plan = draw(seed)
     seed, smaller, still = shrink(seed, plan, broken, parts)

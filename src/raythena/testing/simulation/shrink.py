@@ -16,19 +16,20 @@ from raythena.testing.simulation.judge import PromiseBroken
 from raythena.testing.simulation.plan import Plan, default_of
 from raythena.testing.simulation.site import Parts, simulate
 
-_TRIES = 250
-_SEEDS = 6
+_SEEDS = 25
+_MAX_EVENTS = 50_000
+"""Simulated in all tries together: half a minute, about."""
 _PARTICULARS = re.compile(r"\d+|\[.*|\(.*")
 _KEPT = frozenset({"events_per_input", "events_per_output", "nodes", "cores", "mean_event_s", "trouble_s"})
 
 
 def shrink(seed: int, plan: Plan, broken: PromiseBroken, parts: Parts | None = None) -> tuple[int, Plan, PromiseBroken]:
     """The simplest plan found that breaks the promise, with which seed, and how it does."""
-    tries = 0
+    left = _MAX_EVENTS
     candidates = _simpler(plan)
-    while tries < _TRIES and (candidate := next(candidates, None)) is not None:
+    while left > 0 and (candidate := next(candidates, None)) is not None:
         for another in range(seed, seed + _SEEDS):
-            tries += 1
+            left -= candidate.n_events
             still = _outcome(another, candidate, parts)
             if still is not None and _gist(still) == _gist(broken):
                 seed, plan, broken = another, candidate, still
