@@ -26,6 +26,8 @@ from raythena.payloads.pilot.wire import BadRequest, Call, read_json
 FINAL_STATES = frozenset({"finished", "failed"})
 MAX_REPORTED = 100_000
 """Ranges in one update; PanDA's own limit."""
+PART_OF_EVENT = 0.3
+"""So long, in event times, a pilot that owes results may wait for ranges: with long events, starting another one costs more."""
 _ADLER32 = re.compile(r"(?:ad:)?([0-9a-fA-F]{1,8})", re.ASCII)
 _TEXT_LIMIT = 2000
 
@@ -37,7 +39,7 @@ class HoldTimes:
     gather_s: float = 0.3
     """For as many ranges as it asked for, when there are fewer."""
     busy_s: float = 5.0
-    """For any range, while the pilot owes results, which are stuck as long."""
+    """For any range, while the pilot owes results, which are stuck as long; longer when events are long."""
     dry_s: float = 1.0
     """The same, after ranges were asked back from us: the end of the job is near."""
     idle_s: float = 90.0
@@ -126,6 +128,8 @@ class PilotDesk:
         self.record = JobRecord()
         self.batch_per_core = 1
         """Ranges in one answer, for each core."""
+        self.event_s = 0.0
+        """Mean time of an event; 0 while unknown."""
         self.draining = False
         """Say "no more" as soon as the pilot asks."""
         self.dry = False
@@ -219,9 +223,10 @@ class PilotDesk:
         return self._alone or (self._shelf.alone and self._shelf.out > 0)
 
     def _patience_s(self) -> float:
+        hold = self._hold
         if self._shelf.out == 0:
-            return self._hold.idle_s
-        return self._hold.dry_s if self.dry else self._hold.busy_s
+            return hold.idle_s
+        return hold.dry_s if self.dry else max(hold.busy_s, min(hold.idle_s, PART_OF_EVENT * self.event_s))
 
     def _no_more(self, call: Call, now: float) -> Answer:
         if self.record.no_more_at is None:

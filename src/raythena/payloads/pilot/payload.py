@@ -299,7 +299,7 @@ class PilotPayload:
         if facts:
             pilot.times.event(os.path.dirname(path), begun_at, ended_at)  # noqa: PTH120  # a name, never opened
         self._pace.observe(wall_s, wall_s)
-        pilot.desk.batch_per_core = self._per_core
+        pilot.desk.batch_per_core, pilot.desk.event_s = self._per_core, self._pace.mean_s
         self._stillborn = 0
         self._publish(loan.index, target, begun_at=begun_at, wall_s=wall_s, cpu_s=cpu_s)
 
@@ -370,7 +370,7 @@ class PilotPayload:
         job = self._job_for(self._starts)
         hold = HoldTimes(busy_s=self._options.busy_hold_s, idle_s=self._options.idle_hold_s)
         desk = PilotDesk(job, self._shelf, self._context.cores, hold)
-        desk.batch_per_core = self._per_core
+        desk.batch_per_core, desk.event_s = self._per_core, self._pace.mean_s
         desk.draining, desk.dry = self._draining, self._dry
         directory = self._attic.place / f"run-{self._starts}"
         pilot = RunningPilot(

@@ -25,7 +25,7 @@ def options(dialect):
             "pid_namespace": "no",
             "over_delivery": 2,
             "busy_hold_s": 0.3,
-            "report_grace_s": 0.2,
+            "report_grace_s": 2.0,
         }
 
     return told

@@ -138,6 +138,15 @@ def test_a_pilot_that_owes_results_is_not_held_long(dry, limit_s):
     assert desk.ranges(waited_s=limit_s) == []
 
 
+@pytest.mark.parametrize(("event_s", "limit_s"), [(1.0, HOLD.busy_s), (100.0, 30.0), (3600.0, HOLD.idle_s)])
+def test_the_longer_events_are_the_longer_ranges_are_waited_for(event_s, limit_s):
+    desk = Desk(2)
+    desk.ranges()
+    desk.desk.event_s = event_s
+    assert isinstance(desk.ranges(waited_s=limit_s - 0.1), Hold)
+    assert desk.ranges(waited_s=limit_s) == []
+
+
 def test_a_draining_node_says_no_more_at_once():
     desk = Desk(9)
     desk.desk.draining = True
