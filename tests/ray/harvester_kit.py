@@ -39,14 +39,23 @@ QUICK = Clockwork(monitor_s=1.0, feed_s=0.4, delay_s=0.6)
 class Site:
     """One worker: its job, its directory, Harvester beside it."""
 
-    def __init__(self, directory: Path, kind: str, events: int, seed: int = 1, document: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        kind: str,
+        events: int,
+        seed: int = 1,
+        *,
+        document: dict[str, Any] | None = None,
+        races: Races = RACES,
+    ) -> None:
         self.directory = directory
         self.events = events
         self.document = document or self._document(kind, events)
         self.point = directory / f"point-{self.document['PandaID']}"
         given = [] if kind == "merge" else [(lfn, guid, events) for lfn, guid in self._inputs()]
         self.panda = PandaDouble(self.document, given)
-        self.double = HarvesterDouble(self.point, self.panda, RACES, seed, QUICK)
+        self.double = HarvesterDouble(self.point, self.panda, races, seed, QUICK)
         task = directory / "tasks" / str(self.document["taskID"])
         self.double.submit(self.document, task if kind == "merge" else None)
         self.hold = directory / "hold"
@@ -69,7 +78,7 @@ class Site:
         for key in _PER_OUTPUT:
             document[key] = "NULL,NULL"
         document["scopeOut"] = document["ddmEndPointOut"] = "NULL"
-        return Site(self.directory, "merge", self.events, 7, document)
+        return Site(self.directory, "merge", self.events, 7, document=document)
 
     def _inputs(self) -> list[tuple[str, str]]:
         return list(zip(self.document["inFiles"].split(","), self.document["GUID"].split(","), strict=True))
