@@ -54,6 +54,7 @@ def test_endpoints(path, endpoint, modern):
 @pytest.mark.parametrize(
     "body",
     [b"{", b"[1]", b'{"a": 1', b"[" * 100_000, b"\x1f\x8bnonsense", gzip.compress(b"{}" * 999)[:20], gzip.compress(b"[1]")],
+    ids=["torn", "a list", "torn object", "deep", "no gzip", "torn gzip", "a list in gzip"],
 )
 def test_nonsense_is_refused(body):
     with pytest.raises(BadRequest):
