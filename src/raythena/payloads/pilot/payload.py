@@ -53,8 +53,6 @@ _FIRST_PER_CORE = 2
 """Ranges in the first answer, for each core, before any event time is known."""
 _STRAGGLERS_S = 3.0
 """For the last requests of a pilot whose log says that it has reported everything."""
-_DRAIN_GRACE_S = 10.0
-"""For the final update of a pilot that is being drained and owes nothing."""
 _BACKOFF_FIRST_S, _BACKOFF_MAX_S = 1.0, 60.0
 _MB = 1_000_000
 
@@ -391,7 +389,7 @@ class PilotPayload:
             return pilot.obituary()
         if record.final_at is not None:
             return f"its job is {record.state}"
-        if self._draining and (now >= self._drain_by or not (owes or record.first_ranges_at)):
+        if self._draining and (now >= self._drain_by or not owes):
             return "the node is drained"
         if pilot.over_seen_at is not None and owes and now - pilot.over_seen_at > _STRAGGLERS_S:
             return "its job ended early"
@@ -401,8 +399,7 @@ class PilotPayload:
         if done and pilot.over_seen_at is not None and not pilot.has_job_report:
             return "it has reported everything"
         pilot.quiet_since = (pilot.quiet_since or now) if done else None
-        grace_s = _DRAIN_GRACE_S if self._draining else self._options.final_update_s
-        if pilot.quiet_since is not None and now - pilot.quiet_since > grace_s:
+        if pilot.quiet_since is not None and now - pilot.quiet_since > self._options.final_update_s:
             return "it owes nothing and sends no final update"
         return ""
 
