@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from raythena.domain.errors import InvalidInput, StorageError
-from raythena.domain.job import NO_MERGE, InputFile, Job
+from raythena.domain.job import InputFile, Job
 from raythena.domain.outputs import OutputMap
 from raythena.domain.ranges import RangeLayout
 from raythena.domain.results import MergedOutput
@@ -86,8 +86,9 @@ class _Proof:
         self._findings.append(Finding(code, severity, file, text, events))
 
     def _plan(self) -> OutputMap | None:
-        if self._job.merge.kind == NO_MERGE:
-            self._say("job-unreadable", self._task.job.name, "the job merges nothing here, so there is no output to prove")
+        if self._job.ranges_given:
+            text = "the job's ranges came from outside, and what became of them was told there: there is no output to prove"
+            self._say("job-unreadable", self._task.job.name, text)
             return None
         try:
             outputs = OutputMap.plan([file.n_events for file in self._job.inputs], self._job.events_per_output)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -11,6 +12,7 @@ from raythena.cli.run import time_limits
 from raythena.cli.session import _stop_order, session_config
 from raythena.cli.settings import load_settings
 from raythena.domain.errors import InvalidInput
+from raythena.domain.job import PayloadSpec
 from raythena.domain.taxonomy import EndCause
 from raythena.engine.config import BudgetConfig, DeadlineConfig
 from raythena.storage.taskdir import TaskDirectory
@@ -19,7 +21,8 @@ from raythena.testing.simulation.samples import small_job
 
 def config_of(tmp_path, overrides, began=None):
     settings = load_settings(None, {}, overrides, directory=tmp_path).settings
-    return session_config(small_job(), TaskDirectory(tmp_path), settings, began)
+    job = replace(small_job(), payload=PayloadSpec("python"))
+    return session_config(job, TaskDirectory(tmp_path), settings, began)
 
 
 def test_a_walltime_counts_from_the_start_of_the_command(tmp_path):

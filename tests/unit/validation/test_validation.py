@@ -35,13 +35,14 @@ def test_a_good_task_is_proved(tmp_path: Path) -> None:
     assert [file.standing for file in validation.files] == [Standing.PROVEN] * 6
 
 
-def test_a_job_that_merges_nothing_has_nothing_to_prove(tmp_path: Path) -> None:
+def test_a_job_whose_ranges_were_given_has_nothing_to_prove(tmp_path: Path) -> None:
     task = make_task(tmp_path)
     document = json.loads(task.job.read_text())
+    document["ranges_given"] = True
     document["merge"] = {"kind": "none", "options": {}}
     task.job.write_text(json.dumps(document))
     (finding,) = validate(task.root).errors
-    assert "merges nothing" in finding.text
+    assert "no output to prove" in finding.text
 
 
 @pytest.mark.parametrize("tree", ["HITS", "POOLCollectionTree"])

@@ -149,7 +149,7 @@ def _troubled(dice: _Dice, site: Plan) -> Plan:
                 ahead_s=dice.choice((0.5, 5.0)),
                 patience_s=dice.choice((7200.0, 10.0)),
                 report_patience_s=dice.choice((7200.0, 12.0)),
-                max_unacknowledged=dice.choice((3, 100_000)),
+                max_unacknowledged=dice.choice((3, 100_000)) * max(1, site.nodes // 5),
             ),
         ),
         desk=DeskConfig(hungry_interval_s=dice.choice((0.1, 0.5, 0.5)), node_timeout_s=10.0),
