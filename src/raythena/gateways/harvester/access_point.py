@@ -8,6 +8,7 @@ where Harvester's own log archive does not look:
     .raythena/asked     ranges were asked for, and none have come since
     .raythena/ranges/   ranges taken away from Harvester, until they are safe
     .raythena/told/     every dump ever published, as it was
+    .raythena/partly    PanDA was told, perhaps, that the job is partly done
 
 Reads are tolerant: a file that is not there, or cannot be read as JSON yet, is no error here.
 """
@@ -141,6 +142,15 @@ class AccessPoint:
     def write_attributes(self, values: Mapping[str, int | str]) -> None:
         """What PanDA is told of this worker. Raises InternalError for what PanDA would refuse."""
         self.write(self.names.worker_attributes_file, documents.attributes(values))
+
+    def note_partly_done(self) -> None:
+        """Remember that PanDA is told of a partly done job: attributes stick, and this file may be written over."""
+        make_directory(self.own())
+        write_atomically(self.own("partly"), "")
+
+    def said_partly_done(self) -> bool:
+        """Whether this start or an earlier one has told PanDA so."""
+        return self.own("partly").exists()
 
     def write_job_report(self, document: dict[str, Any]) -> None:
         """The report on the job."""

@@ -48,10 +48,23 @@ class LastWord:
     """For people."""
 
 
-def last_word(ending: Ending, job: Job | None, books: Books | None, log: tuple[str, Entry] | None, map_type: MapType) -> LastWord:
-    """Decide. `job` is None when there was none to be had, `books` when nothing is merged here; `log` is (LFN, entry)."""
+def last_word(
+    ending: Ending,
+    job: Job | None,
+    books: Books | None,
+    log: tuple[str, Entry] | None,
+    map_type: MapType,
+    *,
+    said_partly: bool = False,
+) -> LastWord:
+    """Decide. `job` is None when there was none to be had, `books` when nothing is merged here; `log` is (LFN, entry).
+
+    `said_partly`: an earlier start of this worker has told PanDA that inputs are left out. That sticks, so it is told otherwise.
+    """
     figures = _figures(ending)
     if books is not None and books.whole:
+        if said_partly and log is not None:
+            figures["xml"] = documents.output_report([*books.ready.items(), log], ())
         return LastWord(0, figures, "done")
     if books is None and job is not None and _ranges_done(ending):
         return LastWord(0, figures, "done")

@@ -135,7 +135,10 @@ class Shift:
             self._unless_refused("write the state of the task", lambda: write_task_state(state, books))
         log = self._unless_refused("make the log archive", self._log)
         self._unless_refused("tell Harvester of the log", lambda: self._tell(books, log, limit))
-        word = last_word(ending, self.job, books, log, self.map_type)
+        said_partly = self.point.said_partly_done()
+        word = last_word(ending, self.job, books, log, self.map_type, said_partly=said_partly)
+        if "xml" in word.attributes:
+            self._unless_refused("note that the job is partly done", self.point.note_partly_done)
         self._unless_refused("write the job report", lambda: self._write_report(word, ending))
         self._unless_refused("write attributes", lambda: self.point.write_attributes({**self._no_errors(), **word.attributes}))
         return word

@@ -3,12 +3,13 @@
 import json
 
 import pytest
-from access_point_kit import LOG, PANDA_ID, access_point, document, merging_job, put
+from access_point_kit import LOG, PANDA_ID, access_point, document, final_output, merging_job, put
 
 from raythena.domain.errors import ExitCode, InvalidInput
 from raythena.domain.job import PayloadSpec
 from raythena.domain.taxonomy import FAULTS
 from raythena.gateways.harvester.access_point import AccessPoint
+from raythena.gateways.harvester.books import Books
 from raythena.gateways.harvester.config import FileNames, MapType
 from raythena.gateways.harvester.jobs import SpecificationSearch
 from raythena.gateways.harvester.last_word import Ending, last_word
@@ -96,6 +97,39 @@ def test_an_error_of_an_earlier_start_is_taken_back(point):
         again.wait_for_job(PayloadSpec("python"), None, late_binding=False)
     told = attributes(point)
     assert (told["pilotErrorCode"], told["pilotErrorDiag"]) == (0, "")
+
+
+def test_a_partly_done_job_completed_by_a_later_start_is_told_complete(point, tmp_path, monkeypatch):
+    """A batch job that was put back into the queue: what PanDA was told of skipped inputs would stick."""
+    put(point, "HPCJobs.json", {PANDA_ID: document("merge")})
+    SpecificationSearch(point).turn(0.0)
+    job = merging_job()
+    books = Books(job)
+    monkeypatch.setattr(Shift, "_books", lambda _: books)
+    books.add(final_output(tmp_path, job.outputs[0]))
+    shift_at(point, job=job).end(FAILED)
+    assert job.inputs[2].lfn in json.loads(attributes(point)["xml"])
+    point.write_attributes({"nEvents": 25})  # what the gateway writes at work
+    books.add(final_output(tmp_path, job.outputs[1]))
+    assert shift_at(point, job=job).end(Ending(0, "done", None)).exit_code == 0
+    assert list(json.loads(attributes(point)["xml"])) == [*job.outputs, LOG]
+
+
+def test_a_job_done_at_once_leaves_its_outputs_to_harvester(point, tmp_path, monkeypatch):
+    put(point, "HPCJobs.json", {PANDA_ID: document("merge")})
+    SpecificationSearch(point).turn(0.0)
+    job = merging_job()
+    books = Books(job)
+    monkeypatch.setattr(Shift, "_books", lambda _: books)
+    for lfn in job.outputs:
+        books.add(final_output(tmp_path, lfn))
+    shift_at(point, job=job).end(Ending(0, "done", None))
+    assert "xml" not in attributes(point)
+
+
+def test_harvester_is_asked_to_kill_under_the_name_the_site_has_set(tmp_path):
+    AccessPoint(tmp_path, FileNames(kill_worker_file="end_me.json")).ask_to_be_killed("the cluster is lost")
+    assert json.loads((tmp_path / "end_me.json").read_text()) == {"reason": "the cluster is lost"}
 
 
 def test_a_disk_that_refuses_everything_still_leaves_an_exit_code(point, caplog):
