@@ -62,7 +62,7 @@ class ServerSocket:
             events = self._poll.poll(timeout)
             if not events:
                 return -1, b""
-            timeout = 0
+            timeout = None if timeout is None else 0
             for descriptor, _ in events:
                 if descriptor == self._listener.fileno():
                     self._accept()

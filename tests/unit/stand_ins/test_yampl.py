@@ -100,7 +100,8 @@ def test_an_unknown_context_is_refused():
 
 def test_another_process_finds_it_by_name_through_pythonpath():
     name = channel()
-    text = f"import yampl\nc = yampl.ClientSocket({name!r}, 'local')\nc.send_raw(b'ping')\nprint(c.recv_raw())"
+    talk = "time.sleep(0.2); c.send_raw(b'ping'); print(c.recv_raw())"  # who has come need not speak at once
+    text = f"import time, yampl; c = yampl.ClientSocket({name!r}, 'local'); {talk}"
     surroundings = {**os.environ, "PYTHONPATH": str(STAND_INS / "python")}
     with subprocess.Popen([sys.executable, "-c", text], env=surroundings, stdout=subprocess.PIPE, text=True) as process:
         time.sleep(0.05)  # the client may come before the server
