@@ -37,6 +37,8 @@ from raythena.testing.simulation.storage import SimulatedLedger, WatchedLedger
 from raythena.testing.simulation.trouble import Trouble
 
 _PROGRESS_S = 150.0
+_NODE_KILLED_S = 40.0
+"""What an event that takes its node down may cost each time: the silence of the node, and the pause before it is back."""
 _MAX_SESSIONS = 40
 _LEASE_PAUSE_S = 10.0
 _LONGEST_QUEUE_S = 5.0
@@ -184,7 +186,8 @@ class Site:
         self._begin_nodes()
         plan = self.plan
         slowest_s = 6 * max(1.0, plan.slowness) * (plan.ideal_s + self.fate.longest_s)
-        limit_s = max(self.now, plan.trouble_s) + _PROGRESS_S + slowest_s
+        killed_s = plan.killers * plan.engine.max_losses * _NODE_KILLED_S
+        limit_s = max(self.now, plan.trouble_s) + _PROGRESS_S + slowest_s + killed_s
         while (end := self._ended()) is None:
             self.agenda.step()
             if self.now > limit_s:
