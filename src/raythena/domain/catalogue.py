@@ -15,7 +15,7 @@ before they can grow. Text in, text out; files are the business of others.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from xml.parsers import expat
 from xml.sax.saxutils import quoteattr
 
@@ -57,11 +57,11 @@ class Catalogue:
 
 
 def catalogue_of(entries: Iterable[CatalogueEntry], source: str = "catalogue") -> Catalogue:
-    """A catalogue of these files; one that is listed twice with the same names counts once.
+    """A catalogue of these files, GUIDs in upper case; one that is listed twice with the same names counts once.
 
     Raises InvalidInput for a malformed GUID, a GUID with two physical names, or a physical name with two GUIDs.
     """
-    distinct = tuple(dict.fromkeys(entries))
+    distinct = tuple(dict.fromkeys(replace(entry, guid=entry.guid.upper()) for entry in entries))
     guids = [Place(source, f"File[{index}].ID", entry.guid) for index, entry in enumerate(distinct)]
     for place in guids:
         check_guid(place)

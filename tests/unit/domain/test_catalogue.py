@@ -60,6 +60,12 @@ def test_a_file_listed_twice_the_same_way_counts_once():
     assert catalogue_of([entry, entry]).entries == (entry,)
 
 
+def test_a_guid_is_the_same_in_either_case():
+    assert catalogue_of([CatalogueEntry(A, "/a"), CatalogueEntry(A.lower(), "/a")]).entries == (CatalogueEntry(A, "/a"),)
+    with pytest.raises(InvalidInput, match="is listed twice"):
+        catalogue_of([CatalogueEntry(A, "/a"), CatalogueEntry(A.lower(), "/b")])
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

@@ -217,5 +217,5 @@ def read_json_file(path: Path) -> tuple[Any, str]:
         raise StorageError(f"cannot read {path}: {problem.strerror}") from problem
     try:
         return json.loads(text), text
-    except json.JSONDecodeError as problem:
+    except (json.JSONDecodeError, RecursionError) as problem:
         raise Torn(f"{path}: {problem}") from problem

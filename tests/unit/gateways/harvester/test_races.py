@@ -8,6 +8,7 @@ import pytest
 
 from harvester_double import HarvesterDouble, PandaDouble, Races
 from harvester_double.worker import Worker
+from raythena.gateways.harvester.access_point import Torn, read_json_file
 
 JOB = json.loads((Path(__file__).parents[3] / "fixtures/harvester/events-HPCJobs.json").read_text())["5750099001"]
 LFNS = JOB["inFiles"].split(",")
@@ -50,3 +51,11 @@ def test_all_races_at_once(tmp_path, seed):
 @pytest.mark.parametrize("seed", range(12))
 def test_all_races_and_a_worker_that_dies(tmp_path, seed):
     play(tmp_path, Races.all(), seed, kills=0.02)
+
+
+@pytest.mark.parametrize("text", ["", '{"1": [', "\ufeff{", "[" * 100_000])
+def test_what_is_not_whole_is_torn_whatever_it_is(tmp_path, text):
+    path = tmp_path / "JobsEventRanges.json"
+    path.write_text(text)
+    with pytest.raises(Torn):
+        read_json_file(path)
