@@ -22,6 +22,7 @@ argument, the catalogue and the ranges. Nothing is patched by pattern: arguments
 from __future__ import annotations
 
 import re
+import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -65,6 +66,14 @@ class Change:
     """As it was written; empty when it was not there."""
     after: str
     reason: str = ""
+
+
+def start_number(node: str, run: int) -> int:
+    """A number below `ATTEMPTS_PER_NODE` for a start of a transform: the `run`-th in one life of an agent.
+
+    The name of a node changes with every life of its agent, and so does this. It is a hash: two starts may, rarely, share one.
+    """
+    return zlib.crc32(f"{node}/{run}".encode()) % ATTEMPTS_PER_NODE
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,6 @@ How the transform learns the channel's name depends on its age, as Pilot does it
 from __future__ import annotations
 
 import os
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +23,7 @@ from typing import Any
 from raythena.domain.container import Container, parse_container
 from raythena.domain.document import Place
 from raythena.domain.errors import InvalidInput
-from raythena.domain.node_job import ATTEMPTS_PER_NODE, NodeFacts, derive_node_job
+from raythena.domain.node_job import ATTEMPTS_PER_NODE, NodeFacts, derive_node_job, start_number
 from raythena.domain.panda import is_panda, parse_panda_job
 from raythena.payloads.options import PREFIX, checked_path, refuse_unknown, string_list, string_map
 from raythena.payloads.process import ONE_THREAD
@@ -89,7 +88,7 @@ class TransformCommand:
 
 def transform_command(options: TransformOptions, context: PayloadContext, run: int) -> TransformCommand:
     """The command of run number `run` (1, 2, …): that of the options, or what PanDA's job says. Raises InvalidInput."""
-    facts = NodeFacts(context.number, _start_number(context.node, run), context.cores, name_every_input=options.name_every_input)
+    facts = NodeFacts(context.number, start_number(context.node, run), context.cores, name_every_input=options.name_every_input)
     if options.command:
         values = {"{cores}": str(context.cores), "{job_number}": str(facts.number * ATTEMPTS_PER_NODE + facts.attempt + 1)}
         return TransformCommand(tuple(_filled(word, values) for word in options.command))
@@ -100,11 +99,6 @@ def transform_command(options: TransformOptions, context: PayloadContext, run: i
     panda_job = parse_panda_job(Place("job", "", job.source))
     node_job = derive_node_job(panda_job, {file.lfn: file.pfn for file in job.inputs}, facts)
     return TransformCommand(node_job.argv, node_job.catalogue.to_xml() if node_job.catalogue.entries else "")
-
-
-def _start_number(node: str, run: int) -> int:
-    """A number for this start of a transform. The name of a node changes with every life of its agent, and so does this."""
-    return zlib.crc32(f"{node}/{run}".encode()) % ATTEMPTS_PER_NODE
 
 
 def with_channel(words: Sequence[str], channel: str) -> list[str]:

@@ -24,14 +24,13 @@ import logging
 import os
 import shutil
 import time
-import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from raythena.domain.document import Place
 from raythena.domain.errors import InternalError, InvalidInput, PayloadError
-from raythena.domain.node_job import ATTEMPTS_PER_NODE, NodeFacts, derive_node_job
+from raythena.domain.node_job import NodeFacts, derive_node_job, start_number
 from raythena.domain.panda import is_panda, parse_panda_job
 from raythena.domain.results import FailureKind
 from raythena.payloads.pacing import Pace
@@ -531,8 +530,7 @@ class PilotPayload:
         if job is None or not is_panda(job.source):
             raise InvalidInput("job", "payload.options.job", "is missing", hint="Only a job of PanDA's says itself what to run")
         panda_job = parse_panda_job(Place("job", "", job.source))
-        attempt = zlib.crc32(f"{context.node}/{run}".encode()) % ATTEMPTS_PER_NODE
-        facts = NodeFacts(context.number, attempt, context.cores)
+        facts = NodeFacts(context.number, start_number(context.node, run), context.cores)
         return derive_node_job(panda_job, {file.lfn: file.pfn for file in job.inputs}, facts).document
 
     def _set_dry(self, dry: bool) -> None:
