@@ -48,6 +48,7 @@ def pilot_payload(pilot, job, plan=None, **options):
     """The payload section: the real pilot, the stand-in for what it runs. `plan` is the stand-in's."""
     environment = {
         "NO_CVMFS_OK": "1",
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
         "PYTHONPATH": os.pathsep.join([str(STAND_INS / "python"), str(ROOT / "src")]),
         "ATHENAMP_STAND_IN": json.dumps(plan or {}),
     }
