@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from raythena.domain.ranges import Indices, RangeState, RangeTable
+from raythena.domain.results import Entries
 
 _SMOOTHING = 0.2
 _COMPACT_ABOVE = 4096
@@ -60,6 +61,14 @@ class Node:
     held_until: float = float("-inf")
     """It gets no lease before this."""
 
+    def credit(self, entries: Entries) -> None:
+        """Add accepted events to the node's account."""
+        self.finished += len(entries)
+        self.busy_s += float(entries["wall_s"].sum(dtype=np.float64))
+        first = float(entries["start"].min())
+        self.first_start = first if self.first_start is None else min(first, self.first_start)
+        self.last_end = max(self.last_end, float((entries["start"] + entries["wall_s"]).max()))
+
     @property
     def place(self) -> str:
         """The node behind an incarnation's name `<node>.<incarnation>`."""
@@ -98,6 +107,8 @@ class Fleet:
         self.n_up = 0
         self.n_aside = 0
         """Nodes that are up and set aside."""
+        self.deserted_since: float | None = None
+        """Since when there has been nobody to do the work, as far as was noted; None: somebody is there."""
 
     def __iter__(self) -> Iterator[Node]:
         return iter(self._by_number)
@@ -147,6 +158,13 @@ class Fleet:
     def n_usable(self) -> int:
         """Nodes that are up and may be given work."""
         return self.n_up - self.n_aside
+
+    def note_presence(self, now: float) -> None:
+        """Look whether anybody is there to do the work."""
+        if self.n_usable > 0:
+            self.deserted_since = None
+        elif self.deserted_since is None:
+            self.deserted_since = now
 
     def set_aside(self, node: Node) -> None:
         """A node that is up gets no more work."""

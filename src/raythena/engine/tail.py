@@ -13,8 +13,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Set
 from dataclasses import dataclass
 
+from raythena.domain.ranges import RangeState
+from raythena.engine import commands as do
 from raythena.engine.config import EngineConfig
 from raythena.engine.fleet import Node
+from raythena.engine.state import JobState
 
 RECALL_PATIENCE_S = 5.0
 """A node that does not answer a recall for so long is asked again."""
@@ -94,3 +97,52 @@ def _ages(node: Node) -> list[tuple[int, float]]:
     """(range, age in seconds) of everything in the payload; what waits behind a running event is as late as that event."""
     oldest_s = max((age_s for _, age_s in node.running), default=0.0)
     return [*node.running, *((index, oldest_s) for index in node.waiting)]
+
+
+class Tail:
+    """Looks whether the end of the job has come, and plans it then."""
+
+    def __init__(self, state: JobState) -> None:
+        self._state = state
+        self._looked_at = float("-inf")
+
+    def look(self, now: float) -> None:
+        """Recall and duplicate, if nothing is ready any more and the last look is some time ago."""
+        if not self._has_come(now):
+            return
+        self._looked_at = now
+        up = self._state.fleet.up()
+        for node in up:
+            if node.unreported or node.queued:
+                self._state.journal.do(do.Flush(node.name))
+        wanted = sum(node.idle_cores for node in up)
+        if wanted == 0:
+            return
+        recalls = plan_recalls(up, wanted, now)
+        for recall in recalls:
+            recall.node.recalling, recall.node.recalled_at = recall.count, now
+            self._state.journal.do(do.Recall(recall.node.name, recall.count))
+        if not recalls:
+            self._duplicate_stragglers(up, now)
+
+    def _has_come(self, now: float) -> bool:
+        state = self._state
+        if state.supply is not None and not state.supply.ended:
+            return False
+        if now - self._looked_at < state.config.tail_interval_s or state.table.count(RangeState.LEASED) == 0:
+            return False
+        return state.table.count(RangeState.READY) <= state.retries.waiting
+
+    def _duplicate_stragglers(self, up: list[Node], now: float) -> None:
+        state = self._state
+        for plan in plan_duplicates(up, state.holders.duplicates.keys(), state.fleet.mean_event_s, state.config, now):
+            in_time = state.deadline.may_begin(now, state.fleet.slowness(plan.node))
+            if in_time and self._may_be_duplicated(plan.index, plan.holder):
+                state.holders.duplicate(plan.index, plan.node)
+
+    def _may_be_duplicated(self, index: int, holder: Node) -> bool:
+        """Every copy may fail, or kill its node: together they must stay within what is left to the range."""
+        state = self._state
+        if not state.holders.is_held(index, holder) or state.retries.is_suspect(index):
+            return False
+        return int(state.table.attempt[index]) + 2 <= state.config.max_attempts

@@ -9,13 +9,22 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from wrong_parts import AcknowledgesWhatItRefusesTooEarly, DropsResultsWhenItStops, engine_with
 
 from raythena.domain.errors import StorageError
 from raythena.domain.ranges import RangeState
 from raythena.domain.records import AttemptFailed, RangesRetracted
+from raythena.domain.taxonomy import EndCause
 from raythena.engine import commands as do
+from raythena.engine.attendance import Attendance
 from raythena.engine.desk import CoordinatorDesk
 from raythena.engine.engine import Engine
+from raythena.engine.failures import Failures
+from raythena.engine.journal import Journal
+from raythena.engine.leasing import Leasing
+from raythena.engine.outside import Outside
+from raythena.engine.results import Results
+from raythena.engine.stopping import Stopping
 from raythena.testing.simulation import MemoryLedger, Parts, PromiseBroken, simulate
 from raythena.testing.simulation.draw import draw
 from raythena.testing.simulation.lease import LeaseInMemory
@@ -26,24 +35,14 @@ SCHEDULES = 2000
 # ---- engines
 
 
-class AcknowledgesBeforeCommit(Engine):
-    def _group_reported(self, event, now):
-        super()._group_reported(event, now)
-        self._do(do.Acknowledge(event.group.node, event.group.name))
+class AcknowledgesBeforeCommit(Results):
+    def reported(self, event, now):
+        super().reported(event, now)
+        self._journal.do(do.Acknowledge(event.group.node, event.group.name))
 
 
-class AcknowledgesWhatItRefusesTooEarly(Engine):
-    """Another node was faster, but that one's result is not in the ledger yet."""
-
-    def _release_refused(self):
-        for name, (_, node) in self._refused.items():
-            self._refused[name] = (0, node)
-        super()._release_refused()
-
-
-def forget_outcome(engine, group, states):
+def forget_outcome(table, group, states):
     """Take ranges of a group for undone that are in one of `states`."""
-    table = engine.table
     for index in group.entries["range"].tolist():
         if table.state[index] in states:
             table.counts[table.state[index]] -= 1
@@ -51,45 +50,48 @@ def forget_outcome(engine, group, states):
             table.state[index] = RangeState.READY
 
 
-class AcceptsLateResults(Engine):
+class AcceptsLateResults(Results):
     """No fencing: a node that was given up overwrites what others have done since."""
 
-    def _group_reported(self, event, now):
-        if event.group.name not in self.stored_groups and event.group.name not in self.groups:
-            forget_outcome(self, event.group, (RangeState.STORED, RangeState.MERGED, RangeState.FAILED))
-        super()._group_reported(event, now)
+    def reported(self, event, now):
+        if event.group.name not in self.stored and event.group.name not in self.waiting:
+            forget_outcome(self._table, event.group, (RangeState.STORED, RangeState.MERGED, RangeState.FAILED))
+        super().reported(event, now)
 
 
-class AcceptsBothDuplicates(Engine):
-    def _group_reported(self, event, now):
-        if event.group.name not in self.groups:
-            forget_outcome(self, event.group, (RangeState.ACCEPTED,))
-        super()._group_reported(event, now)
+class AcceptsBothDuplicates(Results):
+    def reported(self, event, now):
+        if event.group.name not in self.waiting:
+            forget_outcome(self._table, event.group, (RangeState.ACCEPTED,))
+        super().reported(event, now)
 
 
-class ForgetsReturnedRanges(Engine):
+class ForgetsReturnedRanges(Attendance):
     """Of what a node gives back, one range is lost."""
 
-    def _ranges_returned(self, event, now):
-        put_back, self.pool.put_back = self.pool.put_back, lambda indices: put_back(indices[:-1])
-        super()._ranges_returned(event, now)
-        self.pool.put_back = put_back
+    def returned(self, event, now):
+        pool = self._state.pool
+        put_back, pool.put_back = pool.put_back, lambda indices: put_back(indices[:-1])
+        super().returned(event, now)
+        pool.put_back = put_back
 
 
-class KeepsLeasesOfLostNodes(Engine):
-    def _node_lost(self, event, now):
-        put_back, self.pool.put_back = self.pool.put_back, lambda indices: None
-        super()._node_lost(event, now)
-        self.pool.put_back = put_back
+class KeepsLeasesOfLostNodes(Attendance):
+    def lost(self, event, now):
+        pool = self._state.pool
+        put_back, pool.put_back = pool.put_back, lambda indices: None
+        super().lost(event, now)
+        pool.put_back = put_back
 
 
-class ForgetsSiblingsOfASuspect(Engine):
+class ForgetsSiblingsOfASuspect(Leasing):
     """A node is given one suspect at a time; the others it was to be given are lost instead of left to others."""
 
     def _suitable(self, node, ranges):
-        put_back, self.pool.put_back = self.pool.put_back, lambda indices: None
+        pool = self._state.pool
+        put_back, pool.put_back = pool.put_back, lambda indices: None
         kept = super()._suitable(node, ranges)
-        self.pool.put_back = put_back
+        pool.put_back = put_back
         return kept
 
 
@@ -101,49 +103,44 @@ class ForgetsWhatPauses(Engine):
         super()._tick(event, now)
 
 
-class CountsFailedAsStored(Engine):
-    def _give_up(self, failure, attempt, now):
-        if self.supply is not None:
-            super()._give_up(failure, attempt, now)
+class CountsFailedAsStored(Failures):
+    def give_up(self, failure, attempt, now):
+        state = self._state
+        if state.supply is not None:
+            super().give_up(failure, attempt, now)
             return
         one = np.asarray([failure.range_index])
-        self.table.move(one, RangeState.ACCEPTED)
-        self.table.move(one, RangeState.STORED)
-        self.merges.stored_in(self.outputs.output_of(failure.range_index), "nowhere", 1)
+        state.table.move(one, RangeState.ACCEPTED)
+        state.table.move(one, RangeState.STORED)
+        state.merges.stored_in(state.outputs.output_of(failure.range_index), "nowhere", 1)
 
 
-class CountsFailedTwice(Engine):
+class CountsFailedTwice(Failures):
     """An output with a failed event is merged one event too early."""
 
-    def _failure_stored(self, record):
-        super()._failure_stored(record)
-        if record.final and self.supply is None and self.merges.open_ranges[self.outputs.output_of(record.range_index)]:
-            self.merges.given_up(self.outputs.output_of(record.range_index))
+    def stored(self, record):
+        super().stored(record)
+        state = self._state
+        if record.final and state.supply is None:
+            output = state.outputs.output_of(record.range_index)
+            if state.merges.open_ranges[output]:
+                state.merges.given_up(output)
 
 
-class MergesWithoutTheFailed(Engine):
+class MergesWithoutTheFailed(Journal):
     """The merged output does not say what it lacks."""
 
-    def _do(self, command):
-        super()._do(replace(command, missing=()) if isinstance(command, do.StartMerge) else command)
+    def do(self, command):
+        super().do(replace(command, missing=()) if isinstance(command, do.StartMerge) else command)
 
 
-class EndsBeforeTheMerges(Engine):
-    def _look_for_end(self, now):
-        undone = self.table.count(RangeState.STORED) + self.table.count(RangeState.MERGED) + self.table.count(RangeState.FAILED)
-        if undone == len(self.table):
-            self._finish(do.Outcome.COMPLETE, "every event is stored")
-        super()._look_for_end(now)
-
-
-class DropsResultsWhenItStops(Engine):
-    """Once the job is to end, groups are waved through."""
-
-    def _group_reported(self, event, now):
-        if self.stopping is not None:
-            self._do(do.Acknowledge(event.group.node, event.group.name))
-        else:
-            super()._group_reported(event, now)
+class EndsBeforeTheMerges(Stopping):
+    def look_for_end(self, now):
+        table = self._state.table
+        undone = table.count(RangeState.STORED) + table.count(RangeState.MERGED) + table.count(RangeState.FAILED)
+        if undone == len(table):
+            self.finish(do.Outcome.COMPLETE, "every event is stored", EndCause.NONE, now)
+        super().look_for_end(now)
 
 
 class RestoresWithoutFailures(Engine):
@@ -156,61 +153,64 @@ class RestoresWithoutTheLastGroup(Engine):
         super()._restore(replace(restored, groups=restored.groups[:-1]))
 
 
-class ForgetsToRetract(Engine):
+class ForgetsToRetract(Journal):
     """A stored output that cannot be read is computed again, but the ledger is not told."""
 
-    def _commit(self, record):
+    def commit(self, record, now):
         if not isinstance(record, RangesRetracted):
-            super()._commit(record)
+            super().commit(record, now)
 
 
-class FailsWithoutTellingTheLedger(Engine):
-    def _commit(self, record):
-        if isinstance(record, AttemptFailed) and record.final:
-            self._failure_stored(record)
+class FailsWithoutTellingTheLedger(Failures):
+    def note(self, failure, attempt, *, final, now, fatal=False):
+        if final:
+            self.stored(
+                AttemptFailed(failure.range_index, attempt, failure.node, failure.kind, failure.message, final, now, fatal)
+            )
         else:
-            super()._commit(record)
+            super().note(failure, attempt, final=final, now=now, fatal=fatal)
 
 
 # ---- engines whose ranges are handed out by somebody else
 
 
-class ForgetsReportsWhenRestarted(Engine):
-    def _restore_reports(self, restored):
-        for group in restored.groups if self.supply is not None else ():
-            self.table.move(group.entries["range"].astype(np.int64), RangeState.MERGED)
+class ForgetsReportsWhenRestarted(Outside):
+    def restore_reports(self, restored):
+        for group in restored.groups if self._state.supply is not None else ():
+            self._table.move(group.entries["range"].astype(np.int64), RangeState.MERGED)
 
 
-class TakesRangesTwice(Engine):
+class TakesRangesTwice(Outside):
     """What is handed out again, because a coordinator died, is taken for new."""
 
-    def _ranges_given(self, event, now):
+    def given(self, event, now):
         self._ids.is_known = lambda hashes, range_id: np.zeros(len(hashes), dtype=bool)
-        super()._ranges_given(event, now)
+        super().given(event, now)
 
 
-class LeasesBeforeTheLedgerKnows(Engine):
+class LeasesBeforeTheLedgerKnows(Outside):
     def _append(self, chunk):
         super()._append(chunk)
-        super()._ranges_taken(len(chunk))
+        super().taken(len(chunk))
 
-    def _ranges_taken(self, count):
+    def taken(self, count):
         pass
 
 
-class ReportsWhatIsNotDurable(Engine):
-    def _group_reported(self, event, now):
-        super()._group_reported(event, now)
-        group = self.groups.get(event.group.name)
-        if group is not None and self.supply is not None:
-            self._do(do.PublishReport(1_000_000 + self._next_ticket, group, ()))
+class ReportsWhatIsNotDurable(Results):
+    def reported(self, event, now):
+        super().reported(event, now)
+        group = self.waiting.get(event.group.name)
+        if group is not None and self._state.supply is not None:
+            self._journal.do(do.PublishReport(1_000_000 + self._journal.next_ticket, group, ()))
 
 
-class EndsBeforeItsReportsAreTaken(Engine):
-    def _is_all_done(self):
-        if self.supply is not None and self.supply.ended and self._n_in_work() == 0:
-            return not self._tickets
-        return super()._is_all_done()
+class EndsBeforeItsReportsAreTaken(Stopping):
+    def is_all_done(self):
+        supply = self._state.supply
+        if supply is not None and supply.ended and self._outside.n_in_work == 0:
+            return self._state.journal.is_settled
+        return super().is_all_done()
 
 
 # ---- ledgers
@@ -278,28 +278,28 @@ MUTANTS = [
     *(
         Parts(engine=mutant)
         for mutant in (
-            AcknowledgesBeforeCommit,
-            AcknowledgesWhatItRefusesTooEarly,
-            AcceptsLateResults,
-            AcceptsBothDuplicates,
-            ForgetsReturnedRanges,
-            KeepsLeasesOfLostNodes,
-            ForgetsSiblingsOfASuspect,
+            engine_with(results=AcknowledgesBeforeCommit),
+            engine_with(results=AcknowledgesWhatItRefusesTooEarly),
+            engine_with(results=AcceptsLateResults),
+            engine_with(results=AcceptsBothDuplicates),
+            engine_with(attendance=ForgetsReturnedRanges),
+            engine_with(attendance=KeepsLeasesOfLostNodes),
+            engine_with(leasing=ForgetsSiblingsOfASuspect),
             ForgetsWhatPauses,
-            CountsFailedAsStored,
-            CountsFailedTwice,
-            MergesWithoutTheFailed,
-            EndsBeforeTheMerges,
-            DropsResultsWhenItStops,
+            engine_with(failures=CountsFailedAsStored),
+            engine_with(failures=CountsFailedTwice),
+            engine_with(journal=MergesWithoutTheFailed),
+            engine_with(stopping=EndsBeforeTheMerges),
+            engine_with(results=DropsResultsWhenItStops),
             RestoresWithoutFailures,
             RestoresWithoutTheLastGroup,
-            ForgetsToRetract,
-            FailsWithoutTellingTheLedger,
-            ForgetsReportsWhenRestarted,
-            TakesRangesTwice,
-            LeasesBeforeTheLedgerKnows,
-            ReportsWhatIsNotDurable,
-            EndsBeforeItsReportsAreTaken,
+            engine_with(journal=ForgetsToRetract),
+            engine_with(failures=FailsWithoutTellingTheLedger),
+            engine_with(outside=ForgetsReportsWhenRestarted),
+            engine_with(outside=TakesRangesTwice),
+            engine_with(outside=LeasesBeforeTheLedgerKnows),
+            engine_with(results=ReportsWhatIsNotDurable),
+            engine_with(stopping=EndsBeforeItsReportsAreTaken),
         )
     ),
     *(

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from wrong_parts import AcknowledgesWhatItRefusesTooEarly, DropsResultsWhenItStops, engine_with
 
+from raythena.domain.taxonomy import EndCause
 from raythena.engine import commands as do
 from raythena.engine.engine import Engine
+from raythena.engine.stopping import Stopping
 from raythena.testing import simulation
 from raythena.testing.simulation import BudgetConfig, EngineConfig, Parts, Plan, PromiseBroken, simulate
 from raythena.testing.simulation.campaign import command_for, run_campaign, try_seeds
@@ -14,24 +17,9 @@ from raythena.testing.simulation.plan import pasted
 from raythena.testing.simulation.shrink import shrink
 
 
-class AcknowledgesWhatItRefusesTooEarly(Engine):
-    def _release_refused(self):
-        for name, (_, node) in self._refused.items():
-            self._refused[name] = (0, node)
-        super()._release_refused()
-
-
-class DropsResultsWhenItStops(Engine):
-    def _group_reported(self, event, now):
-        if self.stopping is not None:
-            self._do(do.Acknowledge(event.group.node, event.group.name))
-        else:
-            super()._group_reported(event, now)
-
-
-class EndsAtOnce(Engine):
-    def _look_for_end(self, now):
-        self._finish(do.Outcome.COMPLETE, "why not")
+class EndsAtOnce(Stopping):
+    def look_for_end(self, now):
+        self.finish(do.Outcome.COMPLETE, "why not", EndCause.NONE, now)
 
 
 class Stumbles(Engine):
@@ -49,7 +37,7 @@ def first_broken(parts: Parts) -> tuple[int, PromiseBroken]:
 
 
 def test_the_story_follows_the_range_that_was_wronged() -> None:
-    _, broken = first_broken(Parts(engine=AcknowledgesWhatItRefusesTooEarly))
+    _, broken = first_broken(Parts(engine=engine_with(results=AcknowledgesWhatItRefusesTooEarly)))
     story = str(broken)
     number = broken.promise.rpartition("range ")[2].split()[0]
     assert f"range {number} is lent to" in story
@@ -58,7 +46,7 @@ def test_the_story_follows_the_range_that_was_wronged() -> None:
 
 
 def test_a_seed_looked_at_more_closely_breaks_the_same_promise_not_later() -> None:
-    parts = Parts(engine=EndsAtOnce)
+    parts = Parts(engine=engine_with(stopping=EndsAtOnce))
     with pytest.raises(PromiseBroken, match="exactly once: range 0 is neither merged nor failed"):
         simulate(3, parts=parts)
 
@@ -70,7 +58,7 @@ def test_a_defect_of_any_kind_is_told_with_its_seed() -> None:
 
 
 def test_a_failing_site_is_made_simpler_and_breaks_the_same_promise() -> None:
-    parts = Parts(engine=DropsResultsWhenItStops)
+    parts = Parts(engine=engine_with(results=DropsResultsWhenItStops))
     seed, broken = first_broken(parts)
     plan = draw(seed)
     seed, smaller, still = shrink(seed, plan, broken, parts)
@@ -91,7 +79,7 @@ def test_a_plan_written_down_is_the_same_plan() -> None:
 
 
 def test_a_tally_tells_which_seed_broke_what() -> None:
-    tally = try_seeds(7, 2, Size(), Parts(engine=EndsAtOnce))
+    tally = try_seeds(7, 2, Size(), Parts(engine=engine_with(stopping=EndsAtOnce)))
     assert (tally.schedules, [broken.seed for broken in tally.broken]) == (2, [7, 8])
     story = tally.broken[0].story
     assert "Again: raythena simulate --first 7 --seeds 1" in story
