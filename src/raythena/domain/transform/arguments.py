@@ -295,6 +295,8 @@ class _Reader:
         known, written, value = self._option(first)
         if value is not None and others:
             raise self._refuse(others[0], f"belongs to no argument: {written}= takes one word", f"all values behind {written}")
+        if value == "--":
+            raise self._refuse(first, "has a value that many versions of Python drop", "any other value")
         values = (value,) if value is not None else tuple(word.value for word in others)
         if known.needs_value and not values:
             raise self._refuse(first, "has no value", f"{written}=VALUE")
