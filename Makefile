@@ -20,7 +20,7 @@ $(INSTALLED): requirements/lock.txt pyproject.toml
 	@test -n "$(PYTHON)" || { echo "error: no Python 3.11 or newer with venv found (Debian: apt-get install python3-venv)" >&2; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing in $(VENV) (about a minute the first time)"
-	@$(BIN)/python -m pip install $(PIP_QUIET) --only-binary :all: --no-deps --no-compile -r requirements/lock.txt
+	@$(BIN)/python -m pip install $(PIP_QUIET) --only-binary :all: --no-deps -r requirements/lock.txt
 	@$(BIN)/python -m pip install $(PIP_QUIET) --no-deps --no-build-isolation -e .
 	@touch $@
 
