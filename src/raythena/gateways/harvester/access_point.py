@@ -5,6 +5,8 @@ which fails where a dump is already, so that none is ever overwritten. What is o
 where Harvester's own log archive does not look:
 
     .raythena/job/      the job specification as it was first read
+    .raythena/wished    a job was asked for, and is perhaps not to be seen yet
+    .raythena/task      where the task directory of this worker's job is
     .raythena/asked     ranges were asked for, and none have come since
     .raythena/ranges/   ranges taken away from Harvester, until they are safe
     .raythena/told/     every dump ever published, as it was
@@ -72,6 +74,18 @@ class AccessPoint:
     def own(self, *parts: str) -> Path:
         """A file of ours."""
         return self.directory.joinpath(OWN_DIRECTORY, *parts)
+
+    # ---- the job
+
+    def write_job_request(self) -> None:
+        """Ask for a job, and note that one was asked for."""
+        make_directory(self.own())
+        write_atomically(self.own("wished"), "")
+        self.write(self.names.job_request_file, documents.job_request())
+
+    def has_asked_for_job(self) -> bool:
+        """Whether this start or an earlier one has asked for a job."""
+        return self.own("wished").exists()
 
     # ---- ranges
 
@@ -168,11 +182,16 @@ class AccessPoint:
 
     def task_directory(self) -> Path | None:
         """The directory of the task, as Harvester (or we) wrote it down."""
-        try:
-            text = self.path(TASK_WORKDIR_FILE).read_text().strip()
-        except OSError:
-            return None
-        return Path(text) if text.startswith("/") else None
+        return _absolute_path_in(self.path(TASK_WORKDIR_FILE))
+
+    def remember_task(self, directory: Path) -> None:
+        """Keep in mind, for the next start, where this one works."""
+        make_directory(self.own())
+        write_atomically(self.own("task"), str(directory))
+
+    def remembered_task(self) -> Path | None:
+        """Where an earlier start has worked."""
+        return _absolute_path_in(self.own("task"))
 
     def set_task_directory(self, directory: Path) -> None:
         """Where Harvester is to look for `state.json`. Without a line end: Harvester takes every byte for part of the path."""
@@ -200,6 +219,15 @@ def _put_in_place(source: Path, place: Path) -> None:
             raise FileExistsError(str(place)) from problem
         # between the look and the rename only Harvester's post-processing could write a dump, and that runs when we are gone
         write_atomically(place, source.read_bytes())
+
+
+def _absolute_path_in(path: Path) -> Path | None:
+    """The path a file holds; None when there is no such file, or something else in it."""
+    try:
+        text = path.read_text().strip()
+    except OSError:
+        return None
+    return Path(text) if text.startswith("/") else None
 
 
 def _listed(directory: Path) -> list[Path]:
