@@ -6,14 +6,14 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from raythena.cli.held_signals import HELD, let_signals_come
 from raythena.cli.options import ConfigOption, SetOption, settings_from
 from raythena.cli.run import (
     CoresOption,
@@ -121,20 +121,19 @@ def harvest_command(  # noqa: PLR0917 (one parameter per option)
     )
     limits = time_limits(walltime, _DRAIN_SHARE * grace)
     overrides = {**cluster_options(nodes, cores, "json" if as_json else display), **limits}
-    with _signals_end_it():
-        ending, problem = _work(
-            lambda: _session(
-                shift,
-                settings_from(config, assignments, overrides).settings,
-                payload,
-                taskdir,
-                began,
-                late_binding=late_binding,
-                outputs=outputs,
-                hurry_s=_TELL_SHARE * grace,
-            )
+    _let_signals_end_it()
+    ending, problem = _work(
+        lambda: _session(
+            shift,
+            settings_from(config, assignments, overrides).settings,
+            payload,
+            taskdir,
+            began,
+            late_binding=late_binding,
+            outputs=outputs,
+            hurry_s=_TELL_SHARE * grace,
         )
-    _ignore_signals()
+    )
     hurried = ending.exit_code in _STOPPED
     word = shift.end(ending, _TELL_SHARE * grace if hurried else None)
     if isinstance(problem, ClusterError):
@@ -185,31 +184,36 @@ def _session(
 
 
 def _work(work: Callable[[], Ending]) -> tuple[Ending, BaseException | None]:
-    """Do the work. Whatever ends it, PanDA must learn of it before the command ends with it."""
+    """Do the work. Whatever ends it, PanDA must learn of it before the command ends with it: signals change nothing any more."""
     from raythena.domain.errors import ExitCode, RaythenaError
     from raythena.domain.taxonomy import FAULTS, of_error, of_exit_code
     from raythena.gateways.harvester.last_word import Ending
 
     try:
-        return work(), None
+        let_signals_come()
+        ending = work()
+        _ignore_signals()
+        return ending, None
     except RaythenaError as problem:
+        _ignore_signals()
         return Ending(int(problem.exit_code), str(problem), of_error(problem)), problem
     except (SystemExit, KeyboardInterrupt) as problem:
+        _ignore_signals()
         return Ending(TERMINATED, "stopped by a signal before the job ran", FAULTS["SIGTERM"]), problem
     except Exception as problem:  # noqa: BLE001 (a defect: it is raised again once PanDA has been told)
+        _ignore_signals()
         return Ending(int(ExitCode.INTERNAL), f"{type(problem).__name__}: {problem}", of_exit_code(ExitCode.INTERNAL)), problem
 
 
-@contextmanager
-def _signals_end_it() -> Iterator[None]:
+def _let_signals_end_it() -> None:
     """While no session runs, SIGTERM must not kill the command: the last word has to be said."""
 
     def end(number: int, _: FrameType | None) -> NoReturn:
+        _ignore_signals()
         raise SystemExit(128 + number)
 
-    for number in (signal.SIGTERM, signal.SIGUSR1):
+    for number in HELD:
         signal.signal(number, end)
-    yield
 
 
 def _ignore_signals() -> None:

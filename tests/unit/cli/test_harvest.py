@@ -64,6 +64,39 @@ def test_sigterm_while_the_job_is_waited_for(point):
     assert told(point)["pilotErrorCode"] == 1201
 
 
+LOADING = """
+import importlib.abc, os, signal, sys
+class Killer(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name == sys.argv[1]:
+            os.kill(os.getpid(), signal.SIGTERM)
+sys.meta_path.insert(0, Killer())
+from raythena.cli import main
+main(sys.argv[2:])
+"""
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["raythena.cli.app", "typer.main", "raythena.gateways.harvester.config", "raythena.cli.session", "raythena.monitor.display"],
+)
+def test_sigterm_while_the_command_is_loading(point, module):
+    """Whatever is being imported: PanDA learns of the end, and the exit code says the same."""
+    (point / "HPCJobs.json").write_text('{"1": {"PandaID": 1, "StatusCode": 20}}')
+    payload = str(point.parent / "payload.yaml")
+    argv = [sys.executable, "-c", LOADING, module, "harvest", "--payload", payload, "--access-point", str(point)]
+    command = subprocess.run([*argv, "--grace", "1"], capture_output=True, text=True, timeout=200, check=False)
+    assert command.returncode == 143, command.stderr
+    assert "Traceback" not in command.stderr
+    assert told(point)["pilotErrorCode"] == 1201
+    assert (point / "jobReport.json").exists()
+
+
+def test_other_commands_end_with_a_signal_as_ever():
+    argv = [sys.executable, "-c", LOADING, "raythena.cli.app", "config", "show"]
+    assert subprocess.run(argv, capture_output=True, timeout=200, check=False).returncode == -signal.SIGTERM
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
