@@ -107,6 +107,7 @@ def harvest_command(  # noqa: PLR0917 (one parameter per option)
     """
     from raythena.domain.errors import ClusterError
     from raythena.gateways.harvester.access_point import AccessPoint
+    from raythena.gateways.harvester.batch_nodes import batch_nodes
     from raythena.gateways.harvester.config import ACCESS_POINT_VARIABLE, WORKER_ID_VARIABLE, load_file_names, load_map_type
     from raythena.gateways.harvester.shift import Shift
 
@@ -136,8 +137,8 @@ def harvest_command(  # noqa: PLR0917 (one parameter per option)
     )
     hurried = ending.exit_code in _STOPPED
     word = shift.end(ending, _TELL_SHARE * grace if hurried else None)
-    if isinstance(problem, ClusterError):
-        # what is left of the cluster on other nodes may keep the batch job alive
+    if isinstance(problem, ClusterError) and word.exit_code and batch_nodes(os.environ) > 1:
+        # what is left of the cluster on other nodes may keep the batch job alive; on one node it ends with us
         shift.point.ask_to_be_killed(str(problem))
     typer.echo(f"harvester: {word.summary}", err=word.exit_code != 0)
     if problem is not None and not isinstance(problem, SystemExit) and word.exit_code:

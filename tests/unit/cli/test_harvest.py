@@ -7,6 +7,7 @@ import sys
 import time
 
 import pytest
+import typer
 
 from raythena.domain.errors import ExitCode
 
@@ -109,3 +110,20 @@ def test_what_the_site_has_set_wrong(point, options, words):
     _, errors = command.communicate(timeout=200)
     assert command.returncode == ExitCode.INVALID_INPUT
     assert words in errors
+
+
+@pytest.mark.parametrize(("nodes", "exit_code", "killed"), [("2", 8, True), ("1", 8, False), ("", 8, False), ("2", 0, False)])
+def test_harvester_is_asked_to_kill_only_where_something_may_survive(point, monkeypatch, nodes, exit_code, killed):
+    """A kill makes a worker a cancelled one: it is asked for only when the job has failed and other nodes may keep it alive."""
+    from raythena.cli import harvest as module
+    from raythena.domain.errors import ClusterError
+    from raythena.gateways.harvester.last_word import Ending, LastWord
+    from raythena.gateways.harvester.shift import Shift
+
+    monkeypatch.setenv("SLURM_JOB_NUM_NODES", nodes)
+    monkeypatch.setattr(module, "_let_signals_end_it", lambda: None)
+    monkeypatch.setattr(module, "_work", lambda _: (Ending(8, "lost", None), ClusterError("the cluster is lost")))
+    monkeypatch.setattr(Shift, "end", lambda *_: LastWord(exit_code, {}, "over"))
+    with pytest.raises((ClusterError, typer.Exit)):
+        module.harvest_command(point.parent / "payload.yaml", point)
+    assert (point / "kill_worker.json").exists() == killed

@@ -9,7 +9,8 @@ where Harvester's own log archive does not look:
     .raythena/task      where the task directory of this worker's job is
     .raythena/asked     ranges were asked for, and none have come since
     .raythena/ranges/   ranges taken away from Harvester, until they are safe
-    .raythena/told/     every dump ever published, as it was
+    .raythena/told/     a copy of every dump ever published
+    .raythena/dump      the dump that is about to be put in place
     .raythena/partly    PanDA was told, perhaps, that the job is partly done
 
 Reads are tolerant: a file that is not there, or cannot be read as JSON yet, is no error here.
@@ -129,19 +130,26 @@ class AccessPoint:
 
     def publish(self, panda_id: str, entries: Sequence[Entry]) -> bool:
         """Put a dump in place. False, and nothing has changed, when there is one."""
-        told = self._next("told")
-        write_atomically(told, json.dumps(documents.dump(panda_id, entries)))
+        told, new = self._next("told"), self.own("dump")
+        text = json.dumps(documents.dump(panda_id, entries))
+        write_atomically(told, text)
         place = self.path(self.names.event_status_dump_json_file)
         try:
-            _put_in_place(told, place)
+            # a file of its own: Harvester may write into the one it was given, and what was told must stay what it was
+            write_atomically(new, text)
+            _put_in_place(new, place)
         except FileExistsError:
             told.unlink(missing_ok=True)
             return False
+        except StorageError:
+            told.unlink(missing_ok=True)
+            raise
         except OSError as problem:
             told.unlink(missing_ok=True)
             raise StorageError(f"cannot publish {place}: {problem.strerror}") from problem
         with disk_errors("synchronise", self.directory):
             fsync_directory(self.directory)
+            new.unlink(missing_ok=True)
         return True
 
     def told(self) -> Iterator[list[Entry]]:

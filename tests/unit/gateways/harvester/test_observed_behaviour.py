@@ -258,6 +258,21 @@ def test_ideal_a_file_system_without_hard_links_will_do(tmp_path, monkeypatch):
     assert [entry["eventRangeID"] for entry in dump_of(point)] == ["a"]
 
 
+@pytest.mark.parametrize("links", [True, False])
+def test_ideal_what_was_told_is_kept_whatever_becomes_of_the_dump(tmp_path, monkeypatch, links):
+    """Harvester's post-processing writes into the file it finds; what we have told is told again from our own copy."""
+    if not links:
+        monkeypatch.setattr(type(tmp_path), "hardlink_to", lambda *_: (_ for _ in ()).throw(PermissionError(errno.EPERM, "no")))
+    point = access_point(tmp_path)
+    assert point.publish(PANDA_ID, [{"eventRangeID": "a", "eventStatus": "failed"}])
+    dump = tmp_path / "event_status.dump.json"
+    assert [path.name for path in point.own().iterdir()] == ["told"]
+    with dump.open("r+") as stream:
+        stream.truncate(3)
+    dump.unlink()
+    assert [[entry["eventRangeID"] for entry in told] for told in point.told()] == [["a"]]
+
+
 def test_ideal_torn_ranges_are_read_again(tmp_path):
     point = access_point(tmp_path)
     talk = messenger(point)
