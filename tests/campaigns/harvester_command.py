@@ -44,7 +44,7 @@ def perform(seed: int) -> Outcome:
     try:
         with CpuMeter(performance.mark) as meter:
             performance.run()
-    except Exception as problem:  # whatever it was: the other seeds go on, and this one has failed
+    except Exception as problem:  # noqa: BLE001 (whatever it was: the other seeds go on, and this one has failed)
         outcome.problem = f"{type(problem).__name__}: {problem}"
     outcome.wall_s, outcome.cpu_s, outcome.programs = time.monotonic() - began, meter.total_s, meter.by_program()
     outcome.happened.update(performance.site.double.happened)

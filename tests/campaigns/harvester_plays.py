@@ -156,7 +156,9 @@ class Performance:
         if self.play.fault in ("none", "poison"):
             self.site.hold.unlink()
         else:
-            command.until(lambda progress: progress["finished"] >= self.play.after, f"{self.play.after} events finished")
+            command.until(
+                lambda progress: progress["stored"] + progress["merged"] >= self.play.after, f"{self.play.after} events finished"
+            )
             command = self._strike(command)
         code = command.wait()
         assert code == 0, f"exit code {code}\n{command.errors}"
