@@ -28,7 +28,8 @@ from raythena.cli.run import (
 if TYPE_CHECKING:
     from types import FrameType
 
-    from raythena.cli.settings import Settings
+    from raythena.cli.settings import HarvesterSettings, Settings
+    from raythena.gateways.harvester.desks import Patience
     from raythena.gateways.harvester.last_word import Ending
     from raythena.gateways.harvester.shift import Shift
 
@@ -168,6 +169,7 @@ def _session(
 
     if outputs not in list(DeliveryForm):
         raise InvalidInput("--outputs", "", f"is {outputs!r}", expected=" or ".join(DeliveryForm))
+    shift.patience = _patience(settings.harvester)
     job = shift.wait_for_job(*load_payload(payload), late_binding=late_binding)
     directory = shift.choose_task_directory(taskdir)
     task = prepare_task(job, directory, resume=TaskDirectory(directory).ledger.exists())
@@ -182,6 +184,19 @@ def _session(
         result = run_session(session, settings, shown)
     events, cores = result.progress.finished, result.cores
     return Ending(int(result.exit_code), result.reason, result.error, events, cores, result.core_s)
+
+
+def _patience(settings: HarvesterSettings) -> Patience:
+    """The settings of a site as the gateway wants them."""
+    from raythena.gateways.harvester.desks import Patience
+
+    return Patience(
+        invisible_s=settings.answer_patience_s,
+        settle_s=settings.settle_s,
+        torn_s=settings.torn_patience_s,
+        first_poll_s=settings.first_poll_s,
+        last_poll_s=max(settings.first_poll_s, settings.last_poll_s),
+    )
 
 
 def _work(work: Callable[[], Ending]) -> tuple[Ending, BaseException | None]:

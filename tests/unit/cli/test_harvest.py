@@ -10,6 +10,7 @@ import pytest
 import typer
 
 from raythena.domain.errors import ExitCode
+from raythena.domain.job import Job, MergeSpec, PayloadSpec
 
 RAYTHENA = (sys.executable, "-c", "from raythena.cli import main; main()")
 PAYLOAD = "payload: {python: 'm:f'}\nmerge: concat\n"
@@ -110,6 +111,39 @@ def test_what_the_site_has_set_wrong(point, options, words):
     _, errors = command.communicate(timeout=200)
     assert command.returncode == ExitCode.INVALID_INPUT
     assert words in errors
+
+
+def test_a_site_sets_how_long_harvester_is_waited_for(point):
+    """Without a job: after one second of patience instead of 45."""
+    began = time.monotonic()
+    command = harvest(point, "--set", "harvester.answer_patience_s=1")
+    _, errors = command.communicate(timeout=200)
+    assert command.returncode == ExitCode.INVALID_INPUT
+    assert "does not exist" in errors
+    assert time.monotonic() - began < 30
+
+
+def test_every_wait_has_a_setting_and_reaches_the_gateway(tmp_path):
+    """The defaults are those of the gateway itself."""
+    from dataclasses import asdict
+
+    from raythena.cli.harvest import _patience
+    from raythena.cli.settings import HarvesterSettings
+    from raythena.gateways.harvester.access_point import AccessPoint
+    from raythena.gateways.harvester.config import FileNames
+    from raythena.gateways.harvester.desks import Patience
+    from raythena.gateways.harvester.gateway import HarvesterGateway
+    from raythena.gateways.harvester.shift import Shift
+    from raythena.runtime.gateway import GatewayContext
+
+    assert _patience(HarvesterSettings()) == Patience()
+    own = HarvesterSettings(answer_patience_s=7, torn_patience_s=8, settle_s=9, first_poll_s=10, last_poll_s=11)
+    patience = _patience(own)
+    assert asdict(patience) == {"invisible_s": 7, "settle_s": 9, "torn_s": 8, "first_poll_s": 10, "last_poll_s": 11}
+    spec = Shift(AccessPoint(tmp_path, FileNames()), patience=patience).gateway(1.0)
+    job = Job("panda", (), ("HITS",), PayloadSpec("python"), MergeSpec("none"), 1, job_id="1", ranges_given=True)
+    gateway = HarvesterGateway(GatewayContext(job, "s", tmp_path, spec.options))
+    assert gateway._messenger._patience == patience
 
 
 @pytest.mark.parametrize(("nodes", "exit_code", "killed"), [("2", 8, True), ("1", 8, False), ("", 8, False), ("2", 0, False)])

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -117,6 +117,7 @@ class Shift:
             "state_file": state,
             "patience_s": self.patience_s,
             "hurry_s": hurry_s,
+            "waits": asdict(self.patience),
         }
         return GatewaySpec("harvester", options)
 
