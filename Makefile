@@ -9,7 +9,7 @@ PIP_QUIET := -qq --disable-pip-version-check
 PYTHON ?= $(shell for python in python3.11 python3 python3.12 python3.13; do \
 	$$python -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo $$python; break; }; done)
 
-.PHONY: help install demo test kill harvester faults baseline disks check pilot bench docs lock clean
+.PHONY: help install demo test kill harvest harvester faults baseline disks check pilot bench docs lock clean
 
 help:  ## say what can be made
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -42,6 +42,9 @@ test: $(INSTALLED)  ## every test that does not take minutes
 kill: $(INSTALLED)  ## kill -9 at 60 random moments of jobs under load, a link cut; every event compared (half an hour)
 	$(BIN)/python tests/campaigns/kills.py
 	$(BIN)/python tests/campaigns/cut_link.py || test $$? = 77
+
+harvest: $(INSTALLED)  ## 200 made-up jobs through the real `raythena harvest`, every race and fault on (hours)
+	$(BIN)/python tests/campaigns/harvester_command.py
 
 harvester: $(INSTALLED)  ## Harvester double with every race on, 200 made-up jobs (a minute or two)
 	$(BIN)/python tests/campaigns/harvester.py

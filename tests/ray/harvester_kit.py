@@ -48,6 +48,7 @@ class Site:
         *,
         document: dict[str, Any] | None = None,
         races: Races = RACES,
+        payload: dict[str, Any] | None = None,
     ) -> None:
         self.directory = directory
         self.events = events
@@ -61,7 +62,7 @@ class Site:
         self.hold = directory / "hold"
         if document is None:
             self.hold.touch()
-            self._write_payload()
+            self._write_payload(payload or {})
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._keep_going, daemon=True)
 
@@ -100,9 +101,9 @@ class Site:
             document["esmergeSpec"]["nEventsPerOutputFile"] = 2 * events
         return document
 
-    def _write_payload(self) -> None:
+    def _write_payload(self, more: dict[str, Any]) -> None:
         here = str(Path(root_payload.__file__).parent)
-        options = {"hold": str(self.hold), "held": self.document["inFiles"].split(",")[2:]}
+        options = {"hold": str(self.hold), "held": self.document["inFiles"].split(",")[2:], **more}
         python = {"python": "root_payload:process", "setup": "root_payload:setup", "options": options, "path": [here]}
         (self.directory / "payload.yaml").write_text(yaml.safe_dump({"payload": python, "merge": "root"}))
         (self.directory / "scratch").mkdir()

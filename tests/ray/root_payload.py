@@ -1,6 +1,7 @@
 """A cheap payload on real ROOT files: reads its event from the input, writes one event's output as a file of its own.
 
-Events of the inputs `held` are not done while the file `hold` exists, so that a test can stop a job where it wants to.
+Events of the inputs `held` are not done while the file `hold` exists, so that a test can stop a job where it wants to. The event
+with the number `poison` always fails.
 """
 
 import time
@@ -26,6 +27,8 @@ def process(event_range, context):
     while event_range.lfn in held and hold.exists():
         time.sleep(0.05)
     number = int(events_of(event_range.pfn)[event_range.first_event - 1])
+    if number == context.state.get("poison"):
+        raise ValueError(f"event {number} is poisoned")
     output = context.new_output(".root")
     with uproot.recreate(output) as file:
         file.mktree("HITS", {"EventNumber": "int64", "Energy": "float64"})

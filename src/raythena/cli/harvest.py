@@ -6,14 +6,14 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from raythena.cli.held_signals import HELD, let_signals_come
 from raythena.cli.options import ConfigOption, SetOption, settings_from
 from raythena.cli.run import (
     CoresOption,
@@ -28,7 +28,8 @@ from raythena.cli.run import (
 if TYPE_CHECKING:
     from types import FrameType
 
-    from raythena.cli.settings import Settings
+    from raythena.cli.settings import HarvesterSettings, Settings
+    from raythena.gateways.harvester.desks import Patience
     from raythena.gateways.harvester.last_word import Ending
     from raythena.gateways.harvester.shift import Shift
 
@@ -107,6 +108,7 @@ def harvest_command(  # noqa: PLR0917 (one parameter per option)
     """
     from raythena.domain.errors import ClusterError
     from raythena.gateways.harvester.access_point import AccessPoint
+    from raythena.gateways.harvester.batch_nodes import batch_nodes
     from raythena.gateways.harvester.config import ACCESS_POINT_VARIABLE, WORKER_ID_VARIABLE, load_file_names, load_map_type
     from raythena.gateways.harvester.shift import Shift
 
@@ -121,24 +123,23 @@ def harvest_command(  # noqa: PLR0917 (one parameter per option)
     )
     limits = time_limits(walltime, _DRAIN_SHARE * grace)
     overrides = {**cluster_options(nodes, cores, "json" if as_json else display), **limits}
-    with _signals_end_it():
-        ending, problem = _work(
-            lambda: _session(
-                shift,
-                settings_from(config, assignments, overrides).settings,
-                payload,
-                taskdir,
-                began,
-                late_binding=late_binding,
-                outputs=outputs,
-                hurry_s=_TELL_SHARE * grace,
-            )
+    _let_signals_end_it()
+    ending, problem = _work(
+        lambda: _session(
+            shift,
+            settings_from(config, assignments, overrides).settings,
+            payload,
+            taskdir,
+            began,
+            late_binding=late_binding,
+            outputs=outputs,
+            hurry_s=_TELL_SHARE * grace,
         )
-    _ignore_signals()
+    )
     hurried = ending.exit_code in _STOPPED
     word = shift.end(ending, _TELL_SHARE * grace if hurried else None)
-    if isinstance(problem, ClusterError):
-        # what is left of the cluster on other nodes may keep the batch job alive
+    if isinstance(problem, ClusterError) and word.exit_code and batch_nodes(os.environ) > 1:
+        # what is left of the cluster on other nodes may keep the batch job alive; on one node it ends with us
         shift.point.ask_to_be_killed(str(problem))
     typer.echo(f"harvester: {word.summary}", err=word.exit_code != 0)
     if problem is not None and not isinstance(problem, SystemExit) and word.exit_code:
@@ -168,6 +169,7 @@ def _session(
 
     if outputs not in list(DeliveryForm):
         raise InvalidInput("--outputs", "", f"is {outputs!r}", expected=" or ".join(DeliveryForm))
+    shift.patience = _patience(settings.harvester)
     job = shift.wait_for_job(*load_payload(payload), late_binding=late_binding)
     directory = shift.choose_task_directory(taskdir)
     task = prepare_task(job, directory, resume=TaskDirectory(directory).ledger.exists())
@@ -184,32 +186,50 @@ def _session(
     return Ending(int(result.exit_code), result.reason, result.error, events, cores, result.core_s)
 
 
+def _patience(settings: HarvesterSettings) -> Patience:
+    """The settings of a site as the gateway wants them."""
+    from raythena.gateways.harvester.desks import Patience
+
+    return Patience(
+        invisible_s=settings.answer_patience_s,
+        settle_s=settings.settle_s,
+        torn_s=settings.torn_patience_s,
+        first_poll_s=settings.first_poll_s,
+        last_poll_s=max(settings.first_poll_s, settings.last_poll_s),
+    )
+
+
 def _work(work: Callable[[], Ending]) -> tuple[Ending, BaseException | None]:
-    """Do the work. Whatever ends it, PanDA must learn of it before the command ends with it."""
+    """Do the work. Whatever ends it, PanDA must learn of it before the command ends with it: signals change nothing any more."""
     from raythena.domain.errors import ExitCode, RaythenaError
     from raythena.domain.taxonomy import FAULTS, of_error, of_exit_code
     from raythena.gateways.harvester.last_word import Ending
 
     try:
-        return work(), None
+        let_signals_come()
+        ending = work()
+        _ignore_signals()
+        return ending, None
     except RaythenaError as problem:
+        _ignore_signals()
         return Ending(int(problem.exit_code), str(problem), of_error(problem)), problem
     except (SystemExit, KeyboardInterrupt) as problem:
+        _ignore_signals()
         return Ending(TERMINATED, "stopped by a signal before the job ran", FAULTS["SIGTERM"]), problem
     except Exception as problem:  # noqa: BLE001 (a defect: it is raised again once PanDA has been told)
+        _ignore_signals()
         return Ending(int(ExitCode.INTERNAL), f"{type(problem).__name__}: {problem}", of_exit_code(ExitCode.INTERNAL)), problem
 
 
-@contextmanager
-def _signals_end_it() -> Iterator[None]:
+def _let_signals_end_it() -> None:
     """While no session runs, SIGTERM must not kill the command: the last word has to be said."""
 
     def end(number: int, _: FrameType | None) -> NoReturn:
+        _ignore_signals()
         raise SystemExit(128 + number)
 
-    for number in (signal.SIGTERM, signal.SIGUSR1):
+    for number in HELD:
         signal.signal(number, end)
-    yield
 
 
 def _ignore_signals() -> None:

@@ -13,9 +13,9 @@ import json
 import secrets
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from raythena.cli.exit_codes import INTERRUPTED
 from raythena.cli.settings import Settings
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from raythena.runtime.driver import Session
     from raythena.runtime.ending import SessionResult
 
+_CAUGHT = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 _SHOW_S = 0.25
 _GOING_S = 3.0
 """The coordinator of a command that was killed is gone within so long."""
@@ -146,14 +147,19 @@ class _Run:
         self._stop_order: StopOrder | None = None
 
     async def go(self) -> SessionResult:
-        """Everything, in order; the cluster is gone when it returns, however it returns."""
-        try:
-            await self._cluster.start()
-            await self._add_nodes()
-            with self._signals(asyncio.get_running_loop()):
+        """Everything, in order; the cluster is gone when it returns, however it returns.
+
+        A signal that comes while the cluster ends has nothing left to end, and must not kill us with the last words unsaid.
+        """
+        before = {number: signal.getsignal(number) for number in _CAUGHT}
+        with contextlib.ExitStack() as signals:
+            try:
+                await self._cluster.start()
+                await self._add_nodes()
+                signals.enter_context(self._signals(asyncio.get_running_loop(), before))
                 return await self._watch(await self._start_session())
-        finally:
-            await self._cluster.stop()
+            finally:
+                await self._cluster.stop()
 
     async def _add_nodes(self) -> None:
         """All nodes before the session: on one machine they would only slow each other down by joining later."""
@@ -184,16 +190,19 @@ class _Run:
         return result
 
     @contextlib.contextmanager
-    def _signals(self, loop: asyncio.AbstractEventLoop) -> Iterator[None]:
-        """Take SIGINT and SIGTERM over from Ray, which would end this process, and SIGUSR1, which would kill it."""
-        caught = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
-        for number in caught:
+    def _signals(self, loop: asyncio.AbstractEventLoop, before: Mapping[signal.Signals, Any]) -> Iterator[None]:
+        """Take SIGINT and SIGTERM over from Ray, which would end this process, and SIGUSR1, which would kill it.
+
+        Afterwards they are the command's again, whose handlers were there `before`.
+        """
+        for number in _CAUGHT:
             loop.add_signal_handler(number, self._interrupted, number)
         try:
             yield
         finally:
-            for number in caught:
+            for number in _CAUGHT:
                 loop.remove_signal_handler(number)
+                signal.signal(number, before[number])
 
     def _interrupted(self, number: signal.Signals) -> None:
         """The batch system's warning is no impatience: SIGUSR1 may be followed by SIGTERM, and both by the kill."""

@@ -117,6 +117,25 @@ class PayloadSettings(_Group):
     first_time_limit_s: float = Field(default=3600.0, ge=0.1, le=YEAR_S, description="time limit while no mean is known")
 
 
+class HarvesterSettings(_Group):
+    """How long `raythena harvest` waits for what Harvester writes."""
+
+    answer_patience_s: float = Field(
+        default=45.0,
+        ge=1,
+        le=DAY_S,
+        description="time until a job or event ranges are asked for again, or a job counts as missing",
+    )
+    torn_patience_s: float = Field(
+        default=120.0, ge=1, le=DAY_S, description="time after which a file that cannot be read counts as cut short for good"
+    )
+    settle_s: float = Field(
+        default=1.0, ge=0, le=600, description="pause between an answered request for ranges and the next one"
+    )
+    first_poll_s: float = Field(default=0.2, ge=0.01, le=600, description="pause between two looks right after a change")
+    last_poll_s: float = Field(default=5.0, ge=0.01, le=600, description="the same when nothing has changed for long")
+
+
 class DisplaySettings(_Group):
     """How progress is shown."""
 
@@ -133,6 +152,7 @@ class Settings(_Group):
     budget: BudgetSettings = BudgetSettings()
     runtime: RuntimeSettings = RuntimeSettings()
     payload: PayloadSettings = PayloadSettings()
+    harvester: HarvesterSettings = HarvesterSettings()
     display: DisplaySettings = DisplaySettings()
 
 

@@ -14,6 +14,7 @@ from hashlib import sha256
 from urllib.parse import quote
 
 _LONGEST_NAME = 200
+_LONGEST_JOB = 100
 
 
 class RangeStatus(StrEnum):
@@ -69,3 +70,13 @@ def delivered_name(prefix: str, range_id: str) -> str:
     """What the output of a range is called: `<prefix>.<range id>`, what a file name cannot hold quoted as in a URL."""
     name = f"{prefix}.{quote(range_id, safe='', errors='surrogatepass')}"
     return name if len(name) <= _LONGEST_NAME else f"{prefix}.{sha256(range_id.encode('utf-8', 'surrogatepass')).hexdigest()}"
+
+
+def archive_name(job_id: str, group: str) -> str:
+    """What the archive of a group is called: `<job>.<session>.<node>.<number>.zip`.
+
+    A name for all time: PanDA and Harvester know a file by its name without directories, and take a second one of that name for
+    the first. The session and its node make it unique, the job says to a person whose it is.
+    """
+    job = quote(job_id, safe="", errors="surrogatepass")[:_LONGEST_JOB]
+    return ".".join(filter(None, [job, *group.split("/"), "zip"]))

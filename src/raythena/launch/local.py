@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 
 from raythena.domain.errors import ClusterError
+from raythena.launch.joining import join
 from raythena.launch.ray_environment import ray_environment, start_head, start_node, write_token
 from raythena.runtime.config import NODE_RESOURCE
 from raythena.runtime.warden import Warden
@@ -121,10 +122,8 @@ def _connect(address: str) -> None:
     # Ray looks at its environment when it is imported, which may have been before ours was made, or for an earlier cluster.
     Config.initialize("")
     AuthenticationTokenLoader.instance().reset_cache()
-    try:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, _node_ip_address=_ADDRESS)
-    except (ConnectionError, RuntimeError) as problem:
-        raise ClusterError(f"cannot connect to Ray at {address}: {problem}") from problem
+    quiet = partial(ray.init, log_to_driver=False, logging_level=logging.ERROR)
+    join(address, partial(quiet, address=address, _node_ip_address=_ADDRESS), ray.shutdown)
     # Ray has no public switch for this: it prints deaths of its processes to our standard output, which carries results only.
     ray_worker._worker_logs_enabled = False
 

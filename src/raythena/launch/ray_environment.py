@@ -43,8 +43,11 @@ def write_token(path: Path) -> None:
 
 
 def start_head(address: str, port: int, temporary: Path, cores: int, resource: str) -> list[str]:
-    """Command line that starts the head node and stays with it."""
-    only_head = ["--head", "--include-dashboard=false", f"--temp-dir={temporary}"]
+    """Command line that starts the head node and stays with it.
+
+    The monitor, which would ask a cloud for more nodes, has nobody to ask here.
+    """
+    only_head = ["--head", "--no-monitor", "--include-dashboard=false", f"--temp-dir={temporary}"]
     return [*_start(cores, resource), *only_head, f"--node-ip-address={address}", f"--port={port}"]
 
 

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from raythena.domain.job import Job
-from raythena.domain.range_report import delivered_name
+from raythena.domain.range_report import archive_name, delivered_name
 from raythena.domain.taxonomy import EndCause
 from raythena.engine.config import EngineConfig
 from raythena.engine.desk import DeskConfig
@@ -95,8 +95,10 @@ class SessionConfig:
         """Where a group lies: relative to the task directory, or absolute."""
         if not self.job.ranges_given:
             return group_path(name)
-        suffix = ".zip" if self.delivery.form is DeliveryForm.ARCHIVES else ""
-        return f"{self.delivery.directory or 'staging'}/{name}{suffix}"
+        base = self.delivery.directory or "staging"
+        if self.delivery.form is DeliveryForm.FILES:
+            return f"{base}/{name}"
+        return f"{base}/{name.rpartition('/')[0]}/{archive_name(self.job.job_id, name)}"
 
     def output_name(self, range_id: str) -> str:
         """What the output of a given range is called."""

@@ -7,8 +7,10 @@ import sys
 import time
 
 import pytest
+import typer
 
 from raythena.domain.errors import ExitCode
+from raythena.domain.job import Job, MergeSpec, PayloadSpec
 
 RAYTHENA = (sys.executable, "-c", "from raythena.cli import main; main()")
 PAYLOAD = "payload: {python: 'm:f'}\nmerge: concat\n"
@@ -64,6 +66,39 @@ def test_sigterm_while_the_job_is_waited_for(point):
     assert told(point)["pilotErrorCode"] == 1201
 
 
+LOADING = """
+import importlib.abc, os, signal, sys
+class Killer(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name == sys.argv[1]:
+            os.kill(os.getpid(), signal.SIGTERM)
+sys.meta_path.insert(0, Killer())
+from raythena.cli import main
+main(sys.argv[2:])
+"""
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["raythena.cli.app", "typer.main", "raythena.gateways.harvester.config", "raythena.cli.session", "raythena.monitor.display"],
+)
+def test_sigterm_while_the_command_is_loading(point, module):
+    """Whatever is being imported: PanDA learns of the end, and the exit code says the same."""
+    (point / "HPCJobs.json").write_text('{"1": {"PandaID": 1, "StatusCode": 20}}')
+    payload = str(point.parent / "payload.yaml")
+    argv = [sys.executable, "-c", LOADING, module, "harvest", "--payload", payload, "--access-point", str(point)]
+    command = subprocess.run([*argv, "--grace", "1"], capture_output=True, text=True, timeout=200, check=False)
+    assert command.returncode == 143, command.stderr
+    assert "Traceback" not in command.stderr
+    assert told(point)["pilotErrorCode"] == 1201
+    assert (point / "jobReport.json").exists()
+
+
+def test_other_commands_end_with_a_signal_as_ever():
+    argv = [sys.executable, "-c", LOADING, "raythena.cli.app", "config", "show"]
+    assert subprocess.run(argv, capture_output=True, timeout=200, check=False).returncode == -signal.SIGTERM
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -76,3 +111,53 @@ def test_what_the_site_has_set_wrong(point, options, words):
     _, errors = command.communicate(timeout=200)
     assert command.returncode == ExitCode.INVALID_INPUT
     assert words in errors
+
+
+def test_a_site_sets_how_long_harvester_is_waited_for(point):
+    """Without a job: after one second of patience instead of 45."""
+    began = time.monotonic()
+    command = harvest(point, "--set", "harvester.answer_patience_s=1")
+    _, errors = command.communicate(timeout=200)
+    assert command.returncode == ExitCode.INVALID_INPUT
+    assert "does not exist" in errors
+    assert time.monotonic() - began < 30
+
+
+def test_every_wait_has_a_setting_and_reaches_the_gateway(tmp_path):
+    """The defaults are those of the gateway itself."""
+    from dataclasses import asdict
+
+    from raythena.cli.harvest import _patience
+    from raythena.cli.settings import HarvesterSettings
+    from raythena.gateways.harvester.access_point import AccessPoint
+    from raythena.gateways.harvester.config import FileNames
+    from raythena.gateways.harvester.desks import Patience
+    from raythena.gateways.harvester.gateway import HarvesterGateway
+    from raythena.gateways.harvester.shift import Shift
+    from raythena.runtime.gateway import GatewayContext
+
+    assert _patience(HarvesterSettings()) == Patience()
+    own = HarvesterSettings(answer_patience_s=7, torn_patience_s=8, settle_s=9, first_poll_s=10, last_poll_s=11)
+    patience = _patience(own)
+    assert asdict(patience) == {"invisible_s": 7, "settle_s": 9, "torn_s": 8, "first_poll_s": 10, "last_poll_s": 11}
+    spec = Shift(AccessPoint(tmp_path, FileNames()), patience=patience).gateway(1.0)
+    job = Job("panda", (), ("HITS",), PayloadSpec("python"), MergeSpec("none"), 1, job_id="1", ranges_given=True)
+    gateway = HarvesterGateway(GatewayContext(job, "s", tmp_path, spec.options))
+    assert gateway._messenger._patience == patience
+
+
+@pytest.mark.parametrize(("nodes", "exit_code", "killed"), [("2", 8, True), ("1", 8, False), ("", 8, False), ("2", 0, False)])
+def test_harvester_is_asked_to_kill_only_where_something_may_survive(point, monkeypatch, nodes, exit_code, killed):
+    """A kill makes a worker a cancelled one: it is asked for only when the job has failed and other nodes may keep it alive."""
+    from raythena.cli import harvest as module
+    from raythena.domain.errors import ClusterError
+    from raythena.gateways.harvester.last_word import Ending, LastWord
+    from raythena.gateways.harvester.shift import Shift
+
+    monkeypatch.setenv("SLURM_JOB_NUM_NODES", nodes)
+    monkeypatch.setattr(module, "_let_signals_end_it", lambda: None)
+    monkeypatch.setattr(module, "_work", lambda _: (Ending(8, "lost", None), ClusterError("the cluster is lost")))
+    monkeypatch.setattr(Shift, "end", lambda *_: LastWord(exit_code, {}, "over"))
+    with pytest.raises((ClusterError, typer.Exit)):
+        module.harvest_command(point.parent / "payload.yaml", point)
+    assert (point / "kill_worker.json").exists() == killed

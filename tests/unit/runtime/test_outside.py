@@ -12,7 +12,7 @@ import pytest
 
 from raythena.domain.errors import ExitCode, InvalidInput
 from raythena.domain.job import NO_MERGE, InputFile, Job, MergeSpec, PayloadSpec
-from raythena.domain.range_report import RangeStatus, delivered_name
+from raythena.domain.range_report import RangeStatus, archive_name, delivered_name
 from raythena.domain.ranges import EventRange
 from raythena.domain.results import FailureKind
 from raythena.engine.config import EngineConfig
@@ -176,6 +176,30 @@ def test_every_output_is_a_file_of_its_own_where_it_is_wanted(tmp_path, computer
         assert (path.name, path.read_text()) == (f"EventService_premerge.{range_id}", range_id)
         assert file.size_bytes == len(range_id)
     assert sorted(str(path) for path in access_point.rglob("*") if path.is_file()) == sorted(each.path for each in files.values())
+
+
+def test_archives_of_all_sessions_and_nodes_have_names_of_their_own(tmp_path, computer):
+    """Harvester and PanDA know a file by its last name alone, and count archives of one name as one: events would be lost."""
+    names = []
+    for number in (1, 2):
+        memory = gateway(20 * number)
+        settings = replace(config(tmp_path), session=f"s{number}", job=replace(JOB, job_id="5750099001"))
+        assert asyncio.run(session(settings, memory)).outcome == "complete"
+        assert sum(len(report.ranges) for report in memory.reports) == 20
+        names += [Path(report.archive.path).name for report in memory.reports]
+    assert len(set(names)) == len(names) >= 8
+    assert all(name.startswith(("5750099001.s1.n", "5750099001.s2.n")) and name.endswith(".zip") for name in names)
+    # the sweep at a session's end finds them again: all of them are still there
+    assert sorted(path.name for path in (tmp_path / "staging").rglob("*.zip")) == sorted(names)
+
+
+def test_what_is_not_a_job_of_pandas_has_archives_with_names_as_well():
+    assert archive_name("", "20261128-010203-abcdef/node1.1/000007") == "20261128-010203-abcdef.node1.1.000007.zip"
+    for job in ("../../etc", "a/b", "nul\0", "ü" * 300, "\udc80"):
+        name = archive_name(job, "s/n.1/000001")
+        assert not {"/", "\0"} & set(name)
+        assert len(name.encode()) < 255
+        assert name.endswith(".s.n.1.000001.zip")
 
 
 def test_what_fails_is_reported_as_failed_and_ends_incomplete(tmp_path, computer):

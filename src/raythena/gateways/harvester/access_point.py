@@ -5,9 +5,12 @@ which fails where a dump is already, so that none is ever overwritten. What is o
 where Harvester's own log archive does not look:
 
     .raythena/job/      the job specification as it was first read
+    .raythena/wished    a job was asked for, and is perhaps not to be seen yet
+    .raythena/task      where the task directory of this worker's job is
     .raythena/asked     ranges were asked for, and none have come since
     .raythena/ranges/   ranges taken away from Harvester, until they are safe
-    .raythena/told/     every dump ever published, as it was
+    .raythena/told/     a copy of every dump ever published
+    .raythena/dump      the dump that is about to be put in place
     .raythena/partly    PanDA was told, perhaps, that the job is partly done
 
 Reads are tolerant: a file that is not there, or cannot be read as JSON yet, is no error here.
@@ -73,6 +76,18 @@ class AccessPoint:
         """A file of ours."""
         return self.directory.joinpath(OWN_DIRECTORY, *parts)
 
+    # ---- the job
+
+    def write_job_request(self) -> None:
+        """Ask for a job, and note that one was asked for."""
+        make_directory(self.own())
+        write_atomically(self.own("wished"), "")
+        self.write(self.names.job_request_file, documents.job_request())
+
+    def has_asked_for_job(self) -> bool:
+        """Whether this start or an earlier one has asked for a job."""
+        return self.own("wished").exists()
+
     # ---- ranges
 
     def write_request(self, document: dict[str, Any]) -> None:
@@ -115,19 +130,26 @@ class AccessPoint:
 
     def publish(self, panda_id: str, entries: Sequence[Entry]) -> bool:
         """Put a dump in place. False, and nothing has changed, when there is one."""
-        told = self._next("told")
-        write_atomically(told, json.dumps(documents.dump(panda_id, entries)))
+        told, new = self._next("told"), self.own("dump")
+        text = json.dumps(documents.dump(panda_id, entries))
+        write_atomically(told, text)
         place = self.path(self.names.event_status_dump_json_file)
         try:
-            _put_in_place(told, place)
+            # a file of its own: Harvester may write into the one it was given, and what was told must stay what it was
+            write_atomically(new, text)
+            _put_in_place(new, place)
         except FileExistsError:
             told.unlink(missing_ok=True)
             return False
+        except StorageError:
+            told.unlink(missing_ok=True)
+            raise
         except OSError as problem:
             told.unlink(missing_ok=True)
             raise StorageError(f"cannot publish {place}: {problem.strerror}") from problem
         with disk_errors("synchronise", self.directory):
             fsync_directory(self.directory)
+            new.unlink(missing_ok=True)
         return True
 
     def told(self) -> Iterator[list[Entry]]:
@@ -168,11 +190,16 @@ class AccessPoint:
 
     def task_directory(self) -> Path | None:
         """The directory of the task, as Harvester (or we) wrote it down."""
-        try:
-            text = self.path(TASK_WORKDIR_FILE).read_text().strip()
-        except OSError:
-            return None
-        return Path(text) if text.startswith("/") else None
+        return _absolute_path_in(self.path(TASK_WORKDIR_FILE))
+
+    def remember_task(self, directory: Path) -> None:
+        """Keep in mind, for the next start, where this one works."""
+        make_directory(self.own())
+        write_atomically(self.own("task"), str(directory))
+
+    def remembered_task(self) -> Path | None:
+        """Where an earlier start has worked."""
+        return _absolute_path_in(self.own("task"))
 
     def set_task_directory(self, directory: Path) -> None:
         """Where Harvester is to look for `state.json`. Without a line end: Harvester takes every byte for part of the path."""
@@ -200,6 +227,15 @@ def _put_in_place(source: Path, place: Path) -> None:
             raise FileExistsError(str(place)) from problem
         # between the look and the rename only Harvester's post-processing could write a dump, and that runs when we are gone
         write_atomically(place, source.read_bytes())
+
+
+def _absolute_path_in(path: Path) -> Path | None:
+    """The path a file holds; None when there is no such file, or something else in it."""
+    try:
+        text = path.read_text().strip()
+    except OSError:
+        return None
+    return Path(text) if text.startswith("/") else None
 
 
 def _listed(directory: Path) -> list[Path]:

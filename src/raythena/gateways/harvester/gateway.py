@@ -26,6 +26,7 @@ from raythena.gateways.harvester import documents
 from raythena.gateways.harvester.access_point import AccessPoint
 from raythena.gateways.harvester.books import Books
 from raythena.gateways.harvester.config import FileNames
+from raythena.gateways.harvester.desks import Patience
 from raythena.gateways.harvester.messenger import JobIds, Messenger, News, RangesArrived, RangesEnded, ReportsTaken
 from raythena.runtime.ending import SessionResult
 from raythena.runtime.gateway import CoordinatorLine, FinalOutput, GatewayContext, GatewayPlugin
@@ -52,6 +53,8 @@ class HarvesterOptions:
     """How long Harvester may take to take the last reports in."""
     hurry_s: float = 8.0
     """The same when the job is stopped from outside."""
+    waits: dict[str, float] = field(default_factory=dict)
+    """Fields of `Patience`."""
 
     @classmethod
     def of(cls, options: dict[str, Any], source: str = "session") -> HarvesterOptions:
@@ -70,7 +73,7 @@ class HarvesterGateway:
         job = context.job
         self._point = AccessPoint(Path(options.access_point), FileNames(**options.names))
         ids = JobIds(job.job_id, job.task_id, job.jobset_id)
-        self._messenger = Messenger(self._point, ids, {file.lfn: file.pfn for file in job.inputs})
+        self._messenger = Messenger(self._point, ids, {file.lfn: file.pfn for file in job.inputs}, Patience(**options.waits))
         self._given = job.ranges_given
         self._books = None if job.ranges_given else Books(job)
         self._basket: list[Callable[[], None]] = []
@@ -213,7 +216,9 @@ def write_task_state(path: Path, books: Books) -> None:
 
 
 def _check_options(options: dict[str, Any], source: str) -> None:
-    FileNames(**HarvesterOptions.of(options, source).names)
+    checked = HarvesterOptions.of(options, source)
+    FileNames(**checked.names)
+    Patience(**checked.waits)
 
 
 PLUGIN = GatewayPlugin("harvester", HarvesterGateway, _check_options)

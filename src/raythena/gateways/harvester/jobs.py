@@ -20,7 +20,6 @@ from raythena.domain.errors import InvalidInput
 from raythena.domain.job import Job, MergeSpec, PayloadSpec
 from raythena.domain.panda import PandaJob, input_place, parse_panda_jobs, to_given_job
 from raythena.gateways.file import DiskInputs, load_job, read_document
-from raythena.gateways.harvester import documents
 from raythena.gateways.harvester.access_point import AccessPoint, Torn, read_json_file
 from raythena.gateways.harvester.desks import Patience
 from raythena.storage.atomic import make_directory, write_atomically
@@ -97,17 +96,21 @@ class SpecificationSearch:
             )
 
     def _ask(self, now: float) -> None:
-        """Keep a wish for a job in place; one that is removed without an answer is made again after a while."""
+        """Keep a wish for a job in place; one that is removed without an answer is made again after a while.
+
+        One that an earlier start has made and that is gone may have an answer nobody here sees yet: a second one would bring a
+        second job, which this worker could never do.
+        """
         request = self.point.path(self.point.names.job_request_file)
         if request.exists():
             self._request_gone_since = None
             return
-        first = self._request_gone_since is None and self._absent_since is None
+        first = self._absent_since is None and not self.point.has_asked_for_job()
         self._absent_since = now if self._absent_since is None else self._absent_since
         self._request_gone_since = now if self._request_gone_since is None else self._request_gone_since
         if first or now - self._request_gone_since > self.patience.invisible_s:
             self._request_gone_since = None
-            self.point.write(self.point.names.job_request_file, documents.job_request())
+            self.point.write_job_request()
 
 
 def load_harvester_job(specification: Path, directory: Path, payload: PayloadSpec, merge: MergeSpec | None) -> Job:

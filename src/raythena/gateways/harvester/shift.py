@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -86,7 +86,7 @@ class Shift:
         return {name: _NO_ERROR[name] for name in sorted(self._told_before)}
 
     def choose_task_directory(self, base: Path | None) -> Path:
-        """The directory of this job: below `base`, or where Harvester says, or else in the access point.
+        """The directory of this job: below `base`, where an earlier start worked, where Harvester says, or in the access point.
 
         Each job has its own, because jobs of one task run side by side and their `state.json` must not be mixed up; Harvester
         is told where it is. Raises StorageError.
@@ -95,10 +95,15 @@ class Shift:
             raise InvalidInput(str(self.point.directory), "", "no job was found yet")
         said = self.point.task_directory()
         name = self.job.job_id
-        if said is not None and base is None:
+        if base is not None:
+            self.task = base.absolute() / name
+        elif (worked := self.point.remembered_task()) is not None:
+            self.task = worked
+        elif said is not None:
             self.task = said if said.name == name else said / name
         else:
-            self.task = (base or self.point.directory).absolute() / (name if base else f"task-{name}")
+            self.task = self.point.directory.absolute() / f"task-{name}"
+        self.point.remember_task(self.task)
         if not self.job.ranges_given and said != self.task:
             self.point.set_task_directory(self.task)
         return self.task
@@ -112,6 +117,7 @@ class Shift:
             "state_file": state,
             "patience_s": self.patience_s,
             "hurry_s": hurry_s,
+            "waits": asdict(self.patience),
         }
         return GatewaySpec("harvester", options)
 

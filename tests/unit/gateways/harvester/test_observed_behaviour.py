@@ -258,6 +258,21 @@ def test_ideal_a_file_system_without_hard_links_will_do(tmp_path, monkeypatch):
     assert [entry["eventRangeID"] for entry in dump_of(point)] == ["a"]
 
 
+@pytest.mark.parametrize("links", [True, False])
+def test_ideal_what_was_told_is_kept_whatever_becomes_of_the_dump(tmp_path, monkeypatch, links):
+    """Harvester's post-processing writes into the file it finds; what we have told is told again from our own copy."""
+    if not links:
+        monkeypatch.setattr(type(tmp_path), "hardlink_to", lambda *_: (_ for _ in ()).throw(PermissionError(errno.EPERM, "no")))
+    point = access_point(tmp_path)
+    assert point.publish(PANDA_ID, [{"eventRangeID": "a", "eventStatus": "failed"}])
+    dump = tmp_path / "event_status.dump.json"
+    assert [path.name for path in point.own().iterdir()] == ["told"]
+    with dump.open("r+") as stream:
+        stream.truncate(3)
+    dump.unlink()
+    assert [[entry["eventRangeID"] for entry in told] for told in point.told()] == [["a"]]
+
+
 def test_ideal_torn_ranges_are_read_again(tmp_path):
     point = access_point(tmp_path)
     talk = messenger(point)
@@ -386,3 +401,49 @@ def test_ideal_a_torn_job_is_waited_for(tmp_path):
     assert search.turn(0.0) is None
     put(point, "HPCJobs.json", text)
     assert search.turn(1.0) is not None
+
+
+def test_ideal_a_file_is_durable_before_it_has_its_name(tmp_path, monkeypatch):
+    """Written aside, synchronised, renamed: who reads meanwhile sees the old one whole."""
+    point = access_point(tmp_path)
+    point.write("jobReport.json", {"exitCode": 1})
+    steps = []
+    fsync, rename = os.fsync, os.rename
+
+    def renamed(new, name):
+        assert json.loads((tmp_path / "jobReport.json").read_text()) == {"exitCode": 1}
+        assert new.parent == name.parent
+        steps.append("rename")
+        return rename(new, name)
+
+    monkeypatch.setattr(os, "fsync", lambda descriptor: (steps.append("fsync"), fsync(descriptor))[1])
+    monkeypatch.setattr(type(tmp_path), "rename", renamed)
+    point.write("jobReport.json", {"exitCode": 0})
+    assert steps[:2] == ["fsync", "rename"]
+    assert json.loads((tmp_path / "jobReport.json").read_text()) == {"exitCode": 0}
+
+
+def test_ideal_after_sigterm_everything_is_said_within_the_grace_time(tmp_path):
+    """Harvester is away: what is left of the grace time is not spent on waiting for it."""
+    point = access_point(tmp_path)
+    put(point, "HPCJobs.json", {PANDA_ID: document("events")})
+    SpecificationSearch(point).turn(0.0)
+    slept = []
+    shift = Shift(point, clock=lambda: sum(slept), sleep=slept.append, job=merging_job())
+    word = shift.end(STOPPED, 4.5)
+    assert 4.5 <= sum(slept) < 6.0
+    assert word.exit_code == STOPPED.exit_code
+    assert json.loads((tmp_path / "worker_attributes.json").read_text())["pilotErrorCode"] == 1201
+    assert json.loads((tmp_path / "jobReport.json").read_text())["exitCode"] == STOPPED.exit_code
+
+
+@pytest.mark.parametrize("code", [0, 1, 3, 4, 5, 8, 12])
+@pytest.mark.parametrize("merged", [0, 1, 2])
+def test_ideal_the_exit_code_says_failed_exactly_when_the_job_has(tmp_path, code, merged):
+    job = merging_job()
+    books = Books(job)
+    for lfn in job.outputs[:merged]:
+        books.add(final_output(tmp_path, lfn))
+    word = last_word(Ending(code, "because", None, 20), job, books, LOG_ENTRY, MapType.ONE_TO_ONE)
+    assert (word.exit_code != 0) == (merged == 0)
+    assert ("pilotErrorCode" in word.attributes) == (word.exit_code != 0)

@@ -1,6 +1,7 @@
 """A worker's time in its access point: where its task is, what it says last, and what it says when nothing works."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from access_point_kit import LOG, PANDA_ID, access_point, document, final_output, merging_job, put
@@ -50,6 +51,20 @@ def test_bound_late_we_say_where_the_task_is(point, tmp_path):
     assert directory == point.directory / f"task-{PANDA_ID}"
     assert (point.directory / "task_workdir_path.txt").read_text() == str(directory)
     assert shift.choose_task_directory(tmp_path / "elsewhere") == tmp_path / "elsewhere" / PANDA_ID
+
+
+@pytest.mark.parametrize("kind", ["merging", "given"])
+@pytest.mark.parametrize("base", [None, "elsewhere"])
+def test_a_second_start_finds_the_task_of_the_first(point, tmp_path, kind, base):
+    """Bound late, nobody but the first start has said where the task is."""
+    job = replace(merging_job(), ranges_given=kind == "given")
+    first = shift_at(point, job=job).choose_task_directory(base and tmp_path / base)
+    assert shift_at(point, job=job).choose_task_directory(None) == first
+    assert shift_at(point, job=job).choose_task_directory(None) == first
+    if kind == "merging":
+        assert (point.directory / "task_workdir_path.txt").read_text() == str(first)
+    # what the command line says counts in any case
+    assert shift_at(point, job=job).choose_task_directory(tmp_path / "moved") == tmp_path / "moved" / PANDA_ID
 
 
 def test_a_job_that_was_refused_is_told_of(point):

@@ -1,0 +1,60 @@
+"""Signals around a session: whose they are before it, while its cluster ends, and after."""
+
+import asyncio
+import os
+import signal
+
+import pytest
+
+from raythena.cli import session
+from raythena.cli.settings import Settings
+
+
+class Shown:
+    def message(self, text):
+        pass
+
+
+class Cluster:
+    """Nothing but a cluster's end, in which a signal comes."""
+
+    def __init__(self, *_):
+        self.stopped = False
+
+    async def start(self):
+        # what joining a cluster does: Ray's own handler would end the process
+        signal.signal(signal.SIGTERM, lambda *_: pytest.fail("the handler of Ray"))
+
+    async def add_nodes(self):
+        pass
+
+    async def stop(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        await asyncio.sleep(0.05)
+        self.stopped = True
+
+
+@pytest.fixture
+def run(monkeypatch):
+    monkeypatch.setattr(session, "LocalCluster", Cluster)
+    made = session._Run(None, Settings(), Shown())
+
+    async def nothing(*_):
+        return "ended"
+
+    monkeypatch.setattr(made, "_start_session", nothing)
+    monkeypatch.setattr(made, "_watch", nothing)
+    return made
+
+
+def test_a_signal_while_the_cluster_ends_kills_nobody(run):
+    came = []
+    before = signal.signal(signal.SIGTERM, lambda number, _: came.append(number))
+    try:
+        assert asyncio.run(run.go()) == "ended"
+        assert run._cluster.stopped
+        assert came == []
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert came == [signal.SIGTERM], "the signals are not the command's again"
+    finally:
+        signal.signal(signal.SIGTERM, before)
