@@ -7,6 +7,8 @@ ended by us before. Its exit code means nothing.
 Rules:
 - After its last report a pilot is given time for its final update only if the payload has written a job report. In
   event-service mode transforms write none; the pilot then calls the job failed (1187) and needs two minutes to say so.
+- A pilot whose payload dies before it has got a range is ended as soon as its log tells: the pilot itself would take minutes to
+  say so. The reason is what the payload said.
 - A pilot that ends, however, leaves no process. Then what it finished without reporting is salvaged, then the rest goes back to
   the shelf, whose rules say who is charged (see `shelf`).
 - An output is checked (place, size, checksum) and moved out of the pilot's reach at once.
@@ -386,12 +388,12 @@ class PilotPayload:
         record, owes = pilot.desk.record, self._shelf.out
         if pilot.status is not None:
             return pilot.obituary()
+        if reason := self._end_of_payload(pilot, now):
+            return reason
         if record.final_at is not None:
-            return f"its job is {record.state}"
+            return pilot.verdict()
         if self._draining and (now >= self._drain_by or not owes):
             return "the node is drained"
-        if pilot.over_seen_at is not None and owes and now - pilot.over_seen_at > _STRAGGLERS_S:
-            return "its job ended early"
         if now - pilot.busy_at > self._options.silence_s:
             return f"it has asked nothing and used no CPU for {self._options.silence_s:.0f} s"
         done = pilot.desk.said_no_more and not owes
@@ -400,6 +402,16 @@ class PilotPayload:
         pilot.quiet_since = (pilot.quiet_since or now) if done else None
         if pilot.quiet_since is not None and now - pilot.quiet_since > self._options.final_update_s:
             return "it owes nothing and sends no final update"
+        return ""
+
+    def _end_of_payload(self, pilot: RunningPilot, now: float) -> str:
+        """Why a pilot whose payload is gone too early should be ended; empty while there is something to wait for."""
+        if pilot.desk.said_no_more and not self._shelf.out:
+            return ""
+        if pilot.log.payload_status is not None and pilot.desk.record.first_ranges_at is None:
+            return pilot.payload_obituary()
+        if pilot.over_seen_at is not None and now - pilot.over_seen_at > _STRAGGLERS_S:
+            return "its job ended early" + (f": {pilot.payload_obituary()}" if pilot.log.payload_status else "")
         return ""
 
     def _has_crashed(self, pilot: RunningPilot) -> bool:

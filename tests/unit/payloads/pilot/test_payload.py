@@ -84,6 +84,24 @@ def test_pilots_that_never_ask_for_ranges_end_the_payload(tmp_path):
     run(scenario)
 
 
+def test_a_payload_that_dies_before_it_asks_is_noticed_at_once_and_quoted(tmp_path):
+    """The double would sleep two minutes before it ends."""
+
+    async def scenario():
+        payload = PilotPayload()
+        began = time.monotonic()
+        await payload.start(context(tmp_path, options({"dead_payload": 3}, max_starts=2)))
+        payload.feed(ranges(1, 2))
+        text, handed = await problem_of(payload)
+        assert time.monotonic() - began < 20
+        await payload.stop()
+        assert {type(one) for one in handed} == {Released}
+        assert "2 pilots in a row never asked for ranges" in text
+        assert "its payload exited with status 3: ImportError: no uproot" in text
+
+    run(scenario)
+
+
 def test_a_pilot_with_another_job_gets_nothing(tmp_path):
     async def scenario():
         payload = PilotPayload()
