@@ -29,8 +29,9 @@ def explain_command(  # noqa: PLR0917 (one parameter per option)
         Path | None,
         typer.Option("--inputs", metavar="DIR", help="Where the input files are, if the job does not say. Default: beside JOB."),
     ] = None,
-    node: Annotated[int, typer.Option("--node", metavar="N", help="Number of the node, from 0.")] = 0,
-    attempt: Annotated[int, typer.Option("--attempt", metavar="N", help="Starts of the payload on that node before.")] = 0,
+    session: Annotated[int, typer.Option("--session", metavar="N", help="Number of the session of the task, from 1.")] = 1,
+    node: Annotated[int, typer.Option("--node", metavar="N", help="Number of the node's agent in that session, from 0.")] = 0,
+    attempt: Annotated[int, typer.Option("--attempt", metavar="N", help="Starts of the transform by that agent before.")] = 0,
     cores: Annotated[
         int | None,
         typer.Option("--cores", metavar="N", help="Cores of the node. Default: what the job says.", show_default=False),
@@ -50,13 +51,15 @@ def explain_command(  # noqa: PLR0917 (one parameter per option)
     Examples:
       raythena explain-command HPCJobs.json
       raythena explain-command HPCJobs.json --node 3 --cores 64 --inputs /lustre/evnt
+      raythena explain-command HPCJobs.json --session 2 --node 3 --attempt 1
       raythena explain-command HPCJobs.json --json
     """
+    from raythena.domain.job_number import job_number
     from raythena.domain.node_job import NodeFacts, derive_node_job
     from raythena.gateways.panda_file import argument_files, input_paths, load_panda_job
 
     panda_job = load_panda_job(job, panda_id)
-    facts = NodeFacts(node, attempt, cores or panda_job.core_count or 1, max_events, every_input)
+    facts = NodeFacts(job_number(session, node, attempt), cores or panda_job.core_count or 1, max_events, every_input)
     paths = input_paths(panda_job, str(job), inputs or job.parent)
     files = argument_files(panda_job.job_pars, job.parent, f"{job}: jobPars")
     derived = derive_node_job(panda_job, paths, facts, files=files, source=str(job))

@@ -23,7 +23,7 @@ from typing import Any
 from raythena.domain.container import Container, parse_container
 from raythena.domain.document import Place
 from raythena.domain.errors import InvalidInput
-from raythena.domain.node_job import ATTEMPTS_PER_NODE, NodeFacts, derive_node_job, start_number
+from raythena.domain.node_job import NodeFacts, derive_node_job
 from raythena.domain.panda import is_panda, parse_panda_job
 from raythena.payloads.options import PREFIX, checked_path, refuse_unknown, string_list, string_map
 from raythena.payloads.process import ONE_THREAD
@@ -86,11 +86,11 @@ class TransformCommand:
     """Content of the POOL file catalogue to be put beside it; empty: none."""
 
 
-def transform_command(options: TransformOptions, context: PayloadContext, run: int) -> TransformCommand:
-    """The command of run number `run` (1, 2, …): that of the options, or what PanDA's job says. Raises InvalidInput."""
-    facts = NodeFacts(context.number, start_number(context.node, run), context.cores, name_every_input=options.name_every_input)
+def transform_command(options: TransformOptions, context: PayloadContext, job_number: int) -> TransformCommand:
+    """The command of one run: that of the options, or what PanDA's job says. Raises InvalidInput."""
+    facts = NodeFacts(job_number, context.cores, name_every_input=options.name_every_input)
     if options.command:
-        values = {"{cores}": str(context.cores), "{job_number}": str(facts.number * ATTEMPTS_PER_NODE + facts.attempt + 1)}
+        values = {"{cores}": str(context.cores), "{job_number}": str(job_number)}
         return TransformCommand(tuple(_filled(word, values) for word in options.command))
     job = context.job
     if job is None or not is_panda(job.source):

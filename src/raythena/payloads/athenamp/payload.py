@@ -37,7 +37,7 @@ from pathlib import Path
 from typing import Any
 
 from raythena.domain.container import launch
-from raythena.domain.errors import InternalError, PayloadError
+from raythena.domain.errors import InternalError, NumbersExhausted, PayloadError
 from raythena.domain.results import FailureKind
 from raythena.payloads.athenamp.channel import Asked, Broken, Channel, Given, Heard, News, Shelf, Silence, Told
 from raythena.payloads.athenamp.command import (
@@ -120,6 +120,7 @@ class Run:
     log: Path
     channel: Channel
     began: float
+    job_number: int
     nudges: Nudges = field(default_factory=Nudges)
     pid: int | None = None
     status: int | None = None
@@ -296,6 +297,11 @@ class AthenaMPPayload:
     # --- the life of a run ----------------------------------------------------------------------------------------------------
 
     def _begin_run(self) -> None:
+        try:
+            job_number = self._context.numbers.take()
+        except NumbersExhausted as problem:
+            self._give_up(problem)
+            return
         self._runs += 1
         self._phase = Phase.STARTING
         self._idle_since.clear()
@@ -308,7 +314,7 @@ class AthenaMPPayload:
         except Exception as problem:  # noqa: BLE001 (whatever yampl raises; it ends the payload with its text)
             self._give_up(PayloadError(f"payload athenamp: no channel to AthenaMP: {type(problem).__name__}: {problem}"))
             return
-        self._run = Run(self._runs, Workplace(directory), log, channel, time.monotonic())
+        self._run = Run(self._runs, Workplace(directory), log, channel, time.monotonic(), job_number)
         channel.start()
         self._starter = self._loop.create_task(self._launch(self._run, name))
 
@@ -317,7 +323,7 @@ class AthenaMPPayload:
         directory = run.workplace.directory
         cores = self._context.cores
         variables = environment_of(self._options, channel, cores)
-        command = transform_command(self._options, self._context, run.number)
+        command = transform_command(self._options, self._context, run.job_number)
         plan = launch(self._options.container, with_channel(command.argv, channel), str(directory), variables)
         files = [*plan.files, *([(CATALOGUE, command.catalogue)] if command.catalogue else [])]
         LOG.info("AthenaMP, run %d: %s", run.number, plan.argv)

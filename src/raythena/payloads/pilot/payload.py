@@ -32,7 +32,7 @@ from typing import Any
 
 from raythena.domain.document import Place
 from raythena.domain.errors import InternalError, InvalidInput, PayloadError
-from raythena.domain.node_job import NodeFacts, derive_node_job, start_number
+from raythena.domain.node_job import NodeFacts, derive_node_job
 from raythena.domain.panda import is_panda, parse_panda_job
 from raythena.domain.results import FailureKind
 from raythena.payloads.pacing import Pace
@@ -366,7 +366,8 @@ class PilotPayload:
     async def _begin(self) -> None:
         self._first = False
         self._starts += 1
-        job = self._job_for(self._starts)
+        given = "job" in self._context.options
+        job = self._job_for(1 if given else self._context.numbers.take())
         hold = HoldTimes(busy_s=self._options.busy_hold_s, idle_s=self._options.idle_hold_s)
         desk = PilotDesk(job, self._shelf, self._context.cores, hold)
         desk.batch_per_core, desk.event_s = self._per_core, self._pace.mean_s
@@ -533,8 +534,8 @@ class PilotPayload:
         options: PilotOptions = self._options
         return find_release(options.pilot, options.default_config, options.version, self._attic.place / "release")
 
-    def _job_for(self, run: int) -> dict[str, Any]:
-        """What the pilot of this start is to get from getJob: the option, or the job of PanDA's made fit for this node."""
+    def _job_for(self, job_number: int) -> dict[str, Any]:
+        """What the pilot of a start is to get from getJob: the option, or the job of PanDA's made fit for this node."""
         context = self._context
         if "job" in context.options:
             return {**served_document(context.options, "job"), "coreCount": context.cores}
@@ -542,7 +543,7 @@ class PilotPayload:
         if job is None or not is_panda(job.source):
             raise InvalidInput("job", "payload.options.job", "is missing", hint="Only a job of PanDA's says itself what to run")
         panda_job = parse_panda_job(Place("job", "", job.source))
-        facts = NodeFacts(context.number, start_number(context.node, run), context.cores)
+        facts = NodeFacts(job_number, context.cores)
         return derive_node_job(panda_job, {file.lfn: file.pfn for file in job.inputs}, facts).document
 
     def _set_dry(self, dry: bool) -> None:
