@@ -37,7 +37,13 @@ def explain_command(  # noqa: PLR0917 (one parameter per option)
         typer.Option("--cores", metavar="N", help="Cores of the node. Default: what the job says.", show_default=False),
     ] = None,
     max_events: Annotated[
-        int | None, typer.Option("--max-events", metavar="N", help="Value for --maxEvents.", show_default=False)
+        int | None,
+        typer.Option(
+            "--max-events",
+            metavar="N",
+            help="Value for --maxEvents, -1 for all: the payload's option max_events.",
+            show_default=False,
+        ),
     ] = None,
     every_input: Annotated[bool, typer.Option("--every-input", help="Name every input, not only the first.")] = False,
     as_json: JsonOption = False,
@@ -132,10 +138,8 @@ def _change_lines(change: Change) -> list[Text]:
 
     style = _COLOURS[str(change.action)]
     lines = [Text.assemble("  ", (f"{change.action!s:10}", style), change.name)]
-    if change.action == "untouched":
-        return lines
-    if change.before:
+    if change.before and change.action != "untouched":
         lines.append(Text(f"    - {printable(change.before)}", style="dim"))
-    if change.after:
+    if change.after and change.action != "untouched":
         lines.append(Text(f"    + {printable(change.after)}"))
-    return [*lines, Text(f"      {change.reason}", style="italic")]
+    return [*lines, Text(f"      {change.reason}", style="italic")] if change.reason else lines

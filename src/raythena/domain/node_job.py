@@ -41,6 +41,10 @@ _PFN = re.compile(r"(/[A-Za-z0-9_.+=@:%~-]+)+", re.ASCII)
 _ATTEMPT = re.compile(r"\.\d+", re.ASCII)
 
 
+_SCAN = "it limits the scan of the input when the payload starts, not the events, which come as event ranges"
+_SKIP = "event ranges count from the first event of their file: nothing may be skipped before they are"
+
+
 class Action(StrEnum):
     """What became of an argument or field."""
 
@@ -52,7 +56,10 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What became of one argument (`--maxEvents`) or one field of the job (`coreCount`), and why."""
+    """What became of one argument (`--maxEvents`) or one field of the job (`coreCount`), and why.
+
+    Of what is untouched the reason is told only where one would expect a change.
+    """
 
     name: str
     action: Action
@@ -71,7 +78,7 @@ class NodeFacts:
     cores: int
     """What the payload may use."""
     max_events: int | None = None
-    """Value for --maxEvents; None keeps what the job says."""
+    """Value for --maxEvents, -1 for all; None keeps what the job says."""
     name_every_input: bool = False
     """Give the transform every input. It scans all it is given when it starts; one is enough, ranges bring the others."""
 
@@ -133,11 +140,18 @@ class _Edits:
             self.line = self.line.set(name, *values)
             self.reasons[name] = reason
 
+    def keep(self, name: str, *, reason: str) -> None:
+        """Leave an argument as it is, for a reason worth telling."""
+        if self.line.given(name):
+            self.reasons.setdefault(name, reason)
+
 
 def _check_node(node: NodeFacts, source: str) -> None:
     for name, value, least, most in (("job_number", node.job_number, 1, MAX_JOB_NUMBER), ("cores", node.cores, 1, 100_000)):
         if not least <= value <= most:
             raise InvalidInput(source, f"node.{name}", f"is {value}", expected=f"a whole number from {least} to {most}")
+    if node.max_events is not None and node.max_events != -1 and node.max_events < 1:
+        raise InvalidInput(source, "node.max_events", f"is {node.max_events}", expected="a number of events, or -1 for all")
 
 
 def _checked_pfn(lfn: str, index: int, pfn_of: Mapping[str, str], source: str) -> str:
@@ -222,9 +236,11 @@ def _edit_numbers(edits: _Edits, node: NodeFacts) -> None:
         "eventService", "True", reason="events come as event ranges; counting and checking the output as a whole is switched off"
     )
     if node.max_events is not None:
-        edits.set("maxEvents", str(node.max_events), reason="limits the scan of the input when the payload starts")
+        edits.set("maxEvents", str(node.max_events), reason=f"asked for by max_events; {_SCAN}")
+    edits.keep("maxEvents", reason=f"as the job says; {_SCAN}")
     if any(step.value.strip() not in ("0", "") for step in edits.line.substeps("skipEvents")):
-        edits.set("skipEvents", "0", reason="event ranges count from the first event of their file")
+        edits.set("skipEvents", "0", reason=_SKIP)
+    edits.keep("skipEvents", reason=_SKIP)
 
 
 def _document(job: PandaJob, line: CommandLine, node: NodeFacts) -> dict[str, Any]:

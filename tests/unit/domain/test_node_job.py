@@ -154,7 +154,28 @@ def test_every_change_is_told_with_its_reason():
     assert change(node_job, "--conditionsTag").after == '--conditionsTag "default:OFLCOND-MC23-SDR-RUN3-01"'
     assert (change(node_job, "inFiles").action, change(node_job, "coreCount").after) == (Action.REMOVED, "64")
     for entry in node_job.changes:
-        assert bool(entry.reason) == (entry.action is not Action.UNTOUCHED), entry
+        kept = entry.name in ("--maxEvents", "--skipEvents")
+        assert bool(entry.reason) == (entry.action is not Action.UNTOUCHED or kept), entry
+
+
+@pytest.mark.parametrize(("given", "becomes"), [(None, "40"), (7, "7"), (-1, "-1"), (40, "40")])
+def test_max_events_is_the_job_s_or_what_is_asked_for_and_the_reason_is_told(given, becomes):
+    node_job = derived(NodeFacts(1, 8, max_events=given))
+    told = change(node_job, "--maxEvents")
+    assert node_job.command.values("maxEvents") == (becomes,)
+    assert told.reason.startswith("as the job says" if becomes == "40" else "asked for by max_events")
+    assert told.action is (Action.UNTOUCHED if becomes == "40" else Action.CHANGED)
+
+
+@pytest.mark.parametrize(
+    ("word", "becomes"), [("--skipEvents=25", "--skipEvents=0"), ("--skipEvents=0", "--skipEvents=0"), ("", "")]
+)
+def test_ranges_are_never_shifted_by_events_to_be_skipped(word, becomes):
+    lfn = panda_job().in_files[0]
+    node_job = derived(jobPars=f"--inputEVNTFile={lfn} --outputHITSFile=H {word}")
+    assert " ".join(part for part in node_job.command.text.split() if "skip" in part) == becomes
+    if word:
+        assert "count from the first event" in change(node_job, "--skipEvents").reason
 
 
 def test_what_is_already_right_is_untouched():
@@ -187,9 +208,11 @@ def test_a_job_no_node_could_run_is_refused(changes, said):
     assert said in str(problem.value)
 
 
-@pytest.mark.parametrize("node", [NodeFacts(0, 1), NodeFacts(2**31, 1), NodeFacts(1, 0)])
+@pytest.mark.parametrize(
+    "node", [NodeFacts(0, 1), NodeFacts(2**31, 1), NodeFacts(1, 0), NodeFacts(1, 1, max_events=0), NodeFacts(1, 1, max_events=-2)]
+)
 def test_impossible_nodes_are_refused(node):
-    with pytest.raises(InvalidInput, match=r"node\.(job_number|cores): is"):
+    with pytest.raises(InvalidInput, match=r"node\.(job_number|cores|max_events): is"):
         derived(node)
 
 

@@ -543,7 +543,7 @@ class PilotPayload:
         if job is None or not is_panda(job.source):
             raise InvalidInput("job", "payload.options.job", "is missing", hint="Only a job of PanDA's says itself what to run")
         panda_job = parse_panda_job(Place("job", "", job.source))
-        facts = NodeFacts(job_number, context.cores)
+        facts = NodeFacts(job_number, context.cores, self._options.max_events)
         return derive_node_job(panda_job, {file.lfn: file.pfn for file in job.inputs}, facts).document
 
     def _set_dry(self, dry: bool) -> None:

@@ -191,12 +191,10 @@ def test_a_job_is_needed(tmp_path):
 
 def test_a_pilot_for_which_no_number_is_left_is_not_started(tmp_path, monkeypatch):
     given = []
-    monkeypatch.setattr(
-        payload_module, "derive_node_job", lambda *words: given.append(words[2].job_number) or SimpleNamespace(document=JOB)
-    )
+    monkeypatch.setattr(payload_module, "derive_node_job", lambda *words: given.append(words[2]) or SimpleNamespace(document=JOB))
     monkeypatch.setattr(payload_module, "parse_panda_job", lambda place: None)
     monkeypatch.setattr(payload_module, "is_panda", lambda source: True)
-    told = options()
+    told = options(max_events=9)
     del told["job"]
     place = dataclasses.replace(context(tmp_path, told), job=SimpleNamespace(source={}, inputs=()), numbers=JobNumbers(3, 1))
     for _ in range(STARTS - 1):
@@ -215,7 +213,7 @@ def test_a_pilot_for_which_no_number_is_left_is_not_started(tmp_path, monkeypatc
         await payload.stop()
 
     run(scenario)
-    assert given[1:] == [(2 * AGENTS + 2) * STARTS]
+    assert [(facts.job_number, facts.max_events) for facts in given[1:]] == [((2 * AGENTS + 2) * STARTS, 9)]
 
 
 KILLED = """
