@@ -27,6 +27,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,9 @@ from raythena.domain.document import Place
 from raythena.domain.errors import InternalError, InvalidInput, PayloadError
 from raythena.domain.node_job import NodeFacts, derive_node_job
 from raythena.domain.panda import is_panda, parse_panda_job
+from raythena.domain.payload_account import PayloadAccount
 from raythena.domain.results import FailureKind
+from raythena.payloads.account import AccountKeeper
 from raythena.payloads.pacing import Pace
 from raythena.payloads.pilot.attic import Attic
 from raythena.payloads.pilot.desk import Answer, Confirmed, Finished, GaveUp, HoldTimes, Oddity, PilotDesk
@@ -81,12 +84,15 @@ class PilotPayload:
         self._drain_by = float("inf")
         self._dry = False
         self._starts = 0
+        self._transforms = 0
+        """Pilots, of those that are gone, that got as far as starting one."""
         self._stillborn = 0
         self._start_at = 0.0
         self._first = True
         self._looked_at = 0.0
         self._rescued: dict[str, Path] = {}
         self._times: list[RunTimes] = []
+        self._credited = 0
         self._life: asyncio.Task[None] | None = None
 
     # ---- the payload's face
@@ -103,6 +109,7 @@ class PilotPayload:
         self._shelf = Shelf(context.cores)
         self._pace = Pace(context)
         self._attic = Attic(context.scratch)
+        self._keeper = AccountKeeper(context.log_dir)
         self._rescued = await asyncio.to_thread(self._attic.open)
         self._release = await asyncio.to_thread(self._find_release)
         if shutil.which("curl") is None:
@@ -300,6 +307,7 @@ class PilotPayload:
         self._pace.observe(wall_s, wall_s)
         pilot.desk.batch_per_core, pilot.desk.event_s = self._per_core, self._pace.mean_s
         self._stillborn = 0
+        self._credited += 1
         self._publish(loan.index, target, begun_at=begun_at, wall_s=wall_s, cpu_s=cpu_s)
 
     def _stage(self, pilot: RunningPilot, claim: Claim, target: Path) -> None:
@@ -344,6 +352,7 @@ class PilotPayload:
     async def _step(self) -> None:
         now = time.monotonic()
         pilot = self._pilot
+        await self._keep_account(now)
         if pilot is None:
             needed = self._first or self._shelf.waiting > 0
             if needed and not self._draining and now >= self._start_at:
@@ -515,9 +524,27 @@ class PilotPayload:
             account.write(self._context.log_dir)
         except OSError as problem:
             LOG.warning("the account of latencies was not kept: %s", problem)
+        self._keeper.write(self._account(self._times, self._transforms))
+
+    async def _keep_account(self, now: float) -> None:
+        pilot, times, transforms = self._pilot, self._times, self._transforms
+        stamp = (self._starts, transforms, self._credited)
+        if not self._keeper.is_due(stamp, now, idle=not self._shelf.held):
+            return
+        if pilot is not None:
+            pilot.note_times()
+            times, transforms = [*times, pilot.times], transforms + pilot.has_payload
+        await asyncio.to_thread(self._keeper.write, self._account(times, transforms))
+
+    def _account(self, times: list[RunTimes], transforms: int) -> PayloadAccount:
+        return PayloadAccount(
+            "pilot", transforms, self._starts, asdict(summary(times)), self._keeper.reports, self._keeper.resource
+        )
 
     def _keep_story(self, pilot: RunningPilot) -> None:
-        """For a thread: logs into the log directory, the rest away."""
+        """For a thread: account and logs into the log directory, the rest away."""
+        self._transforms += pilot.has_payload
+        self._keeper.take_report(pilot.job_report())
         pilot.collect(self._options.log_limit_mb * _MB)
         pilot.remove()
 

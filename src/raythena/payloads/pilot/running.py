@@ -21,6 +21,7 @@ from typing import Any
 import psutil
 
 from raythena.domain.errors import PayloadError
+from raythena.payloads.account import read_report
 from raythena.payloads.last_words import last_words
 from raythena.payloads.pilot.desk import Answer, PilotDesk
 from raythena.payloads.pilot.latency import RunTimes
@@ -126,6 +127,19 @@ class RunningPilot:
     def has_job_report(self) -> bool:
         """Whether the payload has written its own account of the job."""
         return any(self.directory.glob("PanDA_Pilot*/jobReport.json"))
+
+    @property
+    def has_payload(self) -> bool:
+        """Whether it got as far as starting the payload."""
+        return self.desk.record.first_ranges_at is not None or any(self.directory.glob(f"PanDA_Pilot*/{_SAID[0]}"))
+
+    def job_report(self) -> Any:
+        """The payload's own account of the job: what the pilot has sent, or what lies there; None when there is none."""
+        sent = self.desk.record.metadata
+        try:
+            return json.loads(sent)
+        except (ValueError, RecursionError):
+            return next(map(read_report, self.directory.glob("PanDA_Pilot*/jobReport.json")), None)
 
     def payload_obituary(self) -> str:
         """How the payload ended, and what it said was wrong."""
