@@ -29,14 +29,21 @@ def explain_command(  # noqa: PLR0917 (one parameter per option)
         Path | None,
         typer.Option("--inputs", metavar="DIR", help="Where the input files are, if the job does not say. Default: beside JOB."),
     ] = None,
-    node: Annotated[int, typer.Option("--node", metavar="N", help="Number of the node, from 0.")] = 0,
-    attempt: Annotated[int, typer.Option("--attempt", metavar="N", help="Starts of the payload on that node before.")] = 0,
+    session: Annotated[int, typer.Option("--session", metavar="N", help="Number of the session of the task, from 1.")] = 1,
+    node: Annotated[int, typer.Option("--node", metavar="N", help="Number of the node's agent in that session, from 0.")] = 0,
+    attempt: Annotated[int, typer.Option("--attempt", metavar="N", help="Starts of the transform by that agent before.")] = 0,
     cores: Annotated[
         int | None,
         typer.Option("--cores", metavar="N", help="Cores of the node. Default: what the job says.", show_default=False),
     ] = None,
     max_events: Annotated[
-        int | None, typer.Option("--max-events", metavar="N", help="Value for --maxEvents.", show_default=False)
+        int | None,
+        typer.Option(
+            "--max-events",
+            metavar="N",
+            help="Value for --maxEvents, -1 for all: the payload's option max_events.",
+            show_default=False,
+        ),
     ] = None,
     every_input: Annotated[bool, typer.Option("--every-input", help="Name every input, not only the first.")] = False,
     as_json: JsonOption = False,
@@ -50,13 +57,15 @@ def explain_command(  # noqa: PLR0917 (one parameter per option)
     Examples:
       raythena explain-command HPCJobs.json
       raythena explain-command HPCJobs.json --node 3 --cores 64 --inputs /lustre/evnt
+      raythena explain-command HPCJobs.json --session 2 --node 3 --attempt 1
       raythena explain-command HPCJobs.json --json
     """
+    from raythena.domain.job_number import job_number
     from raythena.domain.node_job import NodeFacts, derive_node_job
     from raythena.gateways.panda_file import argument_files, input_paths, load_panda_job
 
     panda_job = load_panda_job(job, panda_id)
-    facts = NodeFacts(node, attempt, cores or panda_job.core_count or 1, max_events, every_input)
+    facts = NodeFacts(job_number(session, node, attempt), cores or panda_job.core_count or 1, max_events, every_input)
     paths = input_paths(panda_job, str(job), inputs or job.parent)
     files = argument_files(panda_job.job_pars, job.parent, f"{job}: jobPars")
     derived = derive_node_job(panda_job, paths, facts, files=files, source=str(job))
@@ -129,10 +138,8 @@ def _change_lines(change: Change) -> list[Text]:
 
     style = _COLOURS[str(change.action)]
     lines = [Text.assemble("  ", (f"{change.action!s:10}", style), change.name)]
-    if change.action == "untouched":
-        return lines
-    if change.before:
+    if change.before and change.action != "untouched":
         lines.append(Text(f"    - {printable(change.before)}", style="dim"))
-    if change.after:
+    if change.after and change.action != "untouched":
         lines.append(Text(f"    + {printable(change.after)}"))
-    return [*lines, Text(f"      {change.reason}", style="italic")]
+    return [*lines, Text(f"      {change.reason}", style="italic")] if change.reason else lines

@@ -8,6 +8,7 @@
     │   └── LedgerBusy        another coordinator holds it
     ├── StorageError          the disk refused: full, I/O error, read-only
     ├── PayloadError          the payload could not be started or broke its protocol
+    │   └── NumbersExhausted  no job number is left for another start of its transform
     ├── MergeError            an output could not be merged
     ├── JobAborted            going on would only waste the allocation
     ├── ClusterError          Ray could not be started or was lost
@@ -117,6 +118,10 @@ class PayloadError(RaythenaError):
     """The payload could not be started or broke its protocol beyond repair."""
 
     exit_code = ExitCode.PAYLOAD
+
+
+class NumbersExhausted(PayloadError):
+    """Another start of the transform would need a job number that was used before, or is too large for it."""
 
 
 class MergeError(RaythenaError):

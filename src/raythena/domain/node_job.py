@@ -4,7 +4,7 @@ A payload on a node (the pilot, or a transform started directly) cannot be given
 in again, look for them under another path than the event ranges do, write several outputs, and draw the same random numbers as
 its neighbours. `derive_node_job` gives what it must be given instead, and says what was changed and why.
 
-    node_job = derive_node_job(panda_job, {lfn: canonical_pfn, ...}, NodeFacts(number=3, attempt=0, cores=64))
+    node_job = derive_node_job(panda_job, {lfn: canonical_pfn, ...}, NodeFacts(job_number=769, cores=64))
     node_job.document      the specification to serve to the pilot (a dict, ready for JSON)
     node_job.argv          the program and its arguments, for a direct start
     node_job.command       the same arguments as a CommandLine, with `.set`, `.append`, … for what an adapter must add
@@ -22,7 +22,6 @@ argument, the catalogue and the ranges. Nothing is patched by pattern: arguments
 from __future__ import annotations
 
 import re
-import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -31,20 +30,19 @@ from typing import Any
 from raythena.domain.catalogue import Catalogue, CatalogueEntry, catalogue_of
 from raythena.domain.document import shown
 from raythena.domain.errors import InvalidInput
+from raythena.domain.job_number import MAX_JOB_NUMBER
 from raythena.domain.panda import PandaJob
 from raythena.domain.transform import CommandLine, Kind, vocabulary_of
-
-ATTEMPTS_PER_NODE = 1000
-"""Starts of a payload on one node that still get a job number of their own."""
-
-MAX_JOB_NUMBER = 2**31 - 1
-"""Transforms hand the number to C++ as an int."""
 
 EMPTIED = ("inFiles", "GUID", "fsize", "outFiles", "logFile")
 """Fields without which the pilot neither stages in nor transfers: it would wait for one and fail at the other."""
 
 _PFN = re.compile(r"(/[A-Za-z0-9_.+=@:%~-]+)+", re.ASCII)
 _ATTEMPT = re.compile(r"\.\d+", re.ASCII)
+
+
+_SCAN = "it limits the scan of the input when the payload starts, not the events, which come as event ranges"
+_SKIP = "event ranges count from the first event of their file: nothing may be skipped before they are"
 
 
 class Action(StrEnum):
@@ -58,7 +56,10 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What became of one argument (`--maxEvents`) or one field of the job (`coreCount`), and why."""
+    """What became of one argument (`--maxEvents`) or one field of the job (`coreCount`), and why.
+
+    Of what is untouched the reason is told only where one would expect a change.
+    """
 
     name: str
     action: Action
@@ -68,26 +69,16 @@ class Change:
     reason: str = ""
 
 
-def start_number(node: str, run: int) -> int:
-    """A number below `ATTEMPTS_PER_NODE` for a start of a transform: the `run`-th in one life of an agent.
-
-    The name of a node changes with every life of its agent, and so does this. It is a hash: two starts may, rarely, share one.
-    """
-    return zlib.crc32(f"{node}/{run}".encode()) % ATTEMPTS_PER_NODE
-
-
 @dataclass(frozen=True, slots=True)
 class NodeFacts:
-    """What distinguishes this start of a payload.
+    """What distinguishes this start of a payload."""
 
-    `number` counts the nodes of the job from 0, `attempt` the starts on this node from 0, `cores` is what the payload may use.
-    """
-
-    number: int
-    attempt: int
+    job_number: int
+    """No other start has it, see `domain.job_number`."""
     cores: int
+    """What the payload may use."""
     max_events: int | None = None
-    """Value for --maxEvents; None keeps what the job says."""
+    """Value for --maxEvents, -1 for all; None keeps what the job says."""
     name_every_input: bool = False
     """Give the transform every input. It scans all it is given when it starts; one is enough, ranges bring the others."""
 
@@ -149,15 +140,18 @@ class _Edits:
             self.line = self.line.set(name, *values)
             self.reasons[name] = reason
 
+    def keep(self, name: str, *, reason: str) -> None:
+        """Leave an argument as it is, for a reason worth telling."""
+        if self.line.given(name):
+            self.reasons.setdefault(name, reason)
+
 
 def _check_node(node: NodeFacts, source: str) -> None:
-    limits = (
-        ("number", node.number, 0, MAX_JOB_NUMBER // ATTEMPTS_PER_NODE - 1),
-        ("attempt", node.attempt, 0, ATTEMPTS_PER_NODE - 1),
-    )
-    for name, value, least, most in (*limits, ("cores", node.cores, 1, 100_000)):
+    for name, value, least, most in (("job_number", node.job_number, 1, MAX_JOB_NUMBER), ("cores", node.cores, 1, 100_000)):
         if not least <= value <= most:
             raise InvalidInput(source, f"node.{name}", f"is {value}", expected=f"a whole number from {least} to {most}")
+    if node.max_events is not None and node.max_events != -1 and node.max_events < 1:
+        raise InvalidInput(source, "node.max_events", f"is {node.max_events}", expected="a number of events, or -1 for all")
 
 
 def _checked_pfn(lfn: str, index: int, pfn_of: Mapping[str, str], source: str) -> str:
@@ -235,15 +229,18 @@ def _edit_outputs(edits: _Edits) -> None:
 
 
 def _edit_numbers(edits: _Edits, node: NodeFacts) -> None:
-    number = node.number * ATTEMPTS_PER_NODE + node.attempt + 1
-    edits.set("jobNumber", str(number), reason="random seeds must differ between nodes, and between starts on one node")
+    edits.set(
+        "jobNumber", str(node.job_number), reason="no other start of the transform in this task has it: random seeds come from it"
+    )
     edits.set(
         "eventService", "True", reason="events come as event ranges; counting and checking the output as a whole is switched off"
     )
     if node.max_events is not None:
-        edits.set("maxEvents", str(node.max_events), reason="limits the scan of the input when the payload starts")
+        edits.set("maxEvents", str(node.max_events), reason=f"asked for by max_events; {_SCAN}")
+    edits.keep("maxEvents", reason=f"as the job says; {_SCAN}")
     if any(step.value.strip() not in ("0", "") for step in edits.line.substeps("skipEvents")):
-        edits.set("skipEvents", "0", reason="event ranges count from the first event of their file")
+        edits.set("skipEvents", "0", reason=_SKIP)
+    edits.keep("skipEvents", reason=_SKIP)
 
 
 def _document(job: PandaJob, line: CommandLine, node: NodeFacts) -> dict[str, Any]:

@@ -78,6 +78,9 @@ class ReportInput:
     layout: RangeLayout | None = None
     """The ranges, in a job to which they are given; None: what follows from the inputs."""
 
+    payloads: Mapping[str, Any] | None = None
+    """What the payloads tell of themselves, see `domain.payload_account`; None when they tell nothing."""
+
     n_kept: int = 0
     """Events whose outputs are kept as they are, in a job that merges nothing."""
 
@@ -121,6 +124,7 @@ def build_report(given: ReportInput) -> dict[str, Any]:
                 "cores": given.resources.cores,
                 "occupancy": round(given.resources.occupancy, 4),
             },
+            "payloads": None if given.payloads is None else dict(given.payloads),
             "ending": None if given.ending is None else dict(given.ending),
             "sessions": [dict(session) for session in given.sessions],
         },

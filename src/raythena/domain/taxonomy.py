@@ -142,6 +142,10 @@ FAULTS: dict[str, Fault] = {
         Who.PAYLOAD, "the payload could not be started", 1110, "SETUPFAILURE", "on every node",
         "Start the payload by hand on one node; check release, container and options",
     ),
+    "NumbersExhausted": Fault(
+        Who.PAYLOAD, "no job number is left for another start of the transform", 9012, "", "by another agent on the node",
+        "Find out why the transform keeps ending; when the sessions are used up, begin another task directory",
+    ),
     "MergeError": Fault(
         Who.PAYLOAD, "an output could not be merged", 1357, "POSTPROCESSFAILURE", "three times",
         "Read the merge's message; the events are stored, --resume merges again",

@@ -66,3 +66,16 @@ def function_name(options: Mapping[str, Any], name: str, source: str, prefix: st
     if not colon or not all(part.isidentifier() for part in parts):
         raise InvalidInput(source, f"{prefix}.{name}", f"{value!r} is not a function's name", expected="package.module:function")
     return str(value)
+
+
+def max_events(options: Mapping[str, Any], instead_of: str, source: str) -> int | None:
+    """The option `max_events`: for the job as PanDA wrote it, so not beside `instead_of`, which replaces that."""
+    value, field = options.get("max_events"), f"{PREFIX}.max_events"
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or not (value == -1 or value > 0):
+        raise InvalidInput(source, field, f"is {value!r}", expected="a number of events, or -1 for all")
+    if instead_of in options:
+        hint = f"Write --maxEvents into `{instead_of}`"
+        raise InvalidInput(source, field, f"is given together with `{instead_of}`, which says itself what to run", hint=hint)
+    return value

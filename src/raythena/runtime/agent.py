@@ -24,7 +24,8 @@ from pathlib import Path
 
 import numpy as np
 
-from raythena.domain.errors import ClusterError, PayloadError, StorageError
+from raythena.domain.errors import ClusterError, NumbersExhausted, PayloadError, StorageError
+from raythena.domain.job_number import JobNumbers
 from raythena.domain.results import ENTRY_DTYPE, FailureKind, GroupReport, RangeFailure
 from raythena.engine.node import CoordinatorReply, FinishedRange, GroupToWrite, NodeCore
 from raythena.runtime.config import AgentOrder
@@ -71,6 +72,7 @@ class Agent:
         self._writes: set[asyncio.Task[None]] = set()
         self._over = False
         self._restarts = 0
+        self._numbers = JobNumbers(order.coordinator, order.number)
 
     async def run(self) -> None:
         """Work until the coordinator says that the job is over.
@@ -163,13 +165,15 @@ class Agent:
             limits.time_limit_factor,
             limits.first_time_limit_s,
             config.job,
-            self._order.number,
+            self._numbers,
         )
         payload: Payload = payload_plugin(config.job.payload.kind).factory()
         self._payload = payload
         await payload.start(context)
 
     async def _restart_payload(self, problem: PayloadError) -> None:
+        if isinstance(problem, NumbersExhausted):
+            raise problem  # another agent has numbers of its own
         await self._look_at_disks(urgent=True)
         if not self._scratch.refusal:  # a payload cannot help it when it finds no room
             self._restarts += 1

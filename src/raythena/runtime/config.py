@@ -133,4 +133,6 @@ class AgentOrder:
     cores: int
     config: SessionConfig
     number: int = 0
-    """Counts the nodes of the session from 0, in the order in which they came."""
+    """Counts the agents of one coordinator from 0, in the order in which they were started; no two have the same one."""
+    coordinator: int = 1
+    """Number of that coordinator in the ledger."""

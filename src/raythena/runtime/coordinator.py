@@ -76,6 +76,8 @@ class Coordinator:
         self._directory = TaskDirectory(Path(config.task_directory))
         self._lease = lease
         self._ledger = ledger
+        self.number = ledger.session
+        """Of this life among all those the task has seen, from 1."""
         now = time.monotonic()
         engine = Engine(config.job, restored, config.engine, time.time() - now)
         self._desk = CoordinatorDesk(engine, config.desk)

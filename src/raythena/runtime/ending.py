@@ -67,7 +67,8 @@ def write_report(
     summary = ledger.summary()
     ledger.end_session(str(finish.outcome), time.time())
     cores_per_node = max((node.cores for node in progress.nodes), default=1)
-    report = job_report(config.job, ledger, summary, Verdict(finish, exit_code, cores_per_node, cause, progress.warnings))
+    verdict = Verdict(finish, exit_code, cores_per_node, cause, progress.warnings)
+    report = job_report(config.job, ledger, summary, verdict, directory.logs)
     write_atomically(directory.report, json.dumps(report, indent=1))
     nodes = [node for node in summary.nodes if summary.sessions[node.session - 1].name == config.session]
     span_s = max((node.last_end for node in nodes), default=0.0) - min((node.first_start for node in nodes), default=0.0)

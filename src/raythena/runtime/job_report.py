@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import shlex
 import sys
 from collections import defaultdict
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from raythena.domain.errors import ExitCode, RaythenaError
 from raythena.domain.job import NO_MERGE, Job
+from raythena.domain.payload_account import FILE_NAME, PayloadAccount, together
 from raythena.domain.ranges import Indices, RangeLayout
 from raythena.domain.report import ReportInput, ResourceUse, build_report
 from raythena.domain.taxonomy import EndCause, of_end
 from raythena.engine.commands import Finish
 from raythena.runtime.snapshot import physical_node
 from raythena.storage.ledger import Ledger, LedgerSummary, NodeTotals
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +40,8 @@ class Verdict:
     warnings: tuple[str, ...] = ()
 
 
-def job_report(job: Job, ledger: Ledger, summary: LedgerSummary, verdict: Verdict) -> dict[str, Any]:
-    """The report on everything the ledger knows, all sessions of the task together. Raises StorageError."""
+def job_report(job: Job, ledger: Ledger, summary: LedgerSummary, verdict: Verdict, logs: Path) -> dict[str, Any]:
+    """The report on all the ledger and the payloads' accounts in `logs` know, all sessions together. Raises StorageError."""
     restored = ledger.restore()
     return build_report(
         ReportInput(
@@ -53,10 +59,22 @@ def job_report(job: Job, ledger: Ledger, summary: LedgerSummary, verdict: Verdic
             error=of_end(str(verdict.finish.outcome), verdict.finish.cause, verdict.error),
             warnings=verdict.warnings,
             ending=_ending(verdict.finish),
+            payloads=together(payload_accounts(logs)),
             layout=RangeLayout.of(job, restored.given) if job.ranges_given else None,
             n_kept=summary.events if job.merge.kind == NO_MERGE else 0,
         )
     )
+
+
+def payload_accounts(logs: Path) -> list[PayloadAccount]:
+    """The accounts that are there and can be read, one for each life of each node."""
+    accounts = []
+    for path in sorted(logs.glob(f"*/*/{FILE_NAME}")):
+        try:
+            accounts.append(PayloadAccount.from_dict(json.loads(path.read_text(encoding="utf-8"))))
+        except (OSError, ValueError, TypeError, RecursionError) as problem:
+            logger.warning("%s is left out of the job report: %s", path, problem)
+    return accounts
 
 
 def _ending(finish: Finish) -> dict[str, Any] | None:

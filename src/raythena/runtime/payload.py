@@ -20,6 +20,7 @@ from typing import Any, Protocol
 
 from raythena.domain.errors import InvalidInput
 from raythena.domain.job import Job
+from raythena.domain.job_number import JobNumbers
 from raythena.domain.ranges import EventRange
 from raythena.domain.results import FailureKind
 
@@ -47,8 +48,8 @@ class PayloadContext:
     """Time limit while fewer than ten events have finished."""
     job: Job | None = None
     """The whole job, for payloads that are told more by it than by their options; None in tests."""
-    number: int = 0
-    """Counts the nodes of the session from 0."""
+    numbers: JobNumbers = field(default_factory=JobNumbers)
+    """For starts of a transform: the agent's, so that a payload that is started again goes on counting."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from ray.actor import ActorHandle
 from ray.exceptions import ActorUnavailableError, RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from raythena.domain.errors import JobAborted, PayloadError, RaythenaError, StorageError
+from raythena.domain.errors import JobAborted, NumbersExhausted, PayloadError, RaythenaError, StorageError
 from raythena.runtime.agent import NodeAgentActor
 from raythena.runtime.config import NODE_RESOURCE, AgentOrder, SessionConfig
 from raythena.runtime.coordinator import Coordinator
@@ -39,8 +39,10 @@ _MAX_QUICK_DEATHS = 5
 _START_LIMIT_S = 300.0
 """An agent that has never given a sign of life may still be loading its modules from a slow disk."""
 _AGENT = "agent-"
-_FINAL: dict[str, type[RaythenaError]] = {error.__name__: error for error in (PayloadError, StorageError)}
-"""What an agent ends with that another one on the same node would end with too."""
+_CAUSES: dict[str, type[RaythenaError]] = {error.__name__: error for error in (PayloadError, StorageError, NumbersExhausted)}
+"""What an agent may end with, by name."""
+_FINAL = frozenset({"PayloadError", "StorageError"})
+"""Those that another agent on the same node would end with too."""
 
 
 @dataclass(slots=True)
@@ -50,7 +52,6 @@ class _Place:
     name: str
     node_id: str
     cores: int
-    number: int = 0
     alive: bool = True
     incarnation: int = 0
     quick_deaths: int = 0
@@ -70,6 +71,8 @@ class Supervisor:
         self._config = config
         self._coordinator = coordinator
         self._places: dict[str, _Place] = {}
+        self._orders = 0
+        """Given out so far, one for each agent: their numbers are made from it."""
         self._last_problem = ""
 
     async def run(self) -> None:
@@ -96,7 +99,7 @@ class Supervisor:
 
     async def _dismiss_stray(self, name: str, limit_s: float) -> None:
         """An agent that outlived an earlier coordinator, and that this one ended too early to meet."""
-        order = AgentOrder(name.removeprefix(_AGENT), 1, self._config)
+        order = self._order(name.removeprefix(_AGENT), 1)
         try:
             agent = await asyncio.to_thread(ray.get_actor, name, namespace=self._config.namespace)
             with contextlib.suppress(TimeoutError):
@@ -118,7 +121,7 @@ class Supervisor:
             seen[node_id] = bool(entry["Alive"])
             cores = int(resources.get(NODE_RESOURCE, 0)) if isinstance(resources, dict) else 0
             if entry["Alive"] and cores > 0 and node_id not in self._places:
-                place = _Place(_place_name(entry, node_id), node_id, cores, len(self._places))
+                place = _Place(_place_name(entry, node_id), node_id, cores)
                 self._places[node_id] = place
                 place.watch = asyncio.create_task(self._keep_agent(place))
                 place.watch.add_done_callback(self._watch_ended)
@@ -189,7 +192,7 @@ class Supervisor:
 
     async def _run_agent(self, place: _Place) -> str:
         """Have the place's agent work to its end; why it ended."""
-        order = AgentOrder(f"{place.name}.{place.incarnation}", place.cores, self._config, place.number)
+        order = self._order(f"{place.name}.{place.incarnation}", place.cores)
         try:
             place.agent = agent = await asyncio.to_thread(self._agent, place)
             reason = await self._await_end(agent, order)
@@ -199,6 +202,12 @@ class Supervisor:
         finally:
             place.agent, place.met = None, False
         return reason
+
+    def _order(self, node: str, cores: int) -> AgentOrder:
+        """What an agent is told. One that works already, for an earlier coordinator, keeps the numbers it has."""
+        order = AgentOrder(node, cores, self._config, self._orders, self._coordinator.number)
+        self._orders += 1
+        return order
 
     async def _await_end(self, agent: ActorHandle[Any], order: AgentOrder) -> str:
         """Wait for the end of an agent's work. Raises RayError when it is dead for certain.
@@ -250,7 +259,7 @@ class Supervisor:
         logger.error("node %s is not used any more: %s", place.name, problem)
         usable = [other for other in self._places.values() if other.alive and not other.given_up]
         if not usable:
-            cause = _FINAL.get(_name_of(problem), JobAborted)(problem)
+            cause = _CAUSES.get(_name_of(problem), JobAborted)(problem)
             self._coordinator.stop(f"no node is left to work on; the last one failed with {problem}", cause)
 
 

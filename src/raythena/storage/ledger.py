@@ -143,6 +143,11 @@ class Ledger(LedgerView):
         self._session = number
         return number
 
+    @property
+    def session(self) -> int:
+        """Number of the session that was begun last; 0 before the first."""
+        return self._session
+
     def end_session(self, verdict: str, ended_at: float) -> None:
         """Record that the session ended in peace, and how. `ended_at` is wall-clock seconds since the epoch."""
         with self._reading():

@@ -40,7 +40,7 @@ def test_a_person_sees_the_command_before_and_after_and_every_reason(run, job_fi
         "    - --outputHITSFile=HITS.30737678._[000001,000002].pool.root.1",
         "    + --outputHITSFile=HITS.30737678._000001.pool.root.1",
     ]
-    assert lines[lines.index("  added     --jobNumber") + 1] == "    + --jobNumber=3001"
+    assert lines[lines.index("  added     --jobNumber") + 1] == "    + --jobNumber=769"
     assert lines[lines.index("  changed   coreCount") + 2] == "    + 64"
 
 
@@ -53,6 +53,15 @@ def test_a_machine_gets_the_same_and_the_catalogue(run, job_file):
     actions = {change["name"]: change["action"] for change in document["changes"]}
     assert (actions["--AMITag"], actions["--maxEvents"], actions["inFiles"]) == ("untouched", "changed", "removed")
     assert len(parse_catalogue(document["pool_file_catalogue"], "out").entries) == 4
+
+
+def test_the_number_of_any_start_in_any_session(run, job_file):
+    words = ["explain-command", job_file, "--json", "--session", 2, "--node", 3, "--attempt", 1]
+    assert f"--jobNumber={(16384 + 3) * 256 + 2}" in json.loads(run(*words).out)["argv"]
+    ran = run("explain-command", job_file, "--session", 512)
+    assert ran.code == ExitCode.PAYLOAD
+    assert "no job number is left" in ran.err
+    assert "session may be 1 to 511" in ran.err
 
 
 def test_the_merge_is_explained_too(run, job_file):
@@ -88,7 +97,7 @@ def test_argument_files_beside_the_job_are_read(run, job_file):
         ({"jobPars": "@nowhere"}, [], "HPCJobs.json: jobPars: @nowhere: "),
         ({"inFilePaths": "/a,/b,/c,/d d"}, [], "inFiles[3]: the path '/d d' holds ' '"),
         ({}, ["--panda-id", "7"], "HPCJobs.json: 7: no such job; expected one of 5750099001"),
-        ({}, ["--node", "-1"], "node.number: is -1"),
+        ({}, ["--node", "-1"], "node: is -1; expected a whole number from 0 to 16383"),
     ],
 )
 def test_what_cannot_work_is_refused(run, job_file, changes, options, said):

@@ -17,7 +17,7 @@ from raythena.domain.panda_ranges import parse_event_ranges
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "harvester"
 DOCUMENT = json.loads((FIXTURES / "merge-HPCJobs.json").read_text())["5750099001"]
-NODE = NodeFacts(number=0, attempt=0, cores=64)
+NODE = NodeFacts(job_number=1, cores=64)
 
 
 def panda_job(**changes):
@@ -39,7 +39,7 @@ def change(node_job, name):
 
 
 def test_a_real_job_becomes_the_job_of_a_node():
-    node_job = derived(NodeFacts(number=3, attempt=1, cores=64))
+    node_job = derived(NodeFacts(job_number=3002, cores=64))
     assert node_job.document["jobPars"] == (
         "--inputEVNTFile=/lustre/inputs/EVNT.30737678._000001.pool.root.1 --maxEvents=40 --skipEvents=0 --firstEvent=1 "
         "--randomSeed=1234 --AMITag=s4162 --physicsList=FTFP_BERT_ATL --simulator=FullG4MT_QS "
@@ -77,7 +77,7 @@ def test_the_same_bytes_stand_in_the_argument_the_catalogue_and_the_ranges():
 
 
 def test_every_input_may_be_named():
-    node_job = derived(NodeFacts(0, 0, 8, name_every_input=True))
+    node_job = derived(NodeFacts(1, 8, name_every_input=True))
     assert node_job.command.file_names("inputEVNTFile") == tuple(node_job.pfn_of.values())
 
 
@@ -85,13 +85,6 @@ def test_a_file_whose_guid_panda_does_not_know_is_not_in_the_catalogue():
     assert derived(GUID="NULL").catalogue.entries == ()
     guids = DOCUMENT["GUID"].split(",")
     assert len(derived(GUID=",".join([guids[0], "NULL", *guids[2:]])).catalogue.entries) == 3
-
-
-@given(st.sets(st.tuples(st.integers(0, 10**6), st.integers(0, 999)), min_size=2, max_size=5))
-def test_every_start_on_every_node_has_a_job_number_of_its_own(starts):
-    numbers = {derived(NodeFacts(number, attempt, 8)).command.values("jobNumber") for number, attempt in starts}
-    assert len(numbers) == len(starts)
-    assert all(0 < int(number) < 2**31 for (number,) in numbers)
 
 
 @pytest.mark.parametrize(
@@ -131,7 +124,7 @@ def test_bracket_lists_of_inputs_are_matched_without_the_attempt():
     names = [f"EVNT.1._{number:06d}.pool.root.1" for number in (1, 2, 3)]
     changes = {"GUID": "NULL", "fsize": "NULL", "checksum": "NULL", "inFilePaths": "NULL", "inFiles": ",".join(names)}
     parameters = "--inputEVNTFile=EVNT.1._[000002,000003].pool.root --outputHITSFile=H"
-    node_job = derived(NodeFacts(0, 0, 1, name_every_input=True), jobPars=parameters, **changes)
+    node_job = derived(NodeFacts(1, 1, name_every_input=True), jobPars=parameters, **changes)
     assert node_job.command.file_names("inputEVNTFile") == tuple(f"/lustre/inputs/{name}" for name in names[1:])
 
 
@@ -139,7 +132,7 @@ def test_of_several_input_arguments_the_one_with_the_job_s_files_is_meant():
     minbias = "--inputHighPtMinbiasHitsFile=minbias.1,minbias.2"
     parameters = f"--inputHITSFile=HITS.a {minbias} --outputRDOFile=R --skipEvents=first:10 --maxEvents=5"
     changes = {"GUID": "NULL", "fsize": "NULL", "checksum": "NULL", "inFilePaths": "NULL", "inFiles": "HITS.a"}
-    node_job = derived(NodeFacts(0, 0, 1, max_events=9), jobPars=parameters, transformation="Reco_tf.py", **changes)
+    node_job = derived(NodeFacts(1, 1, max_events=9), jobPars=parameters, transformation="Reco_tf.py", **changes)
     start = f"--inputHITSFile=/lustre/inputs/HITS.a {minbias} --outputRDOFile=R"
     assert node_job.command.text == f"{start} --skipEvents=0 --maxEvents=9 --jobNumber=1 --eventService=True"
 
@@ -161,7 +154,28 @@ def test_every_change_is_told_with_its_reason():
     assert change(node_job, "--conditionsTag").after == '--conditionsTag "default:OFLCOND-MC23-SDR-RUN3-01"'
     assert (change(node_job, "inFiles").action, change(node_job, "coreCount").after) == (Action.REMOVED, "64")
     for entry in node_job.changes:
-        assert bool(entry.reason) == (entry.action is not Action.UNTOUCHED), entry
+        kept = entry.name in ("--maxEvents", "--skipEvents")
+        assert bool(entry.reason) == (entry.action is not Action.UNTOUCHED or kept), entry
+
+
+@pytest.mark.parametrize(("given", "becomes"), [(None, "40"), (7, "7"), (-1, "-1"), (40, "40")])
+def test_max_events_is_the_job_s_or_what_is_asked_for_and_the_reason_is_told(given, becomes):
+    node_job = derived(NodeFacts(1, 8, max_events=given))
+    told = change(node_job, "--maxEvents")
+    assert node_job.command.values("maxEvents") == (becomes,)
+    assert told.reason.startswith("as the job says" if becomes == "40" else "asked for by max_events")
+    assert told.action is (Action.UNTOUCHED if becomes == "40" else Action.CHANGED)
+
+
+@pytest.mark.parametrize(
+    ("word", "becomes"), [("--skipEvents=25", "--skipEvents=0"), ("--skipEvents=0", "--skipEvents=0"), ("", "")]
+)
+def test_ranges_are_never_shifted_by_events_to_be_skipped(word, becomes):
+    lfn = panda_job().in_files[0]
+    node_job = derived(jobPars=f"--inputEVNTFile={lfn} --outputHITSFile=H {word}")
+    assert " ".join(part for part in node_job.command.text.split() if "skip" in part) == becomes
+    if word:
+        assert "count from the first event" in change(node_job, "--skipEvents").reason
 
 
 def test_what_is_already_right_is_untouched():
@@ -194,9 +208,11 @@ def test_a_job_no_node_could_run_is_refused(changes, said):
     assert said in str(problem.value)
 
 
-@pytest.mark.parametrize("node", [NodeFacts(-1, 0, 1), NodeFacts(0, 1000, 1), NodeFacts(0, 0, 0), NodeFacts(3_000_000, 0, 1)])
+@pytest.mark.parametrize(
+    "node", [NodeFacts(0, 1), NodeFacts(2**31, 1), NodeFacts(1, 0), NodeFacts(1, 1, max_events=0), NodeFacts(1, 1, max_events=-2)]
+)
 def test_impossible_nodes_are_refused(node):
-    with pytest.raises(InvalidInput, match=r"node\.(number|attempt|cores): is"):
+    with pytest.raises(InvalidInput, match=r"node\.(job_number|cores|max_events): is"):
         derived(node)
 
 

@@ -13,8 +13,9 @@ from athenamp_kit import FIRST_NUMBER, PATIENCE_S, STAND_INS, event_number, numb
 
 from athenamp_stand_in.content import write_evnt
 from raythena.domain.document import Place
-from raythena.domain.errors import InvalidInput, PayloadError
+from raythena.domain.errors import InvalidInput, NumbersExhausted, PayloadError
 from raythena.domain.job import MergeSpec, PayloadSpec
+from raythena.domain.job_number import STARTS, JobNumbers
 from raythena.domain.panda import parse_panda_job, to_job
 from raythena.domain.results import FailureKind
 from raythena.payloads.athenamp import AthenaMPPayload
@@ -349,7 +350,7 @@ def panda_context(directory, lfns):
     job = to_job(parse_panda_job(place), PayloadSpec("athenamp"), MergeSpec("root"), place=place)
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     options = {"yampl_path": str(STAND_INS / "python"), "environment": {"PATH": path}}
-    return PayloadContext("n.1", 2, directory / "scratch", options, "job", directory / "logs", job=job, number=3), guids
+    return PayloadContext("n.1", 2, directory / "scratch", options, "job", directory / "logs", job=job), guids
 
 
 def test_the_command_of_a_panda_job_is_derived_from_it(tmp_path):
@@ -386,3 +387,18 @@ def test_a_scratch_directory_with_a_comma_is_refused(tmp_path):
     (tmp_path / "a,b").mkdir()
     with pytest.raises(PayloadError, match="comma"):
         play(None, tmp_path / "a,b")
+
+
+def test_without_a_job_number_no_transform_is_started_again(tmp_path):
+    """The first start takes the last number; when it has died there is none for the next."""
+    numbers = JobNumbers()
+    for _ in range(STARTS - 1):
+        numbers.take()
+
+    async def scene(stage):
+        stage.feed(*range(1, 9))
+        with pytest.raises(NumbersExhausted):
+            await stage.until(lambda: False)
+        assert len(list(stage.scratch.glob("athenamp-*"))) == 1
+
+    play(scene, tmp_path, {"die": [3], "event_s": 0.01}, limits={"numbers": numbers})

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from raythena.domain.errors import PayloadError, StorageError
+from raythena.domain.errors import NumbersExhausted, PayloadError, StorageError
 from raythena.domain.job import InputFile, Job, MergeSpec, PayloadSpec
 from raythena.domain.ranges import RangeState
 from raythena.domain.results import FailureKind, member_name
@@ -235,6 +235,29 @@ def test_a_payload_that_breaks_is_started_again_and_loses_nothing(run_agent):
 def test_a_payload_that_always_breaks_is_given_up(run_agent):
     with pytest.raises(PayloadError, match="out of order"):
         run_agent(break_after=0)
+
+
+def test_a_payload_that_is_started_again_goes_on_counting_job_numbers(run_agent):
+    taken = []
+
+    async def start(self, context):
+        await InProcessPayload.start(self, context)
+        taken.append(context.numbers.take())
+
+    run_agent(break_after=25, start=start)
+    assert taken == [1, 2]
+
+
+def test_an_agent_without_numbers_leaves_at_once_for_another(run_agent):
+    tries = []
+
+    async def exhausted(self, timeout_s):
+        tries.append(timeout_s)
+        raise NumbersExhausted("none is left")
+
+    with pytest.raises(NumbersExhausted):
+        run_agent(poll=exhausted)
+    assert len(tries) == 1
 
 
 def test_a_coordinator_that_forgot_the_node_gets_everything_again(run_agent):

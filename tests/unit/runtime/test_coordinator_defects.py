@@ -62,6 +62,18 @@ def test_a_defect_ends_the_job(tmp_path, sabotage):
         assert [session.verdict for session in ledger.sessions()] == ["aborted"]
 
 
+def test_every_coordinator_of_a_task_has_a_number_of_its_own(tmp_path):
+    """Job numbers are made from it."""
+
+    async def scene():
+        coordinator = await Coordinator.take_over(config(tmp_path), no_merge)
+        coordinator.stop("enough")
+        await end_of(coordinator)
+        return coordinator.number
+
+    assert [asyncio.run(scene()) for _ in range(3)] == [1, 2, 3]
+
+
 def test_a_defect_in_an_answer_ends_the_job(tmp_path):
     """The actor tells the coordinator of what its answers raise."""
 

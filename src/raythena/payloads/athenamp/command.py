@@ -2,6 +2,7 @@
 
     command            the transform and its arguments, a list; `{channel}`, `{cores}` and `{job_number}` in it are filled in.
                        Left out for a job of PanDA's, which says itself what to run
+    max_events         value for `--maxEvents` of PanDA's job, -1 for all (default: what the job says)
     name_every_input   give the transform all inputs of PanDA's job, not only the first (default false)
     container          what it runs in, see `raythena.domain.container` (optional)
     environment        more variables for it (optional)
@@ -23,13 +24,13 @@ from typing import Any
 from raythena.domain.container import Container, parse_container
 from raythena.domain.document import Place
 from raythena.domain.errors import InvalidInput
-from raythena.domain.node_job import ATTEMPTS_PER_NODE, NodeFacts, derive_node_job, start_number
+from raythena.domain.node_job import NodeFacts, derive_node_job
 from raythena.domain.panda import is_panda, parse_panda_job
-from raythena.payloads.options import PREFIX, checked_path, refuse_unknown, string_list, string_map
+from raythena.payloads.options import PREFIX, checked_path, max_events, refuse_unknown, string_list, string_map
 from raythena.payloads.process import ONE_THREAD
 from raythena.runtime.payload import PayloadContext
 
-KNOWN_OPTIONS = ("command", "name_every_input", "container", "environment", "yampl_path", "nudge")
+KNOWN_OPTIONS = ("command", "max_events", "name_every_input", "container", "environment", "yampl_path", "nudge")
 CHANNEL_VARIABLE = "PILOT_EVENTRANGECHANNEL"
 CATALOGUE = "PoolFileCatalog.xml"
 
@@ -40,6 +41,8 @@ class TransformOptions:
 
     command: tuple[str, ...]
     """Empty: that of PanDA's job."""
+    max_events: int | None
+    """For a job of PanDA's; None: what it says."""
     name_every_input: bool
     container: Container
     environment: dict[str, str]
@@ -57,6 +60,7 @@ def read_options(options: Mapping[str, Any], source: str) -> TransformOptions:
     flags = {name: _flag(options, name, default, source) for name, default in (("nudge", True), ("name_every_input", False))}
     return TransformOptions(
         tuple(command),
+        max_events(options, "command", source),
         flags["name_every_input"],
         parse_container(options.get("container"), source, f"{PREFIX}.container"),
         string_map(options, "environment", source),
@@ -86,11 +90,11 @@ class TransformCommand:
     """Content of the POOL file catalogue to be put beside it; empty: none."""
 
 
-def transform_command(options: TransformOptions, context: PayloadContext, run: int) -> TransformCommand:
-    """The command of run number `run` (1, 2, …): that of the options, or what PanDA's job says. Raises InvalidInput."""
-    facts = NodeFacts(context.number, start_number(context.node, run), context.cores, name_every_input=options.name_every_input)
+def transform_command(options: TransformOptions, context: PayloadContext, job_number: int) -> TransformCommand:
+    """The command of one run: that of the options, or what PanDA's job says. Raises InvalidInput."""
+    facts = NodeFacts(job_number, context.cores, options.max_events, options.name_every_input)
     if options.command:
-        values = {"{cores}": str(context.cores), "{job_number}": str(facts.number * ATTEMPTS_PER_NODE + facts.attempt + 1)}
+        values = {"{cores}": str(context.cores), "{job_number}": str(job_number)}
         return TransformCommand(tuple(_filled(word, values) for word in options.command))
     job = context.job
     if job is None or not is_panda(job.source):

@@ -30,15 +30,17 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import Enum
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from raythena.domain.container import launch
-from raythena.domain.errors import InternalError, PayloadError
+from raythena.domain.errors import InternalError, NumbersExhausted, PayloadError
+from raythena.domain.payload_account import PayloadAccount
 from raythena.domain.results import FailureKind
+from raythena.payloads.account import AccountKeeper, read_report
 from raythena.payloads.athenamp.channel import Asked, Broken, Channel, Given, Heard, News, Shelf, Silence, Told
 from raythena.payloads.athenamp.command import (
     CATALOGUE,
@@ -120,6 +122,7 @@ class Run:
     log: Path
     channel: Channel
     began: float
+    job_number: int
     nudges: Nudges = field(default_factory=Nudges)
     pid: int | None = None
     status: int | None = None
@@ -155,6 +158,8 @@ class AthenaMPPayload:
         self._stillborn = 0
         self._fruitless = 0
         self._strays = 0
+        self._settled = 0
+        """Ranges that came back in any way."""
         self._idle_since: deque[float] = deque()
         self._fatal: PayloadError | None = None
         self._draining = False
@@ -172,6 +177,7 @@ class AthenaMPPayload:
         self._yampl = _yampl(self._options)
         self._pace = Pace(context)
         self._clock = IdleClock(time.monotonic())
+        self._keeper = AccountKeeper(context.log_dir)
         self._loop = asyncio.get_running_loop()
         if "," in str(context.scratch):
             raise PayloadError(f"payload athenamp: AthenaMP misreads the comma in the scratch directory {context.scratch}")
@@ -292,10 +298,24 @@ class AthenaMPPayload:
             summary.write(self._context.log_dir)
         except OSError as problem:
             LOG.warning("the account of waiting times could not be written: %s", problem)
+        self._keeper.write(self._account())
+
+    def _account(self) -> PayloadAccount:
+        waiting = asdict(self._clock.summary())
+        return PayloadAccount("athenamp", self._runs, None, waiting, self._keeper.reports, self._keeper.resource)
+
+    def _keep_account(self, now: float) -> None:
+        if self._keeper.is_due((self._runs, self._settled), now, idle=not self._held):
+            self._loop.run_in_executor(None, self._keeper.write, self._account())
 
     # --- the life of a run ----------------------------------------------------------------------------------------------------
 
     def _begin_run(self) -> None:
+        try:
+            job_number = self._context.numbers.take()
+        except NumbersExhausted as problem:
+            self._give_up(problem)
+            return
         self._runs += 1
         self._phase = Phase.STARTING
         self._idle_since.clear()
@@ -308,7 +328,7 @@ class AthenaMPPayload:
         except Exception as problem:  # noqa: BLE001 (whatever yampl raises; it ends the payload with its text)
             self._give_up(PayloadError(f"payload athenamp: no channel to AthenaMP: {type(problem).__name__}: {problem}"))
             return
-        self._run = Run(self._runs, Workplace(directory), log, channel, time.monotonic())
+        self._run = Run(self._runs, Workplace(directory), log, channel, time.monotonic(), job_number)
         channel.start()
         self._starter = self._loop.create_task(self._launch(self._run, name))
 
@@ -317,7 +337,7 @@ class AthenaMPPayload:
         directory = run.workplace.directory
         cores = self._context.cores
         variables = environment_of(self._options, channel, cores)
-        command = transform_command(self._options, self._context, run.number)
+        command = transform_command(self._options, self._context, run.job_number)
         plan = launch(self._options.container, with_channel(command.argv, channel), str(directory), variables)
         files = [*plan.files, *([(CATALOGUE, command.catalogue)] if command.catalogue else [])]
         LOG.info("AthenaMP, run %d: %s", run.number, plan.argv)
@@ -374,6 +394,7 @@ class AthenaMPPayload:
         """The transform is gone and everything it said is known: account for what it still had."""
         self._run, self._phase = None, Phase.DOWN
         run.channel.stop()
+        self._keeper.take_report(read_report(run.workplace.directory / "jobReport.json"))
         last = f"AthenaMP {run.obituary()}"
         in_flight = len(self._flights)
         for token, flight in list(self._flights.items()):
@@ -522,6 +543,7 @@ class AthenaMPPayload:
         elif self._phase is Phase.WORKING:
             self._watch_flights(run, now)
             self._fetch_held_back(run, now)
+        self._keep_account(now)
         self._wake()
         self._timer = self._loop.call_later(self._tick_s, self._tick)
 
@@ -611,6 +633,7 @@ class AthenaMPPayload:
 
     def _finish(self, outcome: Done | Failed | Released) -> None:
         self._held.discard(outcome.index)
+        self._settled += 1
         self._outcomes.append(outcome)
 
     async def _wait_for_outcome(self, timeout_s: float) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from raythena.domain.errors import InvalidInput
-from raythena.payloads.options import PREFIX, refuse_unknown, string_list, string_map
+from raythena.payloads.options import PREFIX, max_events, refuse_unknown, string_list, string_map
 
 NAMESPACE_WORDS = ("auto", "yes", "no")
 _EXTRA = ("job",)
@@ -43,6 +43,8 @@ class PilotOptions:
     default_config: Path | None = None
     """That file, where it is not below `pilot`."""
     proxy: Path | None = None
+    max_events: int | None = None
+    """Value for --maxEvents of PanDA's job, -1 for all; None: what the job says."""
     pid_namespace: str = "auto"
     ahead_s: float = 30.0
     """Computing time to hold in the pilot's cache, for each core."""
@@ -75,6 +77,7 @@ def read_options(options: Mapping[str, Any], source: str) -> PilotOptions:
         "arguments": tuple(string_list(options, "arguments", source)),
         "environment": string_map(options, "environment", source),
         "config": _config(options, source),
+        "max_events": max_events(options, "job", source),
     }
     for name in ("pilot", "default_config", "proxy"):
         values[name] = _path(options, name, source)

@@ -7,6 +7,8 @@ ended by us before. Its exit code means nothing.
 Rules:
 - After its last report a pilot is given time for its final update only if the payload has written a job report. In
   event-service mode transforms write none; the pilot then calls the job failed (1187) and needs two minutes to say so.
+- A pilot whose payload dies before it has got a range is ended as soon as its log tells: the pilot itself would take minutes to
+  say so. The reason is what the payload said.
 - A pilot that ends, however, leaves no process. Then what it finished without reporting is salvaged, then the rest goes back to
   the shelf, whose rules say who is charged (see `shelf`).
 - An output is checked (place, size, checksum) and moved out of the pilot's reach at once.
@@ -25,14 +27,17 @@ import os
 import shutil
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from raythena.domain.document import Place
 from raythena.domain.errors import InternalError, InvalidInput, PayloadError
-from raythena.domain.node_job import NodeFacts, derive_node_job, start_number
+from raythena.domain.node_job import NodeFacts, derive_node_job
 from raythena.domain.panda import is_panda, parse_panda_job
+from raythena.domain.payload_account import PayloadAccount
 from raythena.domain.results import FailureKind
+from raythena.payloads.account import AccountKeeper
 from raythena.payloads.pacing import Pace
 from raythena.payloads.pilot.attic import Attic
 from raythena.payloads.pilot.desk import Answer, Confirmed, Finished, GaveUp, HoldTimes, Oddity, PilotDesk
@@ -79,12 +84,15 @@ class PilotPayload:
         self._drain_by = float("inf")
         self._dry = False
         self._starts = 0
+        self._transforms = 0
+        """Pilots, of those that are gone, that got as far as starting one."""
         self._stillborn = 0
         self._start_at = 0.0
         self._first = True
         self._looked_at = 0.0
         self._rescued: dict[str, Path] = {}
         self._times: list[RunTimes] = []
+        self._credited = 0
         self._life: asyncio.Task[None] | None = None
 
     # ---- the payload's face
@@ -101,6 +109,7 @@ class PilotPayload:
         self._shelf = Shelf(context.cores)
         self._pace = Pace(context)
         self._attic = Attic(context.scratch)
+        self._keeper = AccountKeeper(context.log_dir)
         self._rescued = await asyncio.to_thread(self._attic.open)
         self._release = await asyncio.to_thread(self._find_release)
         if shutil.which("curl") is None:
@@ -298,6 +307,7 @@ class PilotPayload:
         self._pace.observe(wall_s, wall_s)
         pilot.desk.batch_per_core, pilot.desk.event_s = self._per_core, self._pace.mean_s
         self._stillborn = 0
+        self._credited += 1
         self._publish(loan.index, target, begun_at=begun_at, wall_s=wall_s, cpu_s=cpu_s)
 
     def _stage(self, pilot: RunningPilot, claim: Claim, target: Path) -> None:
@@ -342,6 +352,7 @@ class PilotPayload:
     async def _step(self) -> None:
         now = time.monotonic()
         pilot = self._pilot
+        await self._keep_account(now)
         if pilot is None:
             needed = self._first or self._shelf.waiting > 0
             if needed and not self._draining and now >= self._start_at:
@@ -364,7 +375,8 @@ class PilotPayload:
     async def _begin(self) -> None:
         self._first = False
         self._starts += 1
-        job = self._job_for(self._starts)
+        given = "job" in self._context.options
+        job = self._job_for(1 if given else self._context.numbers.take())
         hold = HoldTimes(busy_s=self._options.busy_hold_s, idle_s=self._options.idle_hold_s)
         desk = PilotDesk(job, self._shelf, self._context.cores, hold)
         desk.batch_per_core, desk.event_s = self._per_core, self._pace.mean_s
@@ -386,12 +398,12 @@ class PilotPayload:
         record, owes = pilot.desk.record, self._shelf.out
         if pilot.status is not None:
             return pilot.obituary()
+        if reason := self._end_of_payload(pilot, now):
+            return reason
         if record.final_at is not None:
-            return f"its job is {record.state}"
+            return pilot.verdict()
         if self._draining and (now >= self._drain_by or not owes):
             return "the node is drained"
-        if pilot.over_seen_at is not None and owes and now - pilot.over_seen_at > _STRAGGLERS_S:
-            return "its job ended early"
         if now - pilot.busy_at > self._options.silence_s:
             return f"it has asked nothing and used no CPU for {self._options.silence_s:.0f} s"
         done = pilot.desk.said_no_more and not owes
@@ -400,6 +412,16 @@ class PilotPayload:
         pilot.quiet_since = (pilot.quiet_since or now) if done else None
         if pilot.quiet_since is not None and now - pilot.quiet_since > self._options.final_update_s:
             return "it owes nothing and sends no final update"
+        return ""
+
+    def _end_of_payload(self, pilot: RunningPilot, now: float) -> str:
+        """Why a pilot whose payload is gone too early should be ended; empty while there is something to wait for."""
+        if pilot.desk.said_no_more and not self._shelf.out:
+            return ""
+        if pilot.log.payload_status is not None and pilot.desk.record.first_ranges_at is None:
+            return pilot.payload_obituary()
+        if pilot.over_seen_at is not None and now - pilot.over_seen_at > _STRAGGLERS_S:
+            return "its job ended early" + (f": {pilot.payload_obituary()}" if pilot.log.payload_status else "")
         return ""
 
     def _has_crashed(self, pilot: RunningPilot) -> bool:
@@ -502,9 +524,27 @@ class PilotPayload:
             account.write(self._context.log_dir)
         except OSError as problem:
             LOG.warning("the account of latencies was not kept: %s", problem)
+        self._keeper.write(self._account(self._times, self._transforms))
+
+    async def _keep_account(self, now: float) -> None:
+        pilot, times, transforms = self._pilot, self._times, self._transforms
+        stamp = (self._starts, transforms, self._credited)
+        if not self._keeper.is_due(stamp, now, idle=not self._shelf.held):
+            return
+        if pilot is not None:
+            pilot.note_times()
+            times, transforms = [*times, pilot.times], transforms + pilot.has_payload
+        await asyncio.to_thread(self._keeper.write, self._account(times, transforms))
+
+    def _account(self, times: list[RunTimes], transforms: int) -> PayloadAccount:
+        return PayloadAccount(
+            "pilot", transforms, self._starts, asdict(summary(times)), self._keeper.reports, self._keeper.resource
+        )
 
     def _keep_story(self, pilot: RunningPilot) -> None:
-        """For a thread: logs into the log directory, the rest away."""
+        """For a thread: account and logs into the log directory, the rest away."""
+        self._transforms += pilot.has_payload
+        self._keeper.take_report(pilot.job_report())
         pilot.collect(self._options.log_limit_mb * _MB)
         pilot.remove()
 
@@ -521,8 +561,8 @@ class PilotPayload:
         options: PilotOptions = self._options
         return find_release(options.pilot, options.default_config, options.version, self._attic.place / "release")
 
-    def _job_for(self, run: int) -> dict[str, Any]:
-        """What the pilot of this start is to get from getJob: the option, or the job of PanDA's made fit for this node."""
+    def _job_for(self, job_number: int) -> dict[str, Any]:
+        """What the pilot of a start is to get from getJob: the option, or the job of PanDA's made fit for this node."""
         context = self._context
         if "job" in context.options:
             return {**served_document(context.options, "job"), "coreCount": context.cores}
@@ -530,7 +570,7 @@ class PilotPayload:
         if job is None or not is_panda(job.source):
             raise InvalidInput("job", "payload.options.job", "is missing", hint="Only a job of PanDA's says itself what to run")
         panda_job = parse_panda_job(Place("job", "", job.source))
-        facts = NodeFacts(context.number, start_number(context.node, run), context.cores)
+        facts = NodeFacts(job_number, context.cores, self._options.max_events)
         return derive_node_job(panda_job, {file.lfn: file.pfn for file in job.inputs}, facts).document
 
     def _set_dry(self, dry: bool) -> None:

@@ -2,8 +2,9 @@
 
 The pilot writes down each message of AthenaMP as it takes it, about six seconds before it reports the range to the server, and
 with what the report leaves out: the CPU and wall time of the event, and why it failed. So results are taken from here first. It
-also writes down when it has reported everything it is going to report. Nothing here is needed for a job to run; when a release
-words its log differently, results come with the reports, times are estimated, failures have no text.
+also writes down when the payload's process is gone, minutes before it says so to the server, and when it has reported everything
+it is going to report. Nothing here is needed for a job to run; when a release words its log differently, results come with the
+reports, times are estimated, failures have no text, and a payload that dies at its start is noticed late.
 """
 
 from __future__ import annotations
@@ -17,6 +18,10 @@ from pathlib import Path
 NAME = "pilotlog.txt"
 _MESSAGE = re.compile(rb"Handling out message: (\{.*\})")
 _OVER = re.compile(rb"ES \w+ executor finished")
+_GONE = re.compile(
+    rb"(?:payload finished (?:successfully|with error code:)|Payload process is not alive:)(?: (-?\d{1,10}))?(?:\W*$|, Traceback)"
+)
+"""Written once the process of the payload is found gone, by the thread that talks to it, before it cleans up."""
 _CHUNK = 4 * 1024 * 1024
 _LONGEST = 1 << 20
 
@@ -45,6 +50,8 @@ class PilotLog:
         """By token."""
         self.over = False
         """Everything the pilot was going to report is reported."""
+        self.payload_status: int | None = None
+        """How the payload's process ended; None as long as the pilot has not noticed that it has."""
         self._new: list[EventFacts] = []
         self._reading = threading.Lock()
 
@@ -73,6 +80,8 @@ class PilotLog:
                 self._note(found[1])
             elif _OVER.search(line):
                 self.over = True
+            elif found := _GONE.search(line):
+                self.payload_status = int(found[1] or 0)
 
     def _note(self, text: bytes) -> None:
         try:

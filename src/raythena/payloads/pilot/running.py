@@ -21,6 +21,8 @@ from typing import Any
 import psutil
 
 from raythena.domain.errors import PayloadError
+from raythena.payloads.account import read_report
+from raythena.payloads.last_words import last_words
 from raythena.payloads.pilot.desk import Answer, PilotDesk
 from raythena.payloads.pilot.latency import RunTimes
 from raythena.payloads.pilot.launch import prepare
@@ -28,13 +30,15 @@ from raythena.payloads.pilot.options import PilotOptions
 from raythena.payloads.pilot.pilotlog import NAME, PilotLog
 from raythena.payloads.pilot.release import Release
 from raythena.payloads.pilot.server import PilotServer
+from raythena.payloads.seat import describe_status
 from raythena.runtime.warden import Warden
 
 LOG = logging.getLogger(__name__)
 OUT, ERR = "pilot.out", "pilot.err"
 _JOURNAL = "requests.jsonl"
 _KEPT = (NAME, OUT, ERR, "pilot_timing.json", "queuedata.json", "raythena.cfg")
-_KEPT_OF_JOB = ("payload.stdout", "payload.stderr", "jobReport.json", "log.EVNTtoHITS", "memory_monitor_summary.json")
+_SAID = ("payload.stderr", "payload.stdout")
+_KEPT_OF_JOB = (*_SAID, "jobReport.json", "log.EVNTtoHITS", "memory_monitor_summary.json")
 _TAIL_BYTES = 2000
 
 
@@ -124,6 +128,41 @@ class RunningPilot:
         """Whether the payload has written its own account of the job."""
         return any(self.directory.glob("PanDA_Pilot*/jobReport.json"))
 
+    @property
+    def has_payload(self) -> bool:
+        """Whether it got as far as starting the payload."""
+        return self.desk.record.first_ranges_at is not None or any(self.directory.glob(f"PanDA_Pilot*/{_SAID[0]}"))
+
+    def job_report(self) -> Any:
+        """The payload's own account of the job: what the pilot has sent, or what lies there; None when there is none."""
+        sent = self.desk.record.metadata
+        try:
+            return json.loads(sent)
+        except (ValueError, RecursionError):
+            return next(map(read_report, self.directory.glob("PanDA_Pilot*/jobReport.json")), None)
+
+    def payload_obituary(self) -> str:
+        """How the payload ended, and what it said was wrong."""
+        status = self.log.payload_status
+        story = "its payload ended" if status is None else f"its payload {describe_status(status)}"
+        words = self.payload_words()
+        return f"{story}: {words}" if words else f"{story} and said nothing"
+
+    def payload_words(self) -> str:
+        """What the payload said was wrong; empty when it said nothing."""
+        return last_words(path for job in self.directory.glob("PanDA_Pilot*") for path in (job / name for name in _SAID))
+
+    def verdict(self) -> str:
+        """What the pilot has told of its job, in words."""
+        state = self.desk.record.state
+        return f"its job is {state}{self._codes()}" if state else "its job has no state"
+
+    def _codes(self) -> str:
+        names = ("pilotErrorCode", "pilotErrorDiag", "transExitCode", "exeErrorCode")
+        codes = {name: self.desk.record.attributes.get(name) for name in names}
+        said = {name: value for name, value in codes.items() if value not in (None, "", "0", 0, "None")}
+        return "".join(f"; {name} {str(value)[:300]}" for name, value in said.items())
+
     def obituary(self) -> str:
         """How it ended, with the last words of its standard error and output."""
         if self.status is None:
@@ -132,14 +171,9 @@ class RunningPilot:
             story = f"it was killed by signal {-self.status}"
         else:
             story = f"it ended with exit code {self.status}"
-        record = self.desk.record
-        if record.state:
-            story += f"; job state {record.state}"
-        codes = {
-            name: record.attributes.get(name) for name in ("pilotErrorCode", "pilotErrorDiag", "transExitCode", "exeErrorCode")
-        }
-        said = {name: value for name, value in codes.items() if value not in (None, "", "0", 0, "None")}
-        story += "".join(f"; {name} {str(value)[:300]}" for name, value in said.items())
+        if state := self.desk.record.state:
+            story += f"; job state {state}"
+        story += self._codes()
         for name in (ERR, OUT):
             if words := _tail(self.directory / name):
                 return f"{story}; {name}: {words}"

@@ -7,7 +7,8 @@ out: configuration, AthenaMP and yampl (threads of this process stand for worker
 collecting results before they are reported, heartbeats, logs. A crash takes the whole double with it.
 
 Arguments are those of a pilot, of which `-p` is read. `PILOT_DOUBLE` is JSON: `event_s`, `dialect` (form, json), `panda_id`
-(asks for another job's ranges) and lists of events that go wrong (`fail`, `crash`, `hang`, `bad_output`).
+(asks for another job's ranges), `dead_payload` (exit code of one that dies before it asks: noted in the log, and then the double
+sleeps as pilots do) and lists of events that go wrong (`fail`, `crash`, `hang`, `bad_output`).
 """
 
 import gzip
@@ -53,6 +54,10 @@ class Double:
         self.directory.mkdir()
         for state in ("starting", "running"):
             self.update_job(state)
+        if (status := self.plan.get("dead_payload")) is not None:
+            (self.directory / "payload.stderr").write_text("Traceback:\nImportError: no uproot\n")
+            Path("pilotlog.txt").write_text(f"now | ERROR | terminate | payload finished with error code: {status}\n")
+            time.sleep(120)
         workers = [threading.Thread(target=self.work, args=(rank,)) for rank in range(int(os.environ["ATHENA_PROC_NUMBER"]))]
         for worker in workers:
             worker.start()

@@ -179,6 +179,8 @@ def test_a_wheel_is_no_pilot(release, tmp_path):
         ({"command": ["x"], "over_delivery": "many"}, "number"),
         ({"command": ["x"], "config": {"Pilot": 3}}, "config.Pilot"),
         ({"command": ["x"], "job": "/no/such.json"}, "cannot be read"),
+        ({"command": ["x"], "job": JOB, "max_events": 5}, "together with `job`"),
+        ({"command": ["x"], "max_events": "5"}, "max_events: is '5'"),
         ({"command": ["x"], "job": {"PandaID": "x"}}, "job.PandaID"),
     ],
 )

@@ -1,6 +1,7 @@
 """The life of pilots, with a double: those that never work, ask for another job, meet a slow server, lose their agent."""
 
 import asyncio
+import dataclasses
 import json
 import os
 import signal
@@ -8,11 +9,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from raythena.domain.errors import InternalError, InvalidInput, PayloadError
+from raythena.domain.errors import InternalError, InvalidInput, NumbersExhausted, PayloadError
+from raythena.domain.job_number import AGENTS, STARTS, JobNumbers
 from raythena.domain.ranges import EventRange
+from raythena.payloads.pilot import payload as payload_module
 from raythena.payloads.pilot.payload import PilotPayload
 from raythena.payloads.pilot.server import PilotServer
 from raythena.runtime.payload import Assignment, Done, PayloadContext, Released, Started
@@ -80,6 +84,24 @@ def test_pilots_that_never_ask_for_ranges_end_the_payload(tmp_path):
         assert {type(one) for one in handed} == {Released}
         assert all(words in text for words in ("2 pilots in a row", "exit code 3", "trouble", "error 1310", "pilot-2")), text
         assert (tmp_path / "logs" / "pilot-1" / "pilot.err").read_text() == "trouble\n"
+
+    run(scenario)
+
+
+def test_a_payload_that_dies_before_it_asks_is_noticed_at_once_and_quoted(tmp_path):
+    """The double would sleep two minutes before it ends."""
+
+    async def scenario():
+        payload = PilotPayload()
+        began = time.monotonic()
+        await payload.start(context(tmp_path, options({"dead_payload": 3}, max_starts=2)))
+        payload.feed(ranges(1, 2))
+        text, handed = await problem_of(payload)
+        assert time.monotonic() - began < 20
+        await payload.stop()
+        assert {type(one) for one in handed} == {Released}
+        assert "2 pilots in a row never asked for ranges" in text
+        assert "its payload exited with status 3: ImportError: no uproot" in text
 
     run(scenario)
 
@@ -165,6 +187,33 @@ def test_a_job_is_needed(tmp_path):
     del told["job"]
     with pytest.raises(InvalidInput, match=r"options\.job"):
         run(lambda: PilotPayload().start(context(tmp_path, told)))
+
+
+def test_a_pilot_for_which_no_number_is_left_is_not_started(tmp_path, monkeypatch):
+    given = []
+    monkeypatch.setattr(payload_module, "derive_node_job", lambda *words: given.append(words[2]) or SimpleNamespace(document=JOB))
+    monkeypatch.setattr(payload_module, "parse_panda_job", lambda place: None)
+    monkeypatch.setattr(payload_module, "is_panda", lambda source: True)
+    told = options(max_events=9)
+    del told["job"]
+    place = dataclasses.replace(context(tmp_path, told), job=SimpleNamespace(source={}, inputs=()), numbers=JobNumbers(3, 1))
+    for _ in range(STARTS - 1):
+        place.numbers.take()
+
+    async def scenario():
+        payload = PilotPayload()
+        await payload.start(place)
+        payload.feed(ranges(1))
+        assert set(await outcomes(payload, 1)) == {1}
+        payload._pilot.status = 1
+        payload.feed(ranges(2))
+        text, _ = await problem_of(payload)
+        assert isinstance(payload._fatal, NumbersExhausted)
+        assert "attempt may be 0 to 255" in text
+        await payload.stop()
+
+    run(scenario)
+    assert [(facts.job_number, facts.max_events) for facts in given[1:]] == [((2 * AGENTS + 2) * STARTS, 9)]
 
 
 KILLED = """

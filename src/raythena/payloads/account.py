@@ -1,0 +1,60 @@
+"""Keeps a payload's account on disk, where the job report finds it.
+
+Rules: written when the payload has nothing left to compute, as before the end of a job, and otherwise every half minute, if there
+is something new; whole, or not at all; a disk that refuses costs the account and nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Hashable
+from pathlib import Path
+from typing import Any
+
+from raythena.domain.payload_account import FILE_NAME, PayloadAccount, added, transform_resource
+
+LOG = logging.getLogger(__name__)
+INTERVAL_S = 30.0
+
+
+class AccountKeeper:
+    """The account of one payload, in its log directory. Times are monotonic seconds."""
+
+    def __init__(self, log_dir: Path) -> None:
+        self._path = log_dir / FILE_NAME
+        self._stamp: Hashable = None
+        self._written_at = float("-inf")
+        self.reports = 0
+        self.resource: dict[str, float] = {}
+
+    def is_due(self, stamp: Hashable, now: float, *, idle: bool) -> bool:
+        """Whether to write: something is new since the last time this said so. `stamp` changes with every news."""
+        if stamp == self._stamp or not (idle or now - self._written_at >= INTERVAL_S):
+            return False
+        self._stamp, self._written_at = stamp, now
+        return True
+
+    def take_report(self, report: Any) -> None:
+        """Take in the job report of a transform that has ended; anything else has no effect."""
+        resource = transform_resource(report)
+        if resource is not None:
+            self.reports += 1
+            self.resource = added(self.resource, resource)
+
+    def write(self, account: PayloadAccount) -> None:
+        """Replace the account on disk; for a thread."""
+        fresh = self._path.with_suffix(".new")
+        try:
+            fresh.write_text(json.dumps(account.to_dict()) + "\n", encoding="utf-8")
+            fresh.replace(self._path)
+        except OSError as problem:
+            LOG.warning("the payload's account was not kept: %s", problem)
+
+
+def read_report(path: Path) -> Any:
+    """A transform's jobReport.json; None when there is none that can be read."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None

@@ -1,0 +1,103 @@
+"""The real pilot against our server, without Ray: the payload is driven as an agent drives it."""
+
+import asyncio
+import json
+import time
+
+import pytest
+from pilot_kit import fetch_pilot, pilot_payload, served_job
+
+from athenamp_stand_in.content import write_evnt
+from raythena.domain.errors import PayloadError
+from raythena.domain.ranges import EventRange
+from raythena.payloads.pilot.payload import PilotPayload
+from raythena.runtime.payload import Assignment, Done, Failed, PayloadContext, Released
+
+CORES = 2
+
+
+@pytest.fixture(scope="module")
+def pilot():
+    return fetch_pilot()
+
+
+@pytest.fixture
+def events(tmp_path):
+    """A file of 20 events, and a range for each."""
+    path = tmp_path / "EVNT.000001.pool.root"
+    guid = write_evnt(path, range(1, 21))
+    return path, [Assignment(n, EventRange(f"{path.name}-{n}", path.name, str(path), guid, n, n)) for n in range(1, 21)]
+
+
+def context(place, pilot, path, plan=None, job=None, **options):
+    scratch = place / "scratch" / "payload"
+    scratch.mkdir(parents=True)
+    told = pilot_payload(pilot, served_job(4711, [path], **(job or {})), plan, **options)["options"]
+    return PayloadContext("node.1", CORES, scratch, told, "job", place / "logs")
+
+
+async def driven(payload, ranges):
+    """Every outcome of the ranges, and what the payload gave up with."""
+    outcomes, waiting = [], list(ranges)
+    try:
+        while len(outcomes) < len(ranges):
+            if waiting and (room := payload.appetite):
+                payload.feed(waiting[:room])
+                del waiting[:room]
+            outcomes += [one for one in await payload.poll(0.2) if isinstance(one, Done | Failed | Released)]
+    except PayloadError as problem:
+        return outcomes, str(problem)
+    return outcomes, ""
+
+
+def run(scenario, limit_s):
+    return asyncio.run(asyncio.wait_for(scenario(), limit_s))
+
+
+def journal(place, number=1):
+    """What the pilot asked, in order."""
+    lines = (place / "logs" / f"pilot-{number}" / "requests.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines]
+
+
+@pytest.mark.timeout(120)
+def test_a_whole_small_job(pilot, tmp_path, events):
+    path, ranges = events
+
+    async def scenario():
+        payload = PilotPayload()
+        await payload.start(context(tmp_path, pilot, path, {"event_s": 0.1}))
+        outcomes, problem = await driven(payload, ranges)
+        await payload.drain(30.0)
+        await payload.stop()
+        return outcomes, problem
+
+    outcomes, problem = run(scenario, 110)
+    assert (problem, {type(one) for one in outcomes}) == ("", {Done})
+    assert sorted(one.index for one in outcomes) == list(range(1, 21))
+    calls = [line["call"] for line in journal(tmp_path)]
+    assert calls.index("getJob") < calls.index("getEventRanges") < calls.index("updateEventRanges")
+
+
+@pytest.mark.timeout(120)
+def test_a_payload_that_dies_before_it_asks_for_events(pilot, tmp_path, events):
+    """The pilot alone would need some three minutes to say so."""
+    path, ranges = events
+    transform, died = tmp_path / "Sim_tf.py", tmp_path / "died"
+    transform.write_text(
+        f"import time\ntime.sleep(1)\nopen({str(died)!r}, 'w').write(str(time.time()))\nimport nowhere_to_be_found\n"
+    )
+
+    async def scenario():
+        payload = PilotPayload()
+        await payload.start(context(tmp_path, pilot, path, job={"transformation": str(transform)}, max_starts=1))
+        outcomes, problem = await driven(payload, ranges)
+        noticed_s = time.time() - float(died.read_text())
+        await payload.stop()
+        return outcomes, problem, noticed_s
+
+    outcomes, problem, noticed_s = run(scenario, 110)
+    assert {type(one) for one in outcomes} <= {Released}
+    assert "its payload exited with status 1: ModuleNotFoundError: No module named 'nowhere_to_be_found'" in problem
+    assert noticed_s < 15
+    assert "getEventRanges" not in [line["call"] for line in journal(tmp_path)]
