@@ -3,6 +3,7 @@
 VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+SEEDS ?= 200
 PIP_QUIET := -qq --disable-pip-version-check
 
 # The first interpreter that is new enough and able to make a virtual environment; PYTHON=... overrides.
@@ -43,8 +44,8 @@ kill: $(INSTALLED)  ## kill -9 at 60 random moments of jobs under load, a link c
 	$(BIN)/python tests/campaigns/kills.py
 	$(BIN)/python tests/campaigns/cut_link.py || test $$? = 77
 
-harvest: $(INSTALLED)  ## 200 made-up jobs through the real `raythena harvest`, every race and fault on (hours)
-	$(BIN)/python tests/campaigns/harvester_command.py
+harvest: $(INSTALLED)  ## 200 made-up jobs through the real `raythena harvest`, every race and fault on (an hour)
+	$(BIN)/python tests/campaigns/harvester_command.py --seeds $(SEEDS)
 
 harvester: $(INSTALLED)  ## Harvester double with every race on, 200 made-up jobs (a minute or two)
 	$(BIN)/python tests/campaigns/harvester.py
@@ -59,7 +60,7 @@ disks: $(INSTALLED)  ## small file systems that fill up, fail or turn read-only 
 	$(BIN)/python tests/campaigns/disk_faults.py
 
 pilot: $(INSTALLED)  ## the real pilot, from the package index, with stand-ins for what it runs: whole jobs and faults (minutes)
-	$(BIN)/python -m pytest tests/ray/test_pilot.py
+	$(BIN)/python -m pytest tests/ray/test_pilot.py tests/ray/test_pilot_alone.py tests/ray/test_athenamp.py
 
 bench: $(INSTALLED)  ## every benchmark, one after the other
 	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script; done

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import statistics
 import sys
 import tempfile
 import time
@@ -30,6 +31,7 @@ class Outcome:
     play: Play
     problem: str = ""
     wall_s: float = 0.0
+    stopped_s: float | None = None
     cpu_s: float = 0.0
     programs: Counter[str] = field(default_factory=Counter)
     happened: Counter[str] = field(default_factory=Counter)
@@ -47,6 +49,7 @@ def perform(seed: int) -> Outcome:
     except Exception as problem:  # noqa: BLE001 (whatever it was: the other seeds go on, and this one has failed)
         outcome.problem = f"{type(problem).__name__}: {problem}"
     outcome.wall_s, outcome.cpu_s, outcome.programs = time.monotonic() - began, meter.total_s, meter.by_program()
+    outcome.stopped_s = performance.stopped_s
     outcome.happened.update(performance.site.double.happened)
     if not outcome.problem:
         shutil.rmtree(directory, ignore_errors=True)
@@ -77,8 +80,14 @@ def summarise(outcomes: list[Outcome], wall_s: float) -> None:
         ("races", sum((outcome.happened for outcome in outcomes), Counter[str]())),
     ):
         print(f"{title}: " + ", ".join(f"{number} {name}" for name, number in sorted(counted.items())))
+    for merged_here, way in ((False, "ranges from PanDA"), (True, "merged on site")):
+        stops = [one.stopped_s for one in outcomes if one.stopped_s is not None and one.play.merged_here is merged_here]
+        if stops:
+            print(f"from SIGTERM to the end, {way}: median {statistics.median(stops):.1f} s, longest {max(stops):.1f} s")
     programs = sum((outcome.programs for outcome in outcomes), Counter[str]())
-    print("CPU seconds of a seed: " + ", ".join(f"{name} {seconds / count:.1f}" for name, seconds in programs.most_common()))
+    print(
+        "processor seconds of a seed: " + ", ".join(f"{name} {seconds / count:.1f}" for name, seconds in programs.most_common())
+    )
     failed = [outcome.play.seed for outcome in outcomes if outcome.problem]
     print(f"{len(outcomes) - len(failed)} of {len(outcomes)} seeds in {wall_s:.0f} s; failed: {failed or 'none'}", flush=True)
 

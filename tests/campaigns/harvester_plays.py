@@ -10,6 +10,7 @@ import random
 import signal
 import sys
 import threading
+import time
 import uuid
 import zipfile
 from collections import Counter
@@ -128,11 +129,15 @@ class Performance:
     def __init__(self, play: Play, directory: Path) -> None:
         self.play = play
         self.mark = uuid.uuid4().hex
+        self.stopped_s: float | None = None
+        """Time from SIGTERM to the end of the command."""
         self._directory = directory
         payload = {"poison": play.poison} if play.poison else {}
         kind = "merge" if play.merged_here else "events"
         self.site = Site(directory, kind, play.events, play.seed, races=Races.all(), payload=payload)
         self._options = ["--cores", "1", "--grace", str(GRACE_S), "--patience", "90"]
+        # all of this Harvester's times are a twentieth of a real one's
+        self._options += ["--set", "harvester.answer_patience_s=10"]
         self._options += ["--outputs", "archives" if play.archives else "files"]
 
     def run(self) -> None:
@@ -176,7 +181,9 @@ class Performance:
         if self.play.fault == "worker":
             return command
         if self.play.fault == "sigterm":
+            asked = time.monotonic()
             assert command.process.wait(GRACE_S) in (0, 5), command.errors
+            self.stopped_s = time.monotonic() - asked
             eventually(lambda: not raythena_processes(self.mark), "no process left")
         return self._start()
 
