@@ -169,7 +169,12 @@ class PilotDesk:
     def _success(self, call: Call, document: dict[str, Any], given: tuple[Loan, ...] = ()) -> Answer:
         whole = {"StatusCode": 0, **document}
         if call.modern or not document:
-            whole |= {"success": True, "message": "", "data": document or None}
+            good = whole["StatusCode"] == 0
+            whole |= {
+                "success": good,
+                "message": str(document.get("errorDialog", "")),
+                "data": document if good and document else None,
+            }
         return Answer(whole, given)
 
     # ---- the job
@@ -178,10 +183,12 @@ class PilotDesk:
         if self.record.asked_at is not None or self.draining:
             return self._success(call, {"StatusCode": 20, "errorDialog": "no jobs in PanDA"})
         self.record.asked_at = now
-        return self._success(call, {**self._job, "StatusCode": 0})
+        job = {**self._job, "StatusCode": 0}
+        # newer pilots that name a number of jobs expect a list of them
+        return self._success(call, {**job, "jobs": [job]} if call.modern and call.text("nJobs") else job)
 
     def _update_job(self, call: Call, now: float, asked_at: float) -> Answer:
-        job = call.text("jobId") or call.text("job_id")
+        job = call.text("jobId")
         if job and job != self._panda_id:
             self._news.append(Oddity(f"an update of job {job[:40]}; this is {self._panda_id}"))
             return self._success(call, {"command": "NULL"})
@@ -200,7 +207,7 @@ class PilotDesk:
     # ---- ranges
 
     def _get_event_ranges(self, call: Call, now: float, asked_at: float) -> Answer | Hold:
-        job = call.text("pandaID")
+        job = call.text("pandaID") or call.text("jobId")
         if job != self._panda_id:
             self._news.append(Oddity(f"ranges were asked for job {job[:40] or 'unknown'}; this is {self._panda_id}"))
             return self._success(call, {"eventRanges": []})

@@ -1,8 +1,9 @@
 """What a pilot's request says, whichever dialect it speaks. No I/O.
 
 Older pilots send forms to `/server/panda/<name>`. Newer ones send JSON, compressed with gzip and mostly without saying so, and
-know `/api/v1/<group>/<name>` besides; event calls are forms in both. So the header fields are ignored and the bytes are believed:
-the magic number of gzip, then the first character of JSON, then a form.
+know `/api/v1/<group>/<name>` besides, with names in snake case; when they fall back on curl they put that whole path behind
+`/server/panda/`. Event calls are forms in both. So the header fields are ignored and the bytes are believed: the magic number of
+gzip, then the first character of JSON, then a form.
 
 Rules: nothing is larger than `MAX_BODY_BYTES` after decompression, whatever it was before; what cannot be understood is a
 `BadRequest`, which the server answers politely, because a pilot takes minutes to get over an impolite answer.
@@ -32,6 +33,18 @@ _ALIASES = {
     "update_worker_status": "updateWorkerPilotStatus",
 }
 """Names under `/api/v1`, and what they were called before."""
+_FIELDS = {
+    "job_status": "state",
+    "panda_id": "pandaID",
+    "jobset_id": "jobsetID",
+    "task_id": "taskID",
+    "batch_id": "batchID",
+    "pilot_id": "pilotID",
+    "scheduler_id": "schedulerID",
+    "harvester_id": "harvesterID",
+    "worker_id": "workerID",
+}
+"""Fields under `/api/v1` whose older name is not the same words in one."""
 
 
 class BadRequest(Exception):
@@ -62,10 +75,18 @@ class Call:
 def read_call(path: str, query: str, body: bytes) -> Call:
     """Understand a request. Raises BadRequest."""
     parts = [part for part in path.split("/") if part]
-    modern = parts[:2] == ["api", "v1"]
+    modern = parts[:2] == ["api", "v1"] or parts[:4] == ["server", "panda", "api", "v1"]
     name = parts[-1] if parts else ""
     fields = {**_form(query), **read_fields(body)}
-    return Call(_ALIASES.get(name, name) if modern else name, fields, modern)
+    if not modern or name not in _ALIASES:
+        return Call(name, fields, modern)
+    return Call(_ALIASES[name], {_older(field): value for field, value in fields.items()}, modern)
+
+
+def _older(name: str) -> str:
+    """The older name of a field: `pilot_error_code` was `pilotErrorCode`; one that is old stays."""
+    first, *others = name.split("_")
+    return _FIELDS.get(name) or first + "".join(word[:1].upper() + word[1:] for word in others)
 
 
 def read_fields(body: bytes) -> dict[str, Any]:

@@ -60,21 +60,57 @@ class Desk:
         return [one for one in self.desk.take_news() if isinstance(one, kind)]
 
 
+OF_OLD = {
+    "getJob": "pilot/acquire_jobs",
+    "updateJob": "pilot/update_job",
+    "getResourceTypes": "pilot/get_resource_types",
+    "updateWorkerPilotStatus": "pilot/update_worker_status",
+    "getEventRanges": "event/acquire_event_ranges",
+    "updateEventRanges": "event/update_event_ranges",
+}
+SNAKE = {
+    "jobId": "job_id",
+    "pandaID": "job_id",
+    "jobsetID": "jobset_id",
+    "taskID": "task_id",
+    "nRanges": "n_ranges",
+    "eventRanges": "event_ranges",
+    "state": "job_status",
+    "nEvents": "n_events",
+    "metaData": "meta_data",
+    "siteName": "site_name",
+    "attemptNr": "attempt_nr",
+    "workerID": "worker_id",
+}
+
+
+def newest(path, fields, prefix=""):
+    """The same call under /api/v1: other path, other names, compressed JSON throughout."""
+    name = path.rpartition("/")[2]
+    body = json.dumps({SNAKE.get(field, field): value for field, value in fields.items()}).encode()
+    return read_call(f"{prefix}/api/v1/{OF_OLD[name]}", "", gzip.compress(body))
+
+
+def through_curl(path, fields):
+    """Where newer pilots fall back on curl they put the new path behind the old one."""
+    return newest(path, fields, "/server/panda")
+
+
 def finished(given, **changes):
     token = given["eventRangeID"]
     pfn = f"/run/PanDA_Pilot-4711/athenaMP-workers-EVNTtoHITS-sim/worker_0/HITS.{token}"
     return {"eventRangeID": token, "eventStatus": "finished", "pfn": pfn, "fsize": 123, "adler32": "0a0b0c0d", **changes}
 
 
-@pytest.mark.parametrize("dialect", [form, modern], ids=["form", "json"])
-def test_a_whole_conversation_has_the_same_effect_in_both_dialects(dialect):
+@pytest.mark.parametrize("dialect", [form, modern, newest, through_curl], ids=["form", "json", "api", "api through curl"])
+def test_a_whole_conversation_has_the_same_effect_in_all_dialects(dialect):
     desk = Desk(3)
     assert desk.call("updateWorkerPilotStatus", {"workerID": 1, "status": "started"}, dialect).document["StatusCode"] == 0
     assert desk.call("getResourceTypes", {}, dialect).document["ResourceTypes"] == {"ResourceTypes": []}
-    assert desk.call("getJob", NODE, dialect).document == {**JOB, "StatusCode": 0}
+    assert desk.call("getJob", NODE, dialect).document.items() >= {**JOB, "StatusCode": 0}.items()
     for state in ("starting", "running"):
         assert desk.call("updateJob", {**UPDATE, "state": state}, dialect).document["command"] == "NULL"
-    given = desk.ranges()
+    given = desk.call("getEventRanges", ASK, dialect).document["eventRanges"]
     assert [one["startEvent"] for one in given] == [1, 2, 3]
     assert given[0] | {"eventRangeID": ""} == {
         "eventRangeID": "",
@@ -93,7 +129,7 @@ def test_a_whole_conversation_has_the_same_effect_in_both_dialects(dialect):
         (1, 123, 0x0A0B0C0D),
         (2, 123, 0x0A0B0C0D),
     ]
-    assert desk.ranges(waited_s=200.0) == []
+    assert desk.call("getEventRanges", ASK, dialect, waited_s=200.0).document["eventRanges"] == []
     report = json.dumps({"exitCode": 0})
     desk.call("updateJob", {**UPDATE, "state": "finished", "nEvents": 2, "metaData": report}, dialect)
     record = desk.desk.record
@@ -105,6 +141,24 @@ def test_a_whole_conversation_has_the_same_effect_in_both_dialects(dialect):
         100.0,
     )
     assert desk.call("getJob", NODE, dialect).document["StatusCode"] == 20
+
+
+def test_under_the_newest_paths_the_answer_is_in_an_envelope():
+    desk = Desk(2)
+    job = {**JOB, "StatusCode": 0}
+    first = desk.call("getJob", {**NODE, "n_jobs": 1}, newest).document
+    assert (first["success"], first["message"], first["data"]) == (True, "", {**job, "jobs": [job]})
+    given = desk.call("getEventRanges", ASK, newest).document
+    assert given["data"] == {"eventRanges": given["eventRanges"]} != {"eventRanges": []}
+    second = desk.call("getJob", NODE, newest).document
+    assert (second["success"], second["message"], second["data"]) == (False, "no jobs in PanDA", None)
+
+
+def test_attributes_have_their_older_names_whatever_the_dialect():
+    desk = Desk()
+    desk.call("updateJob", {**UPDATE, "state": "failed", "pilot_error_code": 1305, "exe_error_diag": "x"}, newest)
+    attributes = desk.desk.record.attributes
+    assert (attributes["pilotErrorCode"], attributes["exeErrorDiag"], attributes["state"]) == (1305, "x", "failed")
 
 
 def test_more_ranges_than_asked_for_but_no_more_than_a_batch():

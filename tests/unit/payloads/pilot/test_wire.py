@@ -42,6 +42,7 @@ def test_what_cannot_be_sent_in_a_file_comes_in_the_address():
         ("//server/panda/getJob/", "getJob", False),
         ("/api/v1/pilot/acquire_jobs", "getJob", True),
         ("/api/v1/pilot/update_worker_node", "update_worker_node", True),
+        ("/server/panda/api/v1/pilot/update_job", "updateJob", True),
         ("/server/panda/update_job", "update_job", False),
         ("/", "", False),
     ],
