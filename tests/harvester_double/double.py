@@ -106,6 +106,10 @@ class HarvesterDouble:
     def _delay(self) -> float:
         return self._dice.uniform(0.1, self._pace.delay_s)
 
+    def has_lost(self, path: str) -> bool:
+        """Whether a report of this file was acknowledged and lost: what is there then is Harvester's own."""
+        return path in self._lost_once
+
     # ---- before the job
 
     def submit(self, document: dict[str, Any], task_directory: Path | None = None) -> None:

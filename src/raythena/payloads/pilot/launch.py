@@ -24,12 +24,12 @@ from typing import Any
 
 from raythena.domain.errors import PayloadError
 from raythena.payloads.pilot import start
-from raythena.payloads.pilot.options import PilotOptions, load_json
+from raythena.payloads.pilot.options import PilotOptions
+from raythena.payloads.pilot.queues import endpoints, queue_object
 from raythena.payloads.pilot.release import Release
 from raythena.payloads.pilot.server import HOST
 
 _UNSHARE = ("unshare", "--user", "--map-current-user", "--pid", "--fork", "--kill-child", "--mount-proc")
-_ENOUGH_MB = 10_000_000
 _INSIDE = ":wrapper"
 """Ending of `container_type` when the site has put the pilot itself into the container."""
 
@@ -43,55 +43,6 @@ class LaunchPlan:
     directory: Path
 
 
-def default_queue(name: str) -> dict[str, Any]:
-    """A queue object that lets a pilot run its job where it is, without containers or transfers."""
-    return {
-        "name": name,
-        "nickname": name,
-        "panda_resource": name,
-        "atlas_site": name,
-        "resource_type": "GRID",
-        "type": "unified",
-        "state": "ACTIVE",
-        "status": "online",
-        "appdir": "",
-        "catchall": "",
-        "cloud": "",
-        "container_type": "",
-        "container_options": "",
-        "copytools": {"cp": {"setup": ""}},
-        "acopytools": {"pr": ["cp"], "pw": ["cp"], "pl": ["cp"]},
-        "astorages": {},
-        "allow_lan": True,
-        "allow_wan": False,
-        "is_cvmfs": False,
-        "zip_time_gap": 10,
-        "maxinputsize": _ENOUGH_MB,
-        "maxwdir": _ENOUGH_MB,
-        "maxtime": 0,
-        "maxrss": 0,
-        "timefloor": 0,
-        "corecount": 1,
-        "params": {"internet_protocol_version": "IPv4"},
-    }
-
-
-def queue_object(options: PilotOptions) -> dict[str, Any]:
-    """The queue's object: the site's own, or one that suits. Raises InvalidInput, PayloadError."""
-    given = options.queuedata
-    document = load_json(given, "job", "queuedata") if isinstance(given, Path) else given
-    if document is None:
-        return default_queue(options.queue)
-    if not isinstance(document, Mapping):
-        raise PayloadError("pilot: queuedata is no object; expected one queue, or queues by name")
-    if options.queue in document and isinstance(document[options.queue], Mapping):
-        document = document[options.queue]
-    elif "status" not in document and "state" not in document:
-        known = ", ".join(sorted(map(str, document))[:5])
-        raise PayloadError(f"pilot: queuedata knows no queue {options.queue!r}; it has {known}")
-    return dict(document)
-
-
 def prepare(
     options: PilotOptions, release: Release, job: Mapping[str, Any], *, cores: int, port: int, directory: Path
 ) -> LaunchPlan:
@@ -103,9 +54,7 @@ def prepare(
     queue = queue_object(options)
     _write(directory / "queuedata.json", queue)
     _write(directory / "cric_pandaqueues.json", {options.queue: queue})
-    given = options.ddmendpoints
-    endpoints = load_json(given, "job", "ddmendpoints") if isinstance(given, Path) else given
-    _write(directory / "cric_ddmendpoints.json", endpoints or {})
+    _write(directory / "cric_ddmendpoints.json", endpoints(options))
     environment = _environment(options, cores, port, directory)
     if release.default_config is not None:
         config = directory / "raythena.cfg"

@@ -18,6 +18,8 @@ from raythena.payloads.options import PREFIX, max_events, refuse_unknown, string
 
 NAMESPACE_WORDS = ("auto", "yes", "no")
 _EXTRA = ("job",)
+DEFAULT_QUEUE = "RAYTHENA"
+"""The queue of a section that names none."""
 
 
 @dataclass(frozen=True)
@@ -34,10 +36,12 @@ class PilotOptions:
     arguments: tuple[str, ...] = ()
     """Further arguments; one that the adapter gives as well wins."""
     environment: Mapping[str, str] = field(default_factory=dict)
-    queue: str = "RAYTHENA"
+    queue: str = DEFAULT_QUEUE
     queuedata: Mapping[str, Any] | Path | None = None
     """The queue's object, or a file of it; `cric_pandaqueues.json` is taken as well."""
     ddmendpoints: Mapping[str, Any] | Path | None = None
+    cacher: Path | None = None
+    """Directory into which Harvester's cacher writes what it gets from CRIC."""
     config: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """Changes to the pilot's `default.cfg`, by section."""
     default_config: Path | None = None
@@ -79,7 +83,7 @@ def read_options(options: Mapping[str, Any], source: str) -> PilotOptions:
         "config": _config(options, source),
         "max_events": max_events(options, "job", source),
     }
-    for name in ("pilot", "default_config", "proxy"):
+    for name in ("pilot", "default_config", "proxy", "cacher"):
         values[name] = _path(options, name, source)
     for name in ("python", "version", "queue", "pid_namespace"):
         if name in options:

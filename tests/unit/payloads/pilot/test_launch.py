@@ -11,7 +11,7 @@ import pytest
 
 from raythena.domain.errors import InvalidInput, PayloadError
 from raythena.payloads.pilot import launch, start
-from raythena.payloads.pilot.launch import prepare, queue_object
+from raythena.payloads.pilot.launch import prepare
 from raythena.payloads.pilot.options import PilotOptions, read_options, served_document
 from raythena.payloads.pilot.payload import check_options
 from raythena.payloads.pilot.release import find_release
@@ -99,15 +99,6 @@ def test_a_wrapper_gets_the_arguments(tmp_path):
     plan = prepare(options, find_release(None, None, "", tmp_path), JOB, cores=1, port=1, directory=tmp_path / "run")
     assert plan.argv[4:6] == ["/wrapper.sh", "-x"]
     assert "HARVESTER_PILOT_CONFIG" not in plan.environment
-
-
-def test_queues():
-    queue = {"status": "online"}
-    assert queue_object(PilotOptions(queue="A", queuedata={"A": queue, "B": {}})) == queue
-    assert queue_object(PilotOptions(queuedata=queue)) == queue
-    assert queue_object(PilotOptions(queue="A"))["maxwdir"] > 0
-    with pytest.raises(PayloadError, match="no queue 'C'; it has A, B"):
-        queue_object(PilotOptions(queue="C", queuedata={"A": queue, "B": {}}))
 
 
 def test_a_section_that_does_not_exist_is_refused(release, tmp_path):

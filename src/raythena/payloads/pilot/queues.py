@@ -1,0 +1,125 @@
+"""Where the queue's object and the storage endpoints come from that a pilot finds in its launch directory.
+
+Rules: the first place that knows the queue wins: what the payload section gives, the directory into which Harvester's cacher
+writes, CVMFS. What is found is handed on untouched. Only a section that names no queue gets one made up, without containers and
+transfers: a pilot at a queue of the site's would do something else than the site thinks. A file that is there and cannot be read
+is an error, never a reason to look elsewhere.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from raythena.domain.errors import InvalidInput, PayloadError
+from raythena.payloads.options import PREFIX
+from raythena.payloads.pilot.options import DEFAULT_QUEUE, PilotOptions, load_json
+
+QUEUE_FILES = ("cric_pandaqueues.json", "panda_queues.json", "agis_schedconf.json")
+"""What a file of all queues is called, in the order in which they are looked for."""
+ENDPOINT_FILES = ("cric_ddmendpoints.json", "ddmendpoints.json", "agis_ddmendpoints.json")
+SOFTWARE_BASE = "ATLAS_SW_BASE"
+"""Environment variable: where CVMFS is, if not at `/cvmfs`."""
+_ON_CVMFS = Path("atlas.cern.ch/repo/sw/local/etc")
+_ENOUGH_MB = 10_000_000
+
+
+def default_queue(name: str) -> dict[str, Any]:
+    """A queue object that lets a pilot run its job where it is, without containers or transfers."""
+    return {
+        "name": name,
+        "nickname": name,
+        "panda_resource": name,
+        "atlas_site": name,
+        "resource_type": "GRID",
+        "type": "unified",
+        "state": "ACTIVE",
+        "status": "online",
+        "appdir": "",
+        "catchall": "",
+        "cloud": "",
+        "container_type": "",
+        "container_options": "",
+        "copytools": {"cp": {"setup": ""}},
+        "acopytools": {"pr": ["cp"], "pw": ["cp"], "pl": ["cp"]},
+        "astorages": {},
+        "allow_lan": True,
+        "allow_wan": False,
+        "is_cvmfs": False,
+        "zip_time_gap": 10,
+        "maxinputsize": _ENOUGH_MB,
+        "maxwdir": _ENOUGH_MB,
+        "maxtime": 0,
+        "maxrss": 0,
+        "timefloor": 0,
+        "corecount": 1,
+        "params": {"internet_protocol_version": "IPv4"},
+    }
+
+
+def queue_object(options: PilotOptions, environment: Mapping[str, str] = os.environ) -> dict[str, Any]:
+    """The object of the section's queue. Raises InvalidInput, PayloadError."""
+    if options.queuedata is not None:
+        return _given_queue(options)
+    looked_at = []
+    for path in _places(options, environment, (f"{options.queue}_queuedata.json", f"{options.queue}.json"), QUEUE_FILES):
+        looked_at.append(str(path))
+        if path.is_file() and (found := _queue_in(load_json(path, "job", "queue"), options.queue)) is not None:
+            return found
+    if options.queue == DEFAULT_QUEUE:
+        return default_queue(options.queue)
+    raise InvalidInput(
+        "job",
+        f"{PREFIX}.queue",
+        f"{options.queue!r} is not known; looked at {', '.join(looked_at)}",
+        expected="a queue one of these files knows",
+        hint="Give its object as `queuedata`, or the directory of Harvester's cacher as `cacher`",
+    )
+
+
+def endpoints(options: PilotOptions, environment: Mapping[str, str] = os.environ) -> Any:
+    """The storage endpoints by name; none where nobody knows any. Raises InvalidInput."""
+    given = options.ddmendpoints
+    if given is not None:
+        return load_json(given, "job", "ddmendpoints") if isinstance(given, Path) else given
+    for path in _places(options, environment, (), ENDPOINT_FILES):
+        if path.is_file():
+            return load_json(path, "job", "ddmendpoints")
+    return {}
+
+
+def _given_queue(options: PilotOptions) -> dict[str, Any]:
+    given = options.queuedata
+    document = load_json(given, "job", "queuedata") if isinstance(given, Path) else given
+    if not isinstance(document, Mapping):
+        raise PayloadError("pilot: queuedata is no object; expected one queue, or queues by name")
+    found = _queue_in(document, options.queue)
+    if found is None:
+        known = ", ".join(sorted(map(str, document))[:5])
+        raise PayloadError(f"pilot: queuedata knows no queue {options.queue!r}; it has {known}")
+    return found
+
+
+def _queue_in(document: Any, queue: str) -> dict[str, Any] | None:
+    """The queue's object in a document of one queue or of many."""
+    if not isinstance(document, Mapping):
+        return None
+    if isinstance(document.get(queue), Mapping):
+        return dict(document[queue])
+    one_queue = isinstance(document.get("status"), str) or isinstance(document.get("state"), str)
+    return dict(document) if one_queue else None
+
+
+def _places(
+    options: PilotOptions, environment: Mapping[str, str], of_one: tuple[str, ...], of_all: tuple[str, ...]
+) -> Iterator[Path]:
+    """The files to look at, in order. A queue nobody has named is looked for nowhere."""
+    if options.queue == DEFAULT_QUEUE:
+        return
+    if options.cacher is not None:
+        for name in (*of_one, *of_all):
+            if "/" not in name:
+                yield options.cacher / name
+    yield Path(environment.get(SOFTWARE_BASE) or "/cvmfs") / _ON_CVMFS / of_all[0]
