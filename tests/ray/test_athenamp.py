@@ -78,4 +78,8 @@ def test_every_event_comes_out_merged_and_proven(tmp_path, mark):
     assert {path.name for path in (tmp_path / "once").iterdir()} >= {"die-EVNT.30737678._000001.pool.root.1-55"}
     latencies = node_latencies(task / "logs")
     assert any(one.first_range_s for one in latencies.values())
+    told = json.loads((task / "jobReport.json").read_text())["raythena"]["payloads"]
+    assert (told["kinds"], told["lives"], told["starts"]["pilots"]) == (["athenamp"], 2, None)
+    assert told["starts"]["transforms"] >= 2
+    assert told["waiting"]["waits"] > INPUTS * EVENTS_PER_INPUT / 2
     assert list(scratch.iterdir()) == []

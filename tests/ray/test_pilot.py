@@ -60,6 +60,9 @@ def test_a_job_of_pandas_merged_on_site(pilot, tmp_path, mark):
     assert raythena_processes(mark) == []
     assert list(scratch.iterdir()) == []
     assert [read_summary(path.parent).first_range_s > 0 for path in (task / "logs").rglob("latency.json")] == [True, True]
+    told = json.loads((task / "jobReport.json").read_text())["raythena"]["payloads"]
+    assert (told["kinds"], told["lives"]) == (["pilot"], 2)
+    assert min(told["starts"].values()) >= 2
 
 
 @pytest.mark.slow

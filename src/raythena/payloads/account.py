@@ -1,7 +1,7 @@
 """Keeps a payload's account on disk, where the job report finds it.
 
-Rules: written when the payload has nothing left to compute, as before the end of a job, and otherwise every half minute, if there
-is something new; whole, or not at all; a disk that refuses costs the account and nothing else.
+Rules: written when something was started, when the payload has nothing left to compute, as before the end of a job, and otherwise
+every half minute, if there is something new; whole, or not at all; a disk that refuses costs the account and nothing else.
 """
 
 from __future__ import annotations
@@ -23,16 +23,18 @@ class AccountKeeper:
 
     def __init__(self, log_dir: Path) -> None:
         self._path = log_dir / FILE_NAME
-        self._stamp: Hashable = None
+        self._starts: Hashable = None
+        self._progress: Hashable = None
         self._written_at = float("-inf")
         self.reports = 0
         self.resource: dict[str, float] = {}
 
-    def is_due(self, stamp: Hashable, now: float, *, idle: bool) -> bool:
-        """Whether to write: something is new since the last time this said so. `stamp` changes with every news."""
-        if stamp == self._stamp or not (idle or now - self._written_at >= INTERVAL_S):
+    def is_due(self, starts: Hashable, progress: Hashable, now: float, *, idle: bool) -> bool:
+        """Whether to write: something is new since the last time this said so. Both values change with every news of theirs."""
+        started = starts != self._starts
+        if not started and (progress == self._progress or not (idle or now - self._written_at >= INTERVAL_S)):
             return False
-        self._stamp, self._written_at = stamp, now
+        self._starts, self._progress, self._written_at = starts, progress, now
         return True
 
     def take_report(self, report: Any) -> None:

@@ -305,7 +305,7 @@ class AthenaMPPayload:
         return PayloadAccount("athenamp", self._runs, None, waiting, self._keeper.reports, self._keeper.resource)
 
     def _keep_account(self, now: float) -> None:
-        if self._keeper.is_due((self._runs, self._settled), now, idle=not self._held):
+        if self._keeper.is_due(self._runs, self._settled, now, idle=not self._held):
             self._loop.run_in_executor(None, self._keeper.write, self._account())
 
     # --- the life of a run ----------------------------------------------------------------------------------------------------

@@ -528,12 +528,13 @@ class PilotPayload:
 
     async def _keep_account(self, now: float) -> None:
         pilot, times, transforms = self._pilot, self._times, self._transforms
-        stamp = (self._starts, transforms, self._credited)
-        if not self._keeper.is_due(stamp, now, idle=not self._shelf.held):
+        if pilot is not None:
+            transforms += pilot.has_payload
+        if not self._keeper.is_due((self._starts, transforms), self._credited, now, idle=not self._shelf.held):
             return
         if pilot is not None:
             pilot.note_times()
-            times, transforms = [*times, pilot.times], transforms + pilot.has_payload
+            times = [*times, pilot.times]
         await asyncio.to_thread(self._keeper.write, self._account(times, transforms))
 
     def _account(self, times: list[RunTimes], transforms: int) -> PayloadAccount:
