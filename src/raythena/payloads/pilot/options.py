@@ -130,6 +130,9 @@ def _check(options: PilotOptions, source: str) -> None:
         raise InvalidInput(
             source, f"{PREFIX}.pilot", "no pilot given", expected="a directory with pilot.py, or an archive", hint=hint
         )
+    if options.cacher is not None and not options.cacher.is_dir():
+        hint = "A single file of queues is given as `queuedata`"
+        raise InvalidInput(source, f"{PREFIX}.cacher", f"{options.cacher} is no directory", expected="a directory", hint=hint)
     if options.pid_namespace not in NAMESPACE_WORDS:
         expected = "one of " + ", ".join(NAMESPACE_WORDS)
         raise InvalidInput(source, f"{PREFIX}.pid_namespace", f"is {options.pid_namespace!r}", expected=expected)

@@ -19,10 +19,11 @@ from raythena.payloads.pilot.options import DEFAULT_QUEUE, PilotOptions, load_js
 
 QUEUE_FILES = ("cric_pandaqueues.json", "panda_queues.json", "agis_schedconf.json")
 """What a file of all queues is called, in the order in which they are looked for."""
-ENDPOINT_FILES = ("cric_ddmendpoints.json", "ddmendpoints.json", "agis_ddmendpoints.json")
+ENDPOINT_FILES = ("cric_ddmendpoints.json", "ddmendpoints.json", "ddmendpoints_objectstores.json", "agis_ddmendpoints.json")
 SOFTWARE_BASE = "ATLAS_SW_BASE"
 """Environment variable: where CVMFS is, if not at `/cvmfs`."""
 _ON_CVMFS = Path("atlas.cern.ch/repo/sw/local/etc")
+_FILES_OF_ONE = ("{}_queuedata.json", "{}.json")
 _ENOUGH_MB = 10_000_000
 
 
@@ -63,30 +64,40 @@ def queue_object(options: PilotOptions, environment: Mapping[str, str] = os.envi
     """The object of the section's queue. Raises InvalidInput, PayloadError."""
     if options.queuedata is not None:
         return _given_queue(options)
+    name = options.queue
     looked_at = []
-    for path in _places(options, environment, (f"{options.queue}_queuedata.json", f"{options.queue}.json"), QUEUE_FILES):
+    for path in _places(
+        options, environment, (*(of_queue.format(name) for of_queue in _FILES_OF_ONE), *QUEUE_FILES), QUEUE_FILES[0]
+    ):
         looked_at.append(str(path))
-        if path.is_file() and (found := _queue_in(load_json(path, "job", "queue"), options.queue)) is not None:
-            return found
-    if options.queue == DEFAULT_QUEUE:
-        return default_queue(options.queue)
+        if path.is_file():
+            document = load_json(path, "job", "queue")
+            found = _queue_in(document, name) if path.name in QUEUE_FILES else _queue_in(document, name) or _one_queue(document)
+            if found is not None:
+                return found
+    if name == DEFAULT_QUEUE:
+        return default_queue(name)
     raise InvalidInput(
         "job",
         f"{PREFIX}.queue",
-        f"{options.queue!r} is not known; looked at {', '.join(looked_at)}",
+        f"{name!r} is not known; looked at {', '.join(looked_at)}",
         expected="a queue one of these files knows",
         hint="Give its object as `queuedata`, or the directory of Harvester's cacher as `cacher`",
     )
 
 
-def endpoints(options: PilotOptions, environment: Mapping[str, str] = os.environ) -> Any:
+def endpoints(options: PilotOptions, environment: Mapping[str, str] = os.environ) -> dict[str, Any]:
     """The storage endpoints by name; none where nobody knows any. Raises InvalidInput."""
     given = options.ddmendpoints
-    if given is not None:
-        return load_json(given, "job", "ddmendpoints") if isinstance(given, Path) else given
-    for path in _places(options, environment, (), ENDPOINT_FILES):
-        if path.is_file():
-            return load_json(path, "job", "ddmendpoints")
+    if isinstance(given, Mapping):
+        return dict(given)
+    places = [given] if given is not None else list(_places(options, environment, ENDPOINT_FILES, ENDPOINT_FILES[0]))
+    for path in places:
+        if path is given or path.is_file():
+            document = load_json(path, "job", "ddmendpoints")
+            if not isinstance(document, dict):
+                raise InvalidInput("job", f"{PREFIX}.ddmendpoints", f"{path} holds no object", expected="endpoints by name")
+            return document
     return {}
 
 
@@ -95,7 +106,7 @@ def _given_queue(options: PilotOptions) -> dict[str, Any]:
     document = load_json(given, "job", "queuedata") if isinstance(given, Path) else given
     if not isinstance(document, Mapping):
         raise PayloadError("pilot: queuedata is no object; expected one queue, or queues by name")
-    found = _queue_in(document, options.queue)
+    found = _queue_in(document, options.queue) or _one_queue(document)
     if found is None:
         known = ", ".join(sorted(map(str, document))[:5])
         raise PayloadError(f"pilot: queuedata knows no queue {options.queue!r}; it has {known}")
@@ -103,23 +114,24 @@ def _given_queue(options: PilotOptions) -> dict[str, Any]:
 
 
 def _queue_in(document: Any, queue: str) -> dict[str, Any] | None:
-    """The queue's object in a document of one queue or of many."""
-    if not isinstance(document, Mapping):
-        return None
-    if isinstance(document.get(queue), Mapping):
-        return dict(document[queue])
-    one_queue = isinstance(document.get("status"), str) or isinstance(document.get("state"), str)
-    return dict(document) if one_queue else None
+    """The queue's object in a document of many."""
+    found = document.get(queue) if isinstance(document, Mapping) else None
+    return dict(found) if isinstance(found, Mapping) else None
 
 
-def _places(
-    options: PilotOptions, environment: Mapping[str, str], of_one: tuple[str, ...], of_all: tuple[str, ...]
-) -> Iterator[Path]:
+def _one_queue(document: Any) -> dict[str, Any] | None:
+    """The document, if it is the object of one queue."""
+    if isinstance(document, Mapping) and any(isinstance(document.get(name), str) for name in ("status", "state")):
+        return dict(document)
+    return None
+
+
+def _places(options: PilotOptions, environment: Mapping[str, str], in_cacher: tuple[str, ...], on_cvmfs: str) -> Iterator[Path]:
     """The files to look at, in order. A queue nobody has named is looked for nowhere."""
     if options.queue == DEFAULT_QUEUE:
         return
     if options.cacher is not None:
-        for name in (*of_one, *of_all):
+        for name in in_cacher:
             if "/" not in name:
                 yield options.cacher / name
-    yield Path(environment.get(SOFTWARE_BASE) or "/cvmfs") / _ON_CVMFS / of_all[0]
+    yield Path(environment.get(SOFTWARE_BASE) or "/cvmfs") / _ON_CVMFS / on_cvmfs

@@ -80,7 +80,7 @@ def test_a_broken_file_is_an_error_and_not_passed_over(cvmfs, cacher, content):
         queue_object(PilotOptions(queue="A", cacher=cacher), environment)
 
 
-@pytest.mark.parametrize("document", [[], "A", 3, {"A": [QUEUE]}])
+@pytest.mark.parametrize("document", [[], "A", 3, {"A": [QUEUE]}, {**QUEUE, "name": "B"}])
 def test_a_file_of_something_else_knows_no_queue(cacher, document):
     (cacher / "cric_pandaqueues.json").write_text(json.dumps(document))
     with pytest.raises(InvalidInput, match="is not known"):
@@ -112,7 +112,19 @@ def test_endpoints_are_looked_up_like_queues(cvmfs, cacher, name):
     assert endpoints(PilotOptions(queue="A"), NOWHERE) == {}
 
 
+@pytest.mark.parametrize("content", ["[]", "3", "{"])
+def test_endpoints_are_an_object(cacher, content):
+    path = cacher / "cric_ddmendpoints.json"
+    path.write_text(content)
+    for options in (PilotOptions(queue="A", cacher=cacher), PilotOptions(ddmendpoints=path)):
+        with pytest.raises(InvalidInput, match=r"ddmendpoints: .*cric_ddmendpoints\.json (holds no object|cannot be read)"):
+            endpoints(options, NOWHERE)
+
+
 def test_the_section_names_the_cachers_directory(tmp_path, cacher):
     assert read_options({"command": ["x"], "cacher": str(cacher)}, "job").cacher == cacher
     with pytest.raises(InvalidInput, match=r"cacher: .* is not there"):
         read_options({"command": ["x"], "cacher": str(tmp_path / "nowhere")}, "job")
+    (cacher / "queues.json").touch()
+    with pytest.raises(InvalidInput, match=r"cacher: .* is no directory"):
+        read_options({"command": ["x"], "cacher": str(cacher / "queues.json")}, "job")
