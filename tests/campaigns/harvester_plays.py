@@ -12,7 +12,6 @@ import sys
 import threading
 import time
 import uuid
-import zipfile
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,15 +20,12 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parents[1] / "ray"))
 
 import psutil
-from harvester_kit import Harvest, Site, hits
+from harvester_kit import LOG, OUTPUTS, Harvest, Site, hits
 from ray_kit import eventually, find, raythena_processes
 
 from harvester_double import Races
-from harvester_double.panda import Event
 
 FAULTS = ("none", "power", "sigterm", "worker", "poison")
-OUTPUTS = ("HITS.30737678._000001.pool.root.1", "HITS.30737678._000002.pool.root.1")
-LOG = "log.30737678._5750099001.job.log.tgz"
 GRACE_S = 30
 
 
@@ -131,7 +127,6 @@ class Performance:
         self.mark = uuid.uuid4().hex
         self.stopped_s: float | None = None
         """Time from SIGTERM to the end of the command."""
-        self._directory = directory
         payload = {"poison": play.poison} if play.poison else {}
         kind = "merge" if play.merged_here else "events"
         self.site = Site(directory, kind, play.events, play.seed, races=Races.all(), payload=payload)
@@ -223,21 +218,11 @@ class Performance:
         """Every event once, with the output that is its own; the poisoned one never, and PanDA counts its attempts down."""
         lost = {event.process_id: event.state for event in self.site.panda.unfinished()}
         for event in self.site.panda.events:
-            number = self._number(event)
+            number = self.site.number(event)
             if number == self.play.poison:
                 assert event.finished == 0
                 assert event.attempt < 3, "PanDA was never told of the event that failed"
                 continue
             assert event.finished == 1, f"event {number} was finished {event.finished} times; not finished: {lost}"
-            assert hits(self._output_of(event)) == [number]
-
-    def _number(self, event: Event) -> int:
-        return 1000 * (self.site.document["inFiles"].split(",").index(event.lfn) + 1) + event.number - 1
-
-    def _output_of(self, event: Event) -> Path:
-        if not self.play.archives:
-            return Path(event.path)
-        range_id = f"{self.site.document['taskID']}-{self.site.panda.panda_id}-7000-{event.process_id}-{event.attempt}"
-        with zipfile.ZipFile(event.path) as archive:
-            (name,) = [each for each in archive.namelist() if each.endswith(range_id)]
-            return Path(archive.extract(name, self._directory / "unpacked" / Path(event.path).name))
+            assert event.path.endswith(".zip") is self.play.archives
+            assert hits(self.site.output_of(event)) == [number]

@@ -70,12 +70,13 @@ class PandaDouble:
             event.state = "sent"
         return [self._wire(event) for event in ready]
 
-    def _id(self, event: Event) -> str:
+    def range_id(self, event: Event) -> str:
+        """What the event is called, in the attempt it is in."""
         return f"{self.document['taskID']}-{self.panda_id}-7000-{event.process_id}-{event.attempt}"
 
     def _wire(self, event: Event) -> dict[str, Any]:
         return {
-            "eventRangeID": self._id(event),
+            "eventRangeID": self.range_id(event),
             "startEvent": event.number,
             "lastEvent": event.number,
             "LFN": event.lfn,

@@ -8,6 +8,7 @@ import subprocess
 import threading
 import time
 import uuid
+import zipfile
 import zlib
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +22,10 @@ from ray_kit import MARK, PATIENCE_S, RAYTHENA, eventually, raythena_processes
 
 from harvester_double import HarvesterDouble, PandaDouble, Races
 from harvester_double.double import Clockwork
+from harvester_double.panda import Event
 
+OUTPUTS = ("HITS.30737678._000001.pool.root.1", "HITS.30737678._000002.pool.root.1")
+LOG = "log.30737678._5750099001.job.log.tgz"
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "harvester"
 RACES = replace(Races.all(), forgotten_requests=False)
 """A request that is forgotten is made again after the better part of a minute: that is for tests with a clock of their own."""
@@ -133,6 +137,19 @@ class Site:
     def expected(self, inputs: range) -> list[int]:
         """Event numbers of some inputs, in order."""
         return [1000 * (number + 1) + event for number in inputs for event in range(self.events)]
+
+    def number(self, event: Event) -> int:
+        """The number of an event, as its output must say it."""
+        return 1000 * (self.document["inFiles"].split(",").index(event.lfn) + 1) + event.number - 1
+
+    def output_of(self, event: Event) -> Path:
+        """The output of one event, as PanDA has it; taken out of its archive where it is in one."""
+        path = Path(event.path)
+        if path.suffix != ".zip":
+            return path
+        with zipfile.ZipFile(path) as archive:
+            (name,) = [each for each in archive.namelist() if each.endswith(self.panda.range_id(event))]
+            return Path(archive.extract(name, self.directory / "unpacked" / path.name))
 
     def task_directory(self) -> Path:
         return Path((self.point / "task_workdir_path.txt").read_text())

@@ -206,18 +206,16 @@ def _work(work: Callable[[], Ending]) -> tuple[Ending, BaseException | None]:
     from raythena.gateways.harvester.last_word import Ending
 
     try:
-        let_signals_come()
-        ending = work()
-        _ignore_signals()
-        return ending, None
+        try:
+            let_signals_come()
+            return work(), None
+        finally:
+            _ignore_signals()
     except RaythenaError as problem:
-        _ignore_signals()
         return Ending(int(problem.exit_code), str(problem), of_error(problem)), problem
     except (SystemExit, KeyboardInterrupt) as problem:
-        _ignore_signals()
         return Ending(TERMINATED, "stopped by a signal before the job ran", FAULTS["SIGTERM"]), problem
     except Exception as problem:  # noqa: BLE001 (a defect: it is raised again once PanDA has been told)
-        _ignore_signals()
         return Ending(int(ExitCode.INTERNAL), f"{type(problem).__name__}: {problem}", of_exit_code(ExitCode.INTERNAL)), problem
 
 

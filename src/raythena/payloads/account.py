@@ -12,7 +12,9 @@ from collections.abc import Hashable
 from pathlib import Path
 from typing import Any
 
+from raythena.domain.errors import StorageError
 from raythena.domain.payload_account import FILE_NAME, PayloadAccount, added, transform_resource
+from raythena.storage.atomic import write_atomically
 
 LOG = logging.getLogger(__name__)
 INTERVAL_S = 30.0
@@ -46,11 +48,9 @@ class AccountKeeper:
 
     def write(self, account: PayloadAccount) -> None:
         """Replace the account on disk; for a thread."""
-        fresh = self._path.with_suffix(".new")
         try:
-            fresh.write_text(json.dumps(account.to_dict()) + "\n", encoding="utf-8")
-            fresh.replace(self._path)
-        except OSError as problem:
+            write_atomically(self._path, json.dumps(account.to_dict()) + "\n")
+        except StorageError as problem:
             LOG.warning("the payload's account was not kept: %s", problem)
 
 

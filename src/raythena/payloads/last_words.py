@@ -32,13 +32,17 @@ def last_words(paths: Iterable[Path]) -> str:
     return next((lines[-1][:MAX_LENGTH] for lines in texts if lines), "")
 
 
-def _lines(path: Path) -> list[str]:
-    """The lines at the end of a file that are not empty; none of a file that is not there."""
+def end_of(path: Path, limit_bytes: int, start: int = 0) -> str:
+    """The end of a text, of what comes after byte `start`; empty for a file that cannot be read."""
     try:
         with path.open("rb") as stream:
             size = stream.seek(0, os.SEEK_END)
-            stream.seek(max(0, size - READ_BYTES))
-            text = stream.read().decode("utf-8", "replace")
+            stream.seek(max(start, size - limit_bytes))
+            return stream.read().decode("utf-8", "replace")
     except OSError:
-        return []
-    return [line.strip() for line in text.splitlines() if line.strip()]
+        return ""
+
+
+def _lines(path: Path) -> list[str]:
+    """The lines at the end of a file that are not empty; none of a file that is not there."""
+    return [line.strip() for line in end_of(path, READ_BYTES).splitlines() if line.strip()]

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 
+from raythena.payloads.last_words import end_of
 from raythena.payloads.outputs import OutputInspector
 from raythena.runtime.payload import Assignment
 
@@ -118,14 +119,8 @@ class Seat:
 
 def tail_of(log: Path, start: int) -> str:
     """The last lines of a log from byte `start` on, on one line; empty when there are none."""
-    try:
-        with log.open("rb") as stream:
-            size = stream.seek(0, 2)
-            stream.seek(max(start, size - TAIL_BYTES))
-            text = stream.read().decode("utf-8", errors="replace")
-    except OSError:
-        return ""
-    return " | ".join([line.rstrip() for line in text.splitlines() if line.strip()][-TAIL_LINES:])
+    lines = end_of(log, TAIL_BYTES, start).splitlines()
+    return " | ".join([line.rstrip() for line in lines if line.strip()][-TAIL_LINES:])
 
 
 def describe_status(status: int | None) -> str:

@@ -132,18 +132,15 @@ class AccessPoint:
         """Put a dump in place. False, and nothing has changed, when there is one."""
         told, new = self._next("told"), self.own("dump")
         text = json.dumps(documents.dump(panda_id, entries))
+        # a file of its own: Harvester may write into the one it was given, and what was told must stay what it was
+        write_atomically(new, text)
         write_atomically(told, text)
         place = self.path(self.names.event_status_dump_json_file)
         try:
-            # a file of its own: Harvester may write into the one it was given, and what was told must stay what it was
-            write_atomically(new, text)
             _put_in_place(new, place)
         except FileExistsError:
             told.unlink(missing_ok=True)
             return False
-        except StorageError:
-            told.unlink(missing_ok=True)
-            raise
         except OSError as problem:
             told.unlink(missing_ok=True)
             raise StorageError(f"cannot publish {place}: {problem.strerror}") from problem

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 _COUNTS = ("SLURM_JOB_NUM_NODES", "SLURM_NNODES")
-_LISTS = ("PBS_NODEFILE",)
-"""Files with a line for each core or node."""
+_LIST = "PBS_NODEFILE"
+"""Names a file with a line for each core or node."""
 
 
 def batch_nodes(environ: Mapping[str, str]) -> int:
@@ -15,11 +15,8 @@ def batch_nodes(environ: Mapping[str, str]) -> int:
     for name in _COUNTS:
         if environ.get(name, "").isdecimal():
             return int(environ[name])
-    for name in _LISTS:
-        try:
-            lines = Path(environ[name]).read_text().split() if environ.get(name) else []
-        except OSError:
-            continue
-        if lines:
-            return len(set(lines))
-    return 1
+    try:
+        lines = Path(environ[_LIST]).read_text().split()
+    except (KeyError, OSError):
+        return 1
+    return max(1, len(set(lines)))

@@ -65,18 +65,19 @@ def queue_object(options: PilotOptions, environment: Mapping[str, str] = os.envi
     if options.queuedata is not None:
         return _given_queue(options)
     name = options.queue
+    if name == DEFAULT_QUEUE:
+        return default_queue(name)
+    of_one = tuple(pattern.format(name) for pattern in _FILES_OF_ONE)
     looked_at = []
-    for path in _places(
-        options, environment, (*(of_queue.format(name) for of_queue in _FILES_OF_ONE), *QUEUE_FILES), QUEUE_FILES[0]
-    ):
+    for path in _places(options, environment, (*of_one, *QUEUE_FILES), QUEUE_FILES[0]):
         looked_at.append(str(path))
         if path.is_file():
             document = load_json(path, "job", "queue")
-            found = _queue_in(document, name) if path.name in QUEUE_FILES else _queue_in(document, name) or _one_queue(document)
+            found = _queue_in(document, name)
+            if found is None and path.name not in QUEUE_FILES:
+                found = _one_queue(document)
             if found is not None:
                 return found
-    if name == DEFAULT_QUEUE:
-        return default_queue(name)
     raise InvalidInput(
         "job",
         f"{PREFIX}.queue",
@@ -91,14 +92,14 @@ def endpoints(options: PilotOptions, environment: Mapping[str, str] = os.environ
     given = options.ddmendpoints
     if isinstance(given, Mapping):
         return dict(given)
-    places = [given] if given is not None else list(_places(options, environment, ENDPOINT_FILES, ENDPOINT_FILES[0]))
-    for path in places:
-        if path is given or path.is_file():
-            document = load_json(path, "job", "ddmendpoints")
-            if not isinstance(document, dict):
-                raise InvalidInput("job", f"{PREFIX}.ddmendpoints", f"{path} holds no object", expected="endpoints by name")
-            return document
-    return {}
+    if given is None and options.queue != DEFAULT_QUEUE:
+        given = next(filter(Path.is_file, _places(options, environment, ENDPOINT_FILES, ENDPOINT_FILES[0])), None)
+    if given is None:
+        return {}
+    document = load_json(given, "job", "ddmendpoints")
+    if not isinstance(document, dict):
+        raise InvalidInput("job", f"{PREFIX}.ddmendpoints", f"{given} holds no object", expected="endpoints by name")
+    return document
 
 
 def _given_queue(options: PilotOptions) -> dict[str, Any]:
@@ -127,9 +128,7 @@ def _one_queue(document: Any) -> dict[str, Any] | None:
 
 
 def _places(options: PilotOptions, environment: Mapping[str, str], in_cacher: tuple[str, ...], on_cvmfs: str) -> Iterator[Path]:
-    """The files to look at, in order. A queue nobody has named is looked for nowhere."""
-    if options.queue == DEFAULT_QUEUE:
-        return
+    """The files to look at, in order."""
     if options.cacher is not None:
         for name in in_cacher:
             if "/" not in name:

@@ -22,7 +22,7 @@ import psutil
 
 from raythena.domain.errors import PayloadError
 from raythena.payloads.account import read_report
-from raythena.payloads.last_words import last_words
+from raythena.payloads.last_words import end_of, last_words
 from raythena.payloads.pilot.desk import Answer, PilotDesk
 from raythena.payloads.pilot.latency import RunTimes
 from raythena.payloads.pilot.launch import prepare
@@ -175,7 +175,7 @@ class RunningPilot:
             story += f"; job state {state}"
         story += self._codes()
         for name in (ERR, OUT):
-            if words := _tail(self.directory / name):
+            if words := end_of(self.directory / name, _TAIL_BYTES).strip():
                 return f"{story}; {name}: {words}"
         return story
 
@@ -213,16 +213,6 @@ class RunningPilot:
     def remove(self) -> None:
         """Remove the launch directory; for a thread."""
         shutil.rmtree(self.directory, ignore_errors=True)
-
-
-def _tail(path: Path) -> str:
-    try:
-        with path.open("rb") as stream:
-            size = stream.seek(0, os.SEEK_END)
-            stream.seek(max(0, size - _TAIL_BYTES))
-            return stream.read().decode("utf-8", "replace").strip()
-    except OSError:
-        return ""
 
 
 def _copy_end(source: Path, target: Path, limit_bytes: int) -> None:
