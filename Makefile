@@ -10,7 +10,7 @@ PIP_QUIET := -qq --disable-pip-version-check
 PYTHON ?= $(shell for python in python3.11 python3 python3.12 python3.13; do \
 	$$python -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo $$python; break; }; done)
 
-.PHONY: help install demo test kill harvest harvester faults baseline disks check pilot bench docs lock clean
+.PHONY: help install demo test kill harvest harvester faults baseline disks check pilot slurm bench docs lock clean
 
 help:  ## say what can be made
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -61,6 +61,9 @@ disks: $(INSTALLED)  ## small file systems that fill up, fail or turn read-only 
 
 pilot: $(INSTALLED)  ## the real pilot, from the package index, with stand-ins for what it runs: whole jobs and faults (minutes)
 	$(BIN)/python -m pytest tests/ray/test_pilot.py tests/ray/test_pilot_alone.py tests/ray/test_athenamp.py
+
+slurm: $(INSTALLED)  ## jobs on real Slurm with four nodes on this machine; takes root and slurmctld, slurmd, munge (minutes)
+	$(BIN)/python -m pytest tests/slurm $(if $(SELECT),-m "$(SELECT)")
 
 bench: $(INSTALLED)  ## every benchmark, one after the other
 	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script; done

@@ -1,0 +1,46 @@
+"""One real Slurm cluster for all tests; each finds its nodes up and leaves nothing on them."""
+
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parent))
+
+from slurm_cluster.cluster import SlurmCluster
+from slurm_cluster.nodes import eventually
+
+
+@pytest.fixture(scope="session")
+def running_cluster():
+    """Four nodes. Not below `/tmp`, because every node has one of its own."""
+    place = Path(tempfile.mkdtemp(prefix="raythena-slurm-", dir="/var/tmp"))
+    try:
+        with SlurmCluster(place) as cluster:
+            yield cluster
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+@pytest.fixture
+def cluster(running_cluster):
+    """The cluster with all nodes idle; nothing may be left on any of them."""
+    yield running_cluster
+    running_cluster.run("scancel", "--user=root", "--signal=KILL", check=False)
+    running_cluster.run("scancel", "--user=root", check=False)
+    for node in running_cluster.nodes.values():
+        node.start_slurmd()
+        node.heal()
+        if not node.is_up:
+            node.start()
+    eventually(lambda: len(running_cluster.nodes_in("idle")) == len(running_cluster.nodes), "all nodes idle again")
+
+
+def pytest_collection_modifyitems(items):
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.slurm)
