@@ -15,6 +15,7 @@ from raythena.domain.records import AttemptFailed
 from raythena.domain.results import GroupReport, MergedOutput
 from raythena.storage.ledger import Ledger
 from raythena.storage.taskdir import TaskDirectory
+from raythena.validation.concatenation import Concatenation, concatenations
 from raythena.validation.findings import Finding, Severity
 
 
@@ -48,6 +49,8 @@ class Recorded:
     """Of outputs not merged."""
     failures: dict[int, AttemptFailed] = field(default_factory=dict)
     """The final failure of every range given up."""
+    concatenations: dict[int, Concatenation] = field(default_factory=dict)
+    """What merger `concat` makes of an output's events; empty for other mergers."""
 
 
 def read_job(task: TaskDirectory) -> Job | Finding:
@@ -72,9 +75,10 @@ def read_ledger(task: TaskDirectory, job: Job) -> Recorded | Finding:
                 return Finding("ledger-foreign", Severity.ERROR, task.ledger.name, text)
             restored = view.restore()
             failures = {failure.range_index: failure for failure in view.failures() if failure.final}
+            joined = concatenations(view) if job.merge.kind == "concat" else {}
     except (LedgerError, StorageError) as error:
         return Finding("ledger-unreadable", Severity.ERROR, task.ledger.name, str(error))
-    return Recorded({output.output: output for output in restored.merged}, restored.groups, failures)
+    return Recorded({output.output: output for output in restored.merged}, restored.groups, failures, joined)
 
 
 def read_report(task: TaskDirectory, *, partial: bool) -> Report | Finding:

@@ -26,7 +26,7 @@ class Standing(StrEnum):
     """What is known of a file, or of the whole."""
 
     PROVEN = "proven"
-    """Read, and exactly as it must be."""
+    """Exactly as it must be: its event numbers were read, or its bytes are those of its events' outputs."""
     UNPROVEN = "unproven"
     """Size and checksum are right, but the events in it could not be read."""
     WRONG = "wrong"
@@ -56,7 +56,7 @@ class FileVerdict:
     expected: int
     """Events that must be in it: its share of the job without those recorded as failed."""
     found: int | None
-    """Events read from it; None when they could not be read."""
+    """Events found in it; None when that could not be known."""
     failed: int
     """Events of its share recorded as failed."""
 
@@ -72,7 +72,7 @@ class Validation:
     events: int
     """Events of the job."""
     proven: int
-    """Events read from the one output they belong in."""
+    """Events found in the one output they belong in."""
     failed: int
     """Events recorded as failed, with a reason."""
     files: tuple[FileVerdict, ...]
@@ -98,7 +98,7 @@ class Validation:
 
     def summary(self) -> str:
         """The result in one sentence."""
-        shares = [f"{self.proven:,} of {self.events:,} events read from the one output they belong in"]
+        shares = [f"{self.proven:,} of {self.events:,} events found in the one output they belong in"]
         if self.failed:
             shares.append(f"{self.failed:,} recorded as failed")
         rest = self.events - self.proven - self.failed

@@ -58,6 +58,8 @@ class _Proof:
         self._ledger_known = False
         self._verdicts: list[FileVerdict] = []
         self._contents: list[Contents] = []
+        self._proven_unseen = 0
+        """Events proved to be in their output though their numbers are not known."""
 
     def result(self) -> Validation:
         """Look at everything."""
@@ -76,7 +78,7 @@ class _Proof:
             job_name=self._job.name,
             partial=self._partial,
             events=self._job.n_events,
-            proven=sum(_proven(contents) for contents in self._contents),
+            proven=sum(_proven(contents) for contents in self._contents) + self._proven_unseen,
             failed=len(self._recorded.failures),
             files=self._final(),
             findings=tuple(self._findings),
@@ -162,7 +164,11 @@ class _Proof:
         else:
             standing, found = self._present(path, lfn, merged)
         comparable = bool(known[start:stop].all())
-        if found is not None and not comparable:
+        if standing is Standing.UNPROVEN and merged is not None:
+            standing = self._without_reader(lfn, merged, np.flatnonzero(kept) + start)
+            found = mine[kept] if standing is Standing.PROVEN else None
+            self._proven_unseen += int(kept.sum()) if found is not None and not comparable else 0
+        elif found is not None and not comparable:
             standing = self._count_only(lfn, found, int(kept.sum()))
         self._contents.append(Contents(lfn, mine[kept], mine[lost], found if comparable else None))
         self._verdicts.append(FileVerdict(lfn, standing, int(kept.sum()), None if found is None else len(found), len(lost)))
@@ -189,12 +195,39 @@ class _Proof:
             self._say("output-unreadable", lfn, str(error))
             return Standing.WRONG, None
         if found is None:
-            text = f"no reader for files like {lfn}: the events in it were not inspected"
-            self._say("contents-not-inspected", lfn, text, Severity.UNPROVEN)
+            if merged is None:
+                self._not_inspected(lfn)
             return Standing.UNPROVEN, None
         if merged is not None and len(found) != merged.n_events:
             self._say("output-count", lfn, f"{lfn} holds {len(found):,} events, the ledger says {merged.n_events:,}")
         return Standing.PROVEN, found
+
+    def _without_reader(self, lfn: str, merged: MergedOutput, ranges: Numbers) -> Standing:
+        """A file nobody can read the events of; `ranges` are those it must hold. Proved if it is a concatenation.
+
+        The ledger's size and checksum of the file were compared with the file itself, here they are with what the outputs of its
+        events give.
+        """
+        joined = self._recorded.concatenations.get(merged.output)
+        if joined is None:
+            self._not_inspected(lfn)
+            return Standing.UNPROVEN
+        if not np.array_equal(joined.ranges, ranges):
+            text = f"the ledger has outputs of {len(joined.ranges):,} events of {lfn}, not of the {len(ranges):,} it must hold"
+            self._say("ledger-inconsistent", lfn, text)
+            return Standing.WRONG
+        if (joined.size_bytes, joined.adler32) != (merged.size_bytes, merged.adler32):
+            text = (
+                f"{lfn} is not the outputs of its events one behind the other: those give {joined.size_bytes:,} bytes with "
+                f"Adler-32 {joined.adler32:08x}, it has {merged.size_bytes:,} with {merged.adler32:08x}"
+            )
+            self._say("output-not-its-events", lfn, text)
+            return Standing.WRONG
+        return Standing.PROVEN
+
+    def _not_inspected(self, lfn: str) -> None:
+        text = f"no reader for files like {lfn}: the events in it were not inspected"
+        self._say("contents-not-inspected", lfn, text, Severity.UNPROVEN)
 
     def _count_only(self, lfn: str, found: Numbers, expected: int) -> Standing:
         """All that can be said when the numbers of the inputs are not known."""

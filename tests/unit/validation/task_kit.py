@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -41,7 +42,13 @@ def root(path: Path, numbers: Sequence[int], tree: str = "HITS") -> None:
 
 
 def opaque(path: Path, numbers: Sequence[int]) -> None:
-    path.write_bytes(b"\0\1opaque" + bytes(len(numbers)))
+    """What no reader understands: `piece` of each event, one behind the other."""
+    path.write_bytes(b"".join(map(piece, numbers)))
+
+
+def piece(number: int) -> bytes:
+    """The output of one event; no two are alike, some are empty but for a byte."""
+    return b"\0" + number.to_bytes(4, "big") * (number % 5)
 
 
 def event_number(index: int) -> int:
@@ -67,6 +74,7 @@ def make_task(
     recorded_guids: Mapping[int, str] | None = None,
     message: str = "the payload gave up",
     exit_code: ExitCode | None = None,
+    merge: str = "concat",
 ) -> TaskDirectory:
     """A finished task of 60 events in 3 inputs and 6 outputs.
 
@@ -75,7 +83,7 @@ def make_task(
     """
     task = TaskDirectory(directory / "task")
     task.outputs.mkdir(parents=True)
-    job = _job(directory, write)
+    job = _job(directory, write, merge)
     task.job.write_text(json.dumps(job.to_dict()))
     merged = []
     for output in range(OutputMap.plan([file.n_events for file in job.inputs], EVENTS_PER_OUTPUT).n_outputs):
@@ -99,14 +107,14 @@ def make_task(
     return task
 
 
-def _job(directory: Path, write: Writer) -> Job:
+def _job(directory: Path, write: Writer, merge: str) -> Job:
     inputs = []
     for file in range(INPUTS):
         path = directory / f"EVNT.{file + 1}"
         write(path, numbers_of(file * EVENTS_PER_INPUT, (file + 1) * EVENTS_PER_INPUT))
         inputs.append(InputFile(path.name, str(path), EVENTS_PER_INPUT, guid=f"IN-{file}"))
     outputs = tuple(f"HITS.{output + 1}" for output in range(EVENTS // EVENTS_PER_OUTPUT))
-    return Job("study", tuple(inputs), outputs, PayloadSpec("python"), MergeSpec(), EVENTS_PER_OUTPUT)
+    return Job("study", tuple(inputs), outputs, PayloadSpec("python"), MergeSpec(merge), EVENTS_PER_OUTPUT)
 
 
 def _records(merged: Sequence[MergedOutput], failures: Sequence[AttemptFailed]) -> list[Record]:
@@ -115,6 +123,8 @@ def _records(merged: Sequence[MergedOutput], failures: Sequence[AttemptFailed]) 
     for output in merged:
         entries = np.zeros(output.n_events, dtype=ENTRY_DTYPE)
         entries["range"] = [index for index in range(*interval(output.output)) if index not in lost]
+        pieces = [piece(event_number(index)) for index in entries["range"].tolist()]
+        entries["size"], entries["adler32"] = [len(each) for each in pieces], [zlib.adler32(each) for each in pieces]
         name = f"g{output.output}"
         records += [GroupStored(GroupReport(name, "node1", output.output, f"staging/{name}.zip", 1, 1, entries))]
         records += [OutputMerged(output, (name,))]

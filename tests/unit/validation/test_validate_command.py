@@ -47,7 +47,7 @@ def test_for_machines(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_inspected_fails_only_when_asked(tmp_path: Path) -> None:
-    task = make_task(tmp_path, write=opaque)
+    task = make_task(tmp_path, write=opaque, merge="python")
     assert run(task.root).exit_code == ExitCode.OK
     assert "unproven" in run(task.root).stdout
     assert run(task.root, "--strict").exit_code == ExitCode.INVALID_OUTPUT

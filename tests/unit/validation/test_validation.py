@@ -5,22 +5,26 @@ from __future__ import annotations
 import json
 import random
 import shutil
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from task_kit import EVENTS, event_number, interval, jsonlines, make_task, numbers_of, opaque, root
 
 from raythena.domain.errors import ExitCode, InvalidInput
 from raythena.domain.job import Job
-from raythena.domain.records import GroupStored
+from raythena.domain.records import GroupStored, RangesRetracted
 from raythena.domain.results import ENTRY_DTYPE, GroupReport
 from raythena.storage.groups import Member, write_group
 from raythena.storage.ledger import Ledger
 from raythena.storage.taskdir import TaskDirectory
 from raythena.validation import Severity, Standing, Validation, validate
 from raythena.validation.comparison import Contents, compare
+from raythena.validation.concatenation import combined_adler32
 
 
 def codes(validation: Validation) -> set[tuple[str, str]]:
@@ -301,13 +305,60 @@ def test_a_task_at_work_can_be_read_while_its_ledger_is_written(tmp_path: Path) 
 
 
 def test_what_cannot_be_read_is_not_called_proved(tmp_path: Path) -> None:
-    validation = validate(make_task(tmp_path, write=opaque).root)
+    validation = validate(make_task(tmp_path, write=opaque, merge="python").root)
     assert validation.standing is Standing.UNPROVEN
     assert not validation.ok
     assert validation.proven == 0
     assert [file.standing for file in validation.files] == [Standing.UNPROVEN] * 6
     unproven = {finding.file for finding in validation.findings if finding.severity is Severity.UNPROVEN}
     assert unproven == {f"HITS.{number}" for number in range(1, 7)}
+
+
+def test_what_was_put_together_byte_by_byte_is_proved_without_a_reader(tmp_path: Path) -> None:
+    validation = validate(make_task(tmp_path, write=opaque, failed=[3, 17, *range(20, 30)]).root)
+    assert [finding.code for finding in validation.findings if finding.severity is not Severity.NOTE] == []
+    assert (validation.standing, validation.proven, validation.failed) == (Standing.PROVEN, EVENTS - 12, 12)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [numbers_of(11, 20), [*numbers_of(10, 20), event_number(19)], [event_number(11), event_number(10), *numbers_of(12, 20)]],
+    ids=["lost", "twice", "order"],
+)
+def test_other_bytes_than_those_of_its_events_are_found_without_a_reader(tmp_path: Path, wrong: list[int]) -> None:
+    validation = validate(make_task(tmp_path, write=opaque, contents={1: wrong}).root)
+    assert codes(validation) == {("output-not-its-events", "HITS.2")}
+    assert validation.proven == EVENTS - 10
+
+
+def test_a_concatenation_is_proved_though_its_inputs_are_gone(tmp_path: Path) -> None:
+    def write(path: Path, numbers: list[int]) -> None:
+        (root if path.name.startswith("EVNT") else opaque)(path, numbers)
+
+    task = make_task(tmp_path, write=write)
+    (tmp_path / "EVNT.2").unlink()
+    validation = validate(task.root)
+    assert [file.standing for file in validation.files] == [Standing.PROVEN] * 6
+    assert validation.proven == EVENTS
+
+
+def test_a_concatenation_of_other_events_than_the_ledger_has_stored(tmp_path: Path) -> None:
+    task = make_task(tmp_path, write=opaque)
+    with Ledger.open(task.ledger, Ledger.read(task.ledger).fingerprint) as ledger:
+        ledger.commit([RangesRetracted("g2", (23,))])
+    assert ("ledger-inconsistent", "HITS.3") in codes(validate(task.root))
+
+
+@given(st.lists(st.binary(max_size=40), min_size=1, max_size=30))
+def test_checksums_of_pieces_give_that_of_the_whole(pieces: list[bytes]) -> None:
+    sums = np.array([zlib.adler32(piece) for piece in pieces], dtype=np.uint32)
+    assert combined_adler32(sums, np.array([len(piece) for piece in pieces])) == zlib.adler32(b"".join(pieces))
+
+
+def test_checksums_of_large_pieces_do_not_overflow() -> None:
+    pieces = [bytes([255]) * 3_000_000, bytes(70_000), bytes([254]) * 2_000_000]
+    sums = np.array([zlib.adler32(piece) for piece in pieces], dtype=np.uint32)
+    assert combined_adler32(sums, np.array([len(piece) for piece in pieces])) == zlib.adler32(b"".join(pieces))
 
 
 def test_inputs_that_cannot_be_read_count_from_one(tmp_path: Path) -> None:
