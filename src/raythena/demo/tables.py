@@ -22,6 +22,7 @@ import numpy.typing as npt
 import uproot
 
 from raythena.domain.errors import InvalidInput
+from raythena.storage.root.contents import NoEventTree, RootFileError, event_tree, opened
 
 Column = npt.NDArray[Any]
 Offsets = npt.NDArray[np.int64]
@@ -147,14 +148,11 @@ def read_scalars(path: Path, tree: str, names: Sequence[str]) -> dict[str, Colum
 @contextmanager
 def _opened(path: Path, tree: str) -> Iterator[Any]:
     try:
-        with uproot.open(path) as file:
-            yield file[tree]
-    except uproot.KeyInFileError as error:
-        raise InvalidInput(
-            str(path), tree, f"is not in the file: {error.key!r}", expected="a ROOT file written by the demo"
-        ) from error
-    # uproot meets a damaged file with whatever breaks first: struct.error, IndexError, AssertionError, its own and others'.
-    except Exception as error:
+        with opened(path) as file:
+            yield file[event_tree(file, tree)]
+    except NoEventTree as error:
+        raise InvalidInput(str(path), tree, "is not in the file", expected="a ROOT file written by the demo") from error
+    except RootFileError as error:
         raise InvalidInput(str(path), "", f"cannot be read: {error}", expected="a ROOT file written by the demo") from error
 
 

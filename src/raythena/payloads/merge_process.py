@@ -27,6 +27,7 @@ from raythena.domain.errors import MergeError, PayloadError
 from raythena.payloads.process import find_program
 from raythena.runtime.merger import MergeContext, Merged
 from raythena.runtime.warden import Warden
+from raythena.storage.root.contents import RootFileError, count_by_convention
 
 DEFAULT_LIMIT_S = 6 * 3600.0
 GRACE_S = 10.0
@@ -35,8 +36,6 @@ TAIL_BYTES = 2000
 """Of the program's output in an error."""
 MAX_KEPT_BYTES = 64 << 20
 """A log file larger than this is not kept."""
-EVENT_TREES = ("POOLCollectionTree", "CollectionTree", "EventData", "EVNT", "HITS")
-"""Trees and RNTuples with one entry for each event, the most trustworthy first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,18 +234,7 @@ def _check_output(path: Path, report: _Report, logs: _Logs, context: MergeContex
 
 def entries_of(path: Path, lfn: str) -> int | None:
     """Events in a ROOT file; None for other files and for those without a tree we know. Raises MergeError for damaged ones."""
-    with path.open("rb") as stream:
-        if stream.read(4) != b"root":
-            return None
-    import uproot
-
     try:
-        with uproot.open(path, handler=uproot.MemmapSource) as file:
-            names, end_bytes = set(file.keys(recursive=False, cycle=False)), int(file.file.fEND)
-            entries = next((int(file[name].num_entries) for name in EVENT_TREES if name in names), None)
-    except Exception as problem:  # uproot raises anything at all on damaged bytes; it goes on as a refusal of this file
-        raise MergeError(f"{lfn}: the merged file is damaged: {type(problem).__name__}: {problem}") from problem
-    size_bytes = path.stat().st_size
-    if not 0 < end_bytes <= size_bytes:
-        raise MergeError(f"{lfn}: the merged file is damaged: its header says {end_bytes:,} bytes, it has {size_bytes:,}")
-    return entries
+        return count_by_convention(path)
+    except RootFileError as problem:
+        raise MergeError(f"{lfn}: the merged file {problem}") from problem

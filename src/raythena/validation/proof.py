@@ -27,7 +27,7 @@ from raythena.storage.taskdir import TaskDirectory
 from raythena.validation.comparison import Contents, Numbers, compare
 from raythena.validation.evidence import Recorded, Report, Reported, read_job, read_ledger, read_report
 from raythena.validation.findings import FileVerdict, Finding, Severity, Standing, Validation
-from raythena.validation.readers import event_numbers
+from raythena.validation.readers import event_count, event_numbers
 
 
 def validate(taskdir: Path, *, partial: bool = False) -> Validation:
@@ -195,12 +195,19 @@ class _Proof:
             self._say("output-unreadable", lfn, str(error))
             return Standing.WRONG, None
         if found is None:
-            if merged is None:
-                self._not_inspected(lfn)
-            return Standing.UNPROVEN, None
+            return self._counted(path, lfn, merged), None
         if merged is not None and len(found) != merged.n_events:
             self._say("output-count", lfn, f"{lfn} holds {len(found):,} events, the ledger says {merged.n_events:,}")
         return Standing.PROVEN, found
+
+    def _counted(self, path: Path, lfn: str, merged: MergedOutput | None) -> Standing:
+        """A file whose event numbers cannot be known: perhaps their count can."""
+        if merged is None:
+            self._not_inspected(lfn)
+        elif (count := event_count(path)) not in (None, merged.n_events):
+            self._say("output-count", lfn, f"{lfn} holds {count:,} events, the ledger says {merged.n_events:,}")
+            return Standing.WRONG
+        return Standing.UNPROVEN
 
     def _without_reader(self, lfn: str, merged: MergedOutput, ranges: Numbers) -> Standing:
         """A file nobody can read the events of; `ranges` are those it must hold. Proved if it is a concatenation.

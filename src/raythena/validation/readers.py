@@ -4,7 +4,8 @@ A reader is asked for the event numbers of a file, in the order in which they li
 when the file is not of its kind. Readers of other formats are added by the entry point group `raythena.event_readers`; they are
 asked before those shipped here:
 
-    root        any ROOT file with a tree that has a branch `EventNumber`: ATLAS's `POOLCollectionTree`, our `HITS` and `EVNT`
+    root        any ROOT file whose event tree (see `storage.root.contents`) has a branch `EventNumber`: ATLAS's
+                `POOLCollectionTree`, our `HITS` and `EVNT`, TTree or RNTuple
     jsonlines   one JSON object per line with `event` or `EventNumber`
 
 Rule: a file of its kind that a reader cannot make sense of is an error, never None.
@@ -22,6 +23,15 @@ import numpy as np
 import numpy.typing as npt
 
 from raythena.domain.errors import InvalidInput
+from raythena.storage.root.contents import (
+    NoEventTree,
+    NotRoot,
+    RootFileError,
+    count_by_convention,
+    event_branch,
+    event_tree,
+    opened,
+)
 
 ENTRY_POINT_GROUP = "raythena.event_readers"
 
@@ -29,8 +39,6 @@ Numbers = npt.NDArray[np.int64]
 """Event numbers in the order of the file."""
 Reader = Callable[[Path], Numbers | None]
 
-_PREFERRED_TREES = ("POOLCollectionTree", "HITS", "EVNT", "CollectionTree")
-_BRANCH = "eventnumber"
 _BLOCK_BYTES = 4 << 20
 
 
@@ -44,6 +52,8 @@ def event_numbers(path: Path) -> Numbers | None:
             numbers = reader(path)
         except InvalidInput:
             raise
+        except RootFileError as error:
+            raise InvalidInput(str(path), "", f"its events cannot be read: it {error}") from error
         except Exception as error:  # damaged files make libraries raise anything; it goes on as a refusal of this file
             problem = f"its events cannot be read: {type(error).__name__}: {_first_line(error)}"
             raise InvalidInput(str(path), "", problem) from error
@@ -53,26 +63,26 @@ def event_numbers(path: Path) -> Numbers | None:
 
 
 def read_root(path: Path) -> Numbers | None:
-    """The branch `EventNumber` of the tree that has one; None if none has. Raises whatever uproot makes of damaged bytes."""
-    with path.open("rb") as stream:
-        if stream.read(4) != b"root":
-            return None
-    import uproot
+    """The branch `EventNumber` of the event tree; None if it has none, or none is the event tree for certain.
 
-    with uproot.open(path, handler=uproot.MemmapSource) as file:
-        branch = _event_branch(file)
-        numbers: Numbers | None = None if branch is None else branch.array(library="np")
+    Raises RootFileError for damaged files.
+    """
+    try:
+        with opened(path) as file:
+            tree = event_tree(file)
+            branch = event_branch(file, tree)
+            numbers: Numbers | None = None if branch is None else file[tree][branch].array(library="np")
+    except (NotRoot, NoEventTree):
+        return None
     return numbers
 
 
-def _event_branch(file: Any) -> Any | None:
-    trees = [name for name, kind in file.classnames(recursive=False, cycle=False).items() if kind == "TTree"]
-    trees.sort(key=lambda name: _PREFERRED_TREES.index(name) if name in _PREFERRED_TREES else len(_PREFERRED_TREES))
-    for tree in trees:
-        for name, branch in file[tree].iteritems(full_paths=False):
-            if name.rpartition(".")[2].lower() == _BRANCH:
-                return branch
-    return None
+def event_count(path: Path) -> int | None:
+    """How many events a file holds, where that can be known without their numbers. Raises InvalidInput for damaged files."""
+    try:
+        return count_by_convention(path)
+    except RootFileError as error:
+        raise InvalidInput(str(path), "", str(error)) from error
 
 
 class _Line(msgspec.Struct):

@@ -8,7 +8,8 @@ import pytest
 import uproot
 
 from raythena.domain.errors import InvalidInput
-from raythena.gateways.root_inputs import EVENT_TREES, count_root_events
+from raythena.gateways.root_inputs import count_root_events
+from raythena.storage.root.contents import EVENT_TREES
 
 ALWAYS_THE_SAME = Path(__file__).parents[2] / "fixtures" / "root" / "EVNT.500-events.root"
 """A file written once: what uproot writes today differs from what it writes tomorrow, and so would what damage does to it."""
@@ -39,6 +40,14 @@ def test_a_tree_that_is_alone_needs_no_convention(tmp_path):
 
 def test_the_tree_that_is_named_is_counted(tmp_path):
     assert count_root_events(write(tmp_path / "a.root", EVNT=9, mine=4), "mine") == 4
+
+
+def test_trees_in_directories_and_rntuples_count(tmp_path):
+    assert count_root_events(write(tmp_path / "a.root", **{"reco/EVNT": 9, "reco/Other": 4})) == 9
+    assert count_root_events(write(tmp_path / "a.root", **{"reco/mine": 9, "reco/Other": 4}), "reco/mine") == 9
+    with uproot.recreate(tmp_path / "b.root") as file:
+        file["EVNT"] = {"EventNumber": np.arange(6)}  # an RNTuple: what uproot makes of this by default
+    assert count_root_events(tmp_path / "b.root") == 6
 
 
 def test_odd_characters_in_a_path_mean_nothing(tmp_path):

@@ -79,7 +79,7 @@ def test_a_job_report_that_cannot_be_read_is_not_missed(place):
         ("empty", f"the program ended well but left {LFN} empty"),
         ("count", "its job report counts 2 events, expected 3"),
         ("report", r"ended with exit code 0 \(TRF_EXEC_FAIL"),
-        ("damaged", "the merged file is damaged: "),
+        ("damaged", "the merged file is a damaged ROOT file: "),
     ],
 )
 def test_every_failure_says_what_happened(place, fault, said):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import uproot
 from hypothesis import given
 from hypothesis import strategies as st
 from task_kit import EVENTS, event_number, interval, jsonlines, make_task, numbers_of, opaque, root
@@ -359,6 +360,19 @@ def test_checksums_of_large_pieces_do_not_overflow() -> None:
     pieces = [bytes([255]) * 3_000_000, bytes(70_000), bytes([254]) * 2_000_000]
     sums = np.array([zlib.adler32(piece) for piece in pieces], dtype=np.uint32)
     assert combined_adler32(sums, np.array([len(piece) for piece in pieces])) == zlib.adler32(b"".join(pieces))
+
+
+def test_events_without_numbers_are_counted_at_least(tmp_path: Path) -> None:
+    def write(path: Path, numbers: list[int]) -> None:
+        with uproot.recreate(path) as file:
+            file["EventData"] = {"energy": np.ones(len(numbers))}
+
+    (tmp_path / "good").mkdir()
+    validation = validate(make_task(tmp_path / "good", write=write, merge="root").root)
+    assert (validation.standing, validation.errors) == (Standing.UNPROVEN, ())
+    (tmp_path / "bad").mkdir()
+    task = make_task(tmp_path / "bad", write=write, merge="root", contents={1: numbers_of(11, 20), 2: [*numbers_of(20, 30), 1]})
+    assert codes(validate(task.root)) == {("output-count", "HITS.2"), ("output-count", "HITS.3")}
 
 
 def test_inputs_that_cannot_be_read_count_from_one(tmp_path: Path) -> None:
