@@ -69,7 +69,7 @@ bench: $(INSTALLED)  ## every benchmark, one after the other
 	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script; done
 
 docs: $(INSTALLED)  ## write the command-line reference anew
-	$(BIN)/python -m raythena.cli.reference > docs/cli.md.new
+	$(BIN)/python -m raythena.cli.command_reference > docs/cli.md.new
 	mv docs/cli.md.new docs/cli.md
 
 lock:  ## resolve every dependency anew and pin what was found

@@ -28,7 +28,7 @@ from athenamp_stand_in.content import write_evnt
 from raythena.domain.ranges import EventRange
 from raythena.payloads.athenamp import AthenaMPPayload
 from raythena.payloads.latency import LatencySummary
-from raythena.runtime.payload import Assignment, Done, PayloadContext, Started
+from raythena.runtime.payload_interface import Done, LeasedRange, PayloadContext, Started
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -60,7 +60,7 @@ async def drive(directory: Path, settings: argparse.Namespace) -> Figures:
     while done < settings.events:
         count = min(payload.appetite, settings.events - fed)
         numbers = range(fed + 1, fed + count + 1)
-        payload.feed([Assignment(n, EventRange(f"E-{n}", "E", str(evnt), guid, n, n)) for n in numbers])
+        payload.feed([LeasedRange(n, EventRange(f"E-{n}", "E", str(evnt), guid, n, n)) for n in numbers])
         fed += count
         outcomes = [outcome for outcome in await payload.poll(1.0) if not isinstance(outcome, Started)]
         for outcome in outcomes:

@@ -28,8 +28,8 @@ from raythena.domain.job import InputFile, Job, MergeSpec, PayloadSpec
 from raythena.domain.results import ENTRY_DTYPE, GroupReport
 from raythena.engine import commands as do
 from raythena.engine import events as ev
-from raythena.engine.config import EngineConfig
 from raythena.engine.engine import Engine
+from raythena.engine.engine_config import EngineConfig
 from raythena.storage.ledger import Ledger, SessionInfo
 
 MODES = {"1→N": (5000, 1000), "N→1": (500, 1000)}

@@ -23,10 +23,12 @@ from pathlib import Path
 from typing import Any
 
 from raythena.domain.ranges import EventRange
-from raythena.runtime.payload import Assignment, Done, PayloadContext, Started, payload_plugin
+from raythena.runtime.payload_interface import Done, LeasedRange, PayloadContext, Started, payload_plugin
 
 ROOT = Path(__file__).resolve().parents[1]
-PYTHON_PROGRAM = "from raythena.payloads.client import EventServer\nfor event in EventServer(): event.done_bytes(b'0123456789')\n"
+PYTHON_PROGRAM = (
+    "from raythena.payloads.workers.client import EventServer\nfor event in EventServer(): event.done_bytes(b'0123456789')\n"
+)
 
 
 def process_bytes(event_range: EventRange, context: Any) -> bytes:
@@ -60,7 +62,9 @@ async def drive(kind: str, options: dict[str, Any], events: int, cores: int, dir
     while done < events:
         count = min(payload.appetite, events - fed)
         if count:
-            payload.feed([Assignment(n, EventRange(f"EVNT-{n}", "EVNT", "/EVNT", "guid", n, n)) for n in range(fed, fed + count)])
+            payload.feed(
+                [LeasedRange(n, EventRange(f"EVNT-{n}", "EVNT", "/EVNT", "guid", n, n)) for n in range(fed, fed + count)]
+            )
             fed += count
         outcomes = [outcome for outcome in await payload.poll(1.0) if not isinstance(outcome, Started)]
         failures = [outcome for outcome in outcomes if not isinstance(outcome, Done)]

@@ -31,10 +31,10 @@ from raythena.domain.panda_ranges import parse_event_ranges
 from raythena.domain.results import ENTRY_DTYPE, GroupReport
 from raythena.engine import commands as do
 from raythena.engine import events as ev
-from raythena.engine.config import EngineConfig, SupplyConfig
 from raythena.engine.engine import Engine
-from raythena.runtime.config import SessionConfig
-from raythena.runtime.outside import range_report
+from raythena.engine.engine_config import EngineConfig, SupplyConfig
+from raythena.runtime.gateway_runner import range_report
+from raythena.runtime.session_config import SessionConfig
 from raythena.storage.ledger import Ledger, SessionInfo
 
 NODES, LEASE, GROUP = 100, 128, 64

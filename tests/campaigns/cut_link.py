@@ -108,20 +108,20 @@ async def with_cluster(network: Network, base: Path) -> None:
     import ray
 
     from raythena.launch.ray_environment import start_head, start_node
-    from raythena.runtime.config import NODE_RESOURCE
-    from raythena.runtime.warden import Warden
+    from raythena.runtime.process_guard import ProcessGuard
+    from raythena.runtime.session_config import NODE_RESOURCE
 
-    warden, log, address = Warden(), base / "ray.log", f"{network.here}:{PORT}"
+    process_guard, log, address = ProcessGuard(), base / "ray.log", f"{network.here}:{PORT}"
     head = start_head(network.here, PORT, base / "ray", 1, NODE_RESOURCE)
     node = network.inside(start_node(address, network.there, 1, NODE_RESOURCE))
     try:
-        await warden.spawn(head, env=dict(os.environ), stdout=log, stderr=log)
+        await process_guard.spawn(head, env=dict(os.environ), stdout=log, stderr=log)
         await asyncio.to_thread(connect, address, network.here)
-        await warden.spawn(node, env=dict(os.environ), stdout=log, stderr=log)
+        await process_guard.spawn(node, env=dict(os.environ), stdout=log, stderr=log)
         await asyncio.to_thread(play, network, base)
     finally:
         await asyncio.to_thread(ray.shutdown)
-        await warden.stop()
+        await process_guard.stop()
 
 
 def connect(address: str, own: str) -> None:
@@ -148,14 +148,14 @@ def play(network: Network, base: Path) -> None:
     from ray_kit import LiveSession, make_job
 
     from raythena.domain.errors import ExitCode
-    from raythena.engine.desk import DeskConfig
+    from raythena.engine.exchange import ExchangeConfig
 
     hurry = base / "hurry"
     (base / "hurried.py").write_text(HURRIED.format(hurry=str(hurry)))
     payload = {"python": "hurried:process", "setup": "hurried:setup", "path": [str(base)], "options": {"as_file": False}}
     toy = make_job(base / "job", [3000, 3000], 1000, payload=payload)
     session = LiveSession(os.environ["E2E_MARK"], toy, {}, resume=False)
-    session.change(desk=DeskConfig(node_timeout_s=2.0))
+    session.change(desk=ExchangeConfig(node_timeout_s=2.0))
     with session:
         session.until(lambda progress: sum(node.finished > 0 for node in progress.nodes) == 2, "both nodes at work", LIMIT_S)
         cut_briefly(network, session)

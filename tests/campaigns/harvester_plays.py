@@ -104,7 +104,7 @@ _PROGRAMS = {
     "runtime_env/agent": "runtime-env agent",
     "dashboard/dashboard.py": "dashboard",
     "monitor.py": "monitor",
-    "warden_process.py": "warden",
+    "process_guard_main.py": "guard",
     "ray.scripts.scripts start": "ray start",
     "ray::CoordinatorActor": "coordinator",
     "ray::NodeAgentActor": "agent",

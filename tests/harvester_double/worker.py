@@ -15,7 +15,7 @@ from raythena.domain.range_report import DeliveredFile, RangeReport, RangeStatus
 from raythena.domain.ranges import EventRange
 from raythena.gateways.harvester import documents
 from raythena.gateways.harvester.access_point import AccessPoint
-from raythena.gateways.harvester.config import FileNames
+from raythena.gateways.harvester.harvester_config import FileNames
 from raythena.gateways.harvester.messenger import JobIds, Messenger, News, RangesArrived, RangesEnded, ReportsTaken
 
 

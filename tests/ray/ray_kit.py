@@ -33,8 +33,8 @@ from raythena.domain.ranges import RangeLayout
 from raythena.gateways.file import load_job
 from raythena.launch.local import LocalCluster
 from raythena.runtime.driver import Session
-from raythena.runtime.ending import SessionResult
-from raythena.runtime.warden_process import living_processes
+from raythena.runtime.process_guard_main import living_processes
+from raythena.runtime.session_end import SessionResult
 from raythena.storage.ledger_view import LedgerSummary, LedgerView
 from raythena.testing.synthetic import expected_output
 
@@ -85,14 +85,14 @@ ROLES: dict[str, Callable[[Process, dict[int, Process]], bool]] = {
     "head": lambda one, _: "/gcs/gcs_server " in one.command,
     "zygote": lambda one, all_: _is_zygote(one) and not _is_zygote(all_.get(one.parent)),
     "worker": lambda one, all_: _is_zygote(one) and _is_zygote(all_.get(one.parent)),
-    "warden": lambda one, all_: "warden_process.py" in one.command and ROLES["agent"](all_.get(one.parent, _NOBODY), all_),
+    "guard": lambda one, all_: "process_guard_main.py" in one.command and ROLES["agent"](all_.get(one.parent, _NOBODY), all_),
     "payload": lambda one, _: "event_loop" in one.command or "raythena.payloads" in one.command,
 }
 _NOBODY = Process(0, 0, "")
 
 
 def _is_zygote(one: Process | None) -> bool:
-    return one is not None and "raythena.payloads.zygote" in one.command
+    return one is not None and "raythena.payloads.workers.zygote" in one.command
 
 
 def find(mark: str, role: str) -> list[Process]:
@@ -299,7 +299,7 @@ class LiveSession:
             if actor["namespace"] == self.config.namespace:
                 ray.kill(ray.get_actor(actor["name"], namespace=actor["namespace"]))
         eventually(
-            lambda: not any(self.find(role) for role in ("coordinator", "agent", "warden", "payload")), "a clean cluster", 20
+            lambda: not any(self.find(role) for role in ("coordinator", "agent", "guard", "payload")), "a clean cluster", 20
         )
 
     def find(self, role: str) -> list[Process]:
@@ -332,7 +332,7 @@ class LiveSession:
         """Wait for the end of the job."""
         eventually(lambda: self.session.has_ended(0.1), "the end of the job", limit_s, pause_s=0.0)
         result = self.session.result()
-        eventually(lambda: not any(self.find(role) for role in ("agent", "warden", "payload")), "agents and payloads gone", 10.0)
+        eventually(lambda: not any(self.find(role) for role in ("agent", "guard", "payload")), "agents and payloads gone", 10.0)
         return result
 
     def log(self) -> str:

@@ -13,7 +13,7 @@ from ray_kit import ToyJob, eventually, make_job
 from raythena.domain.errors import ExitCode
 from raythena.domain.job import NO_MERGE, MergeSpec
 from raythena.domain.ranges import EventRange
-from raythena.runtime.config import Delivery, DeliveryForm, GatewaySpec
+from raythena.runtime.session_config import Delivery, DeliveryForm, GatewaySpec
 from raythena.storage.ledger_view import LedgerView
 from raythena.testing.synthetic import expected_output
 

@@ -8,7 +8,7 @@ import pytest
 from ray_kit import ToyJob, attempts, make_job
 
 from raythena.domain.errors import ExitCode
-from raythena.engine.desk import DeskConfig
+from raythena.engine.exchange import ExchangeConfig
 
 EVENTS = {"cpu_s": 0.02, "as_file": False}
 SLOW_MERGE = """
@@ -26,7 +26,7 @@ def toy_job(directory: Path) -> ToyJob:
     return make_job(directory, [150, 50, 100], 100, EVENTS)
 
 
-@pytest.mark.parametrize("role", ["worker", "zygote", "warden", "agent", "coordinator"])
+@pytest.mark.parametrize("role", ["worker", "zygote", "guard", "agent", "coordinator"])
 def test_one_process_killed(cluster, tmp_path, role):
     toy = toy_job(tmp_path)
     with cluster.session(toy) as session:
@@ -136,7 +136,7 @@ def test_a_node_that_was_given_up_comes_back(cluster, tmp_path):
     """Its results come too late and are refused; its work goes on."""
     toy = toy_job(tmp_path)
     session = cluster.session(toy)
-    session.change(desk=DeskConfig(node_timeout_s=1.5))
+    session.change(panda=ExchangeConfig(node_timeout_s=1.5))
     with session:
         session.until_finished(10)
         frozen = session.one("agent")
@@ -152,7 +152,7 @@ def test_a_node_that_was_given_up_comes_back(cluster, tmp_path):
 def test_agents_frozen_for_good_are_replaced_on_their_nodes(cluster, tmp_path):
     toy = toy_job(tmp_path)
     session = cluster.session(toy)
-    session.change(desk=DeskConfig(node_timeout_s=2.0), frozen_agent_s=3.0)
+    session.change(panda=ExchangeConfig(node_timeout_s=2.0), frozen_agent_s=3.0)
     with session:
         session.until(lambda progress: len(progress.nodes) == 2 and progress.finished >= 10, "both nodes at work")
         frozen = session.find("agent")

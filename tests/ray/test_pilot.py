@@ -12,7 +12,7 @@ from ray_kit import MARK, RAYTHENA, SharedCluster, eventually, raythena_processe
 from raythena.domain.errors import ExitCode
 from raythena.domain.taxonomy import EndCause
 from raythena.payloads.latency import read_summary
-from raythena.runtime.config import StopOrder
+from raythena.runtime.session_config import StopOrder
 from raythena.validation import Standing, validate
 
 

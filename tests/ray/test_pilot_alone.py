@@ -10,8 +10,8 @@ from pilot_kit import fetch_pilot, pilot_payload, served_job
 from athenamp_stand_in.content import write_evnt
 from raythena.domain.errors import PayloadError
 from raythena.domain.ranges import EventRange
-from raythena.payloads.pilot.payload import PilotPayload
-from raythena.runtime.payload import Assignment, Done, Failed, PayloadContext, Released
+from raythena.payloads.pilot.pilot_payload import PilotPayload
+from raythena.runtime.payload_interface import Done, Failed, LeasedRange, PayloadContext, Released
 
 CORES = 2
 
@@ -26,7 +26,7 @@ def events(tmp_path):
     """A file of 20 events, and a range for each."""
     path = tmp_path / "EVNT.000001.pool.root"
     guid = write_evnt(path, range(1, 21))
-    return path, [Assignment(n, EventRange(f"{path.name}-{n}", path.name, str(path), guid, n, n)) for n in range(1, 21)]
+    return path, [LeasedRange(n, EventRange(f"{path.name}-{n}", path.name, str(path), guid, n, n)) for n in range(1, 21)]
 
 
 def context(place, pilot, path, plan=None, job=None, **options):

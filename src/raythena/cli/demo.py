@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from raythena.cli.settings import Settings
     from raythena.demo.reference import Comparison
     from raythena.domain.job import Job
-    from raythena.runtime.ending import SessionResult
+    from raythena.runtime.session_end import SessionResult
     from raythena.storage.taskdir import TaskDirectory
     from raythena.validation import Validation
 
@@ -61,7 +61,7 @@ def demo_command(  # noqa: PLR0917 (one parameter per option)
     display: DisplayOption = None,
     as_json: JsonLinesOption = False,
     config: ConfigOption = None,
-    assignments: SetOption = None,
+    leases: SetOption = None,
 ) -> None:
     """Run a real event-service job on this machine, with nothing else installed.
 
@@ -79,7 +79,7 @@ def demo_command(  # noqa: PLR0917 (one parameter per option)
 
     began = time.time()
     overrides = {**cluster_options(nodes, cores, "json" if as_json else display), **time_limits(walltime, grace)}
-    settings = settings_from(config, assignments, overrides).settings
+    settings = settings_from(config, leases, overrides).settings
     say = _Chapters(settings.display.mode in ("json", "quiet"))
     say(f"generating {events} proton-proton events in {files} files")
     base = directory.absolute()

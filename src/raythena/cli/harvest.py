@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from raythena.cli.settings import HarvesterSettings, Settings
-    from raythena.gateways.harvester.desks import Patience
+    from raythena.gateways.harvester.conversation import Patience
     from raythena.gateways.harvester.last_word import Ending
-    from raythena.gateways.harvester.shift import Shift
+    from raythena.gateways.harvester.worker import HarvesterWorker
 
 TERMINATED = 143
 """128 + SIGTERM."""
@@ -93,7 +93,7 @@ def harvest_command(  # noqa: PLR0917 (one parameter per option)
     display: DisplayOption = None,
     as_json: JsonLinesOption = False,
     config: ConfigOption = None,
-    assignments: SetOption = None,
+    leases: SetOption = None,
 ) -> None:
     """Run the job Harvester has for this worker, and tell PanDA through Harvester what became of it.
 
@@ -109,13 +109,18 @@ def harvest_command(  # noqa: PLR0917 (one parameter per option)
     from raythena.domain.errors import ClusterError
     from raythena.gateways.harvester.access_point import AccessPoint
     from raythena.gateways.harvester.batch_nodes import batch_nodes
-    from raythena.gateways.harvester.config import ACCESS_POINT_VARIABLE, WORKER_ID_VARIABLE, load_file_names, load_map_type
-    from raythena.gateways.harvester.shift import Shift
+    from raythena.gateways.harvester.harvester_config import (
+        ACCESS_POINT_VARIABLE,
+        WORKER_ID_VARIABLE,
+        load_file_names,
+        load_map_type,
+    )
+    from raythena.gateways.harvester.worker import HarvesterWorker
 
     began = time.time()
     place = access_point or Path(os.environ.get(ACCESS_POINT_VARIABLE) or ".")
     names = load_file_names(harvester_config, os.environ)
-    shift = Shift(
+    shift = HarvesterWorker(
         AccessPoint(place.absolute(), names),
         load_map_type(map_type, os.environ),
         os.environ.get(WORKER_ID_VARIABLE, ""),
@@ -127,7 +132,7 @@ def harvest_command(  # noqa: PLR0917 (one parameter per option)
     ending, problem = _work(
         lambda: _session(
             shift,
-            settings_from(config, assignments, overrides).settings,
+            settings_from(config, leases, overrides).settings,
             payload,
             taskdir,
             began,
@@ -148,7 +153,7 @@ def harvest_command(  # noqa: PLR0917 (one parameter per option)
 
 
 def _session(
-    shift: Shift,
+    shift: HarvesterWorker,
     settings: Settings,
     payload: Path,
     taskdir: Path | None,
@@ -164,7 +169,7 @@ def _session(
     from raythena.gateways.file import load_payload
     from raythena.gateways.harvester.last_word import Ending
     from raythena.monitor.display import choose_display
-    from raythena.runtime.config import Delivery, DeliveryForm
+    from raythena.runtime.session_config import Delivery, DeliveryForm
     from raythena.storage.taskdir import TaskDirectory
 
     if outputs not in list(DeliveryForm):
@@ -188,7 +193,7 @@ def _session(
 
 def _patience(settings: HarvesterSettings) -> Patience:
     """The settings of a site as the gateway wants them."""
-    from raythena.gateways.harvester.desks import Patience
+    from raythena.gateways.harvester.conversation import Patience
 
     return Patience(
         invisible_s=settings.answer_patience_s,

@@ -22,21 +22,21 @@ from raythena.cli.settings import Settings
 from raythena.domain.errors import ClusterError, InvalidInput, LedgerBusy
 from raythena.domain.job import Job
 from raythena.domain.taxonomy import EndCause
-from raythena.engine.config import BudgetConfig, DeadlineConfig, EngineConfig
-from raythena.engine.desk import DeskConfig
-from raythena.engine.node import NodeConfig
+from raythena.engine.engine_config import BudgetConfig, DeadlineConfig, EngineConfig
+from raythena.engine.exchange import ExchangeConfig
+from raythena.engine.node_core import NodeConfig
 from raythena.launch.local import LocalCluster
 from raythena.monitor.display import Display
-from raythena.runtime.config import PayloadLimits, SessionConfig, StopOrder
-from raythena.runtime.merger import check_merge
-from raythena.runtime.payload import payload_plugin
+from raythena.runtime.merger_interface import check_merge
+from raythena.runtime.payload_interface import payload_plugin
+from raythena.runtime.session_config import PayloadLimits, SessionConfig, StopOrder
 from raythena.storage.atomic import write_atomically
-from raythena.storage.lease import TaskLease
+from raythena.storage.task_lease import TaskLease
 from raythena.storage.taskdir import TaskDirectory
 
 if TYPE_CHECKING:
     from raythena.runtime.driver import Session
-    from raythena.runtime.ending import SessionResult
+    from raythena.runtime.session_end import SessionResult
 
 _CAUGHT = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 _SHOW_S = 0.25
@@ -114,7 +114,7 @@ def session_config(job: Job, task: TaskDirectory, settings: Settings, began: flo
             budget=BudgetConfig(**settings.budget.model_dump()),
             deadline=DeadlineConfig(margin_s=max(engine.margin_s, plugin.margin_s)),
         ),
-        desk=DeskConfig(exchange_interval_s=runtime.exchange_interval_s),
+        node_exchange=ExchangeConfig(exchange_interval_s=runtime.exchange_interval_s),
         node=NodeConfig(
             group_events=runtime.group_events,
             group_bytes=runtime.group_bytes,

@@ -223,13 +223,13 @@ def load_settings(
     return LoadedSettings(_assembled(values), MappingProxyType(origin))
 
 
-def parse_assignments(assignments: Iterable[str]) -> dict[str, str]:
+def parse_assignments(leases: Iterable[str]) -> dict[str, str]:
     """Turn `--set group.name=value` into overrides. Raises InvalidInput for text without `=` or an unknown name."""
     overrides: dict[str, str] = {}
-    for assignment in assignments:
-        name, equals, text = assignment.partition("=")
+    for lease in leases:
+        name, equals, text = lease.partition("=")
         if not equals:
-            raise InvalidInput("--set", "", f"{assignment!r} assigns nothing", expected="GROUP.NAME=VALUE")
+            raise InvalidInput("--set", "", f"{lease!r} assigns nothing", expected="GROUP.NAME=VALUE")
         overrides[_known(name.strip(), SETTINGS, "--set")] = text
     return overrides
 

@@ -16,8 +16,8 @@ import numpy as np
 from raythena.demo.showers import CELL_FIELDS
 from raythena.demo.tables import Column, Schema, Table, group_of, write_table
 from raythena.demo.tracking import TRACK_FIELDS
-from raythena.storage.root_columns import Branch
-from raythena.storage.root_mould import Mould, mould_of
+from raythena.storage.root.columns import Branch
+from raythena.storage.root.fast_writer import RootTemplate, template_of
 
 SCHEMA = Schema(
     tree="HITS",
@@ -39,17 +39,17 @@ def write_hits(path: Path, events: Sequence[Event], *, compressed: bool = True) 
     write_table(path, SCHEMA, Table(scalars, groups), compressed=compressed, guid=str(_identity(events)))
 
 
-def write_one(path: Path, event: Event, mould: Mould) -> None:
+def write_one(path: Path, event: Event, template: RootTemplate) -> None:
     """Write one event into the new file `path`: the same as `write_hits`, in a tenth of the time."""
     run, number, track, cell = event
     columns = {"RunNumber": np.array([run]), "EventNumber": np.array([number], dtype=np.uint64)}
     columns |= {f"track_{name}": column for name, column in track.items()}
     columns |= {f"cell_{name}": column for name, column in cell.items()}
-    path.write_bytes(mould.cast(columns, _identity([event])))
+    path.write_bytes(template.cast(columns, _identity([event])))
 
 
-def one_event_mould() -> Mould:
-    """The mould for `write_one`."""
+def one_event_mould() -> RootTemplate:
+    """The template for `write_one`."""
     groups = {name: group_of([{field: np.empty(0) for field in fields}], fields) for name, fields in SCHEMA.groups.items()}
     branches = [Branch(name, np.dtype(code)) for name, code in SCHEMA.scalars.items()]
     for group, fields in SCHEMA.groups.items():
@@ -58,7 +58,7 @@ def one_event_mould() -> Mould:
         model = Path(directory, "model.root")
         nothing = {name: np.zeros(1, dtype=code) for name, code in SCHEMA.scalars.items()}
         write_table(model, SCHEMA, Table(nothing, groups), compressed=False)
-        return mould_of(model, tuple(branches))
+        return template_of(model, tuple(branches))
 
 
 def _identity(events: Sequence[Event]) -> UUID:

@@ -24,7 +24,7 @@ from raythena.demo.tables import Column, Table, read_table
 from raythena.demo.tracking import Particles, fly, tracks_of
 from raythena.domain.errors import InvalidInput
 from raythena.domain.ranges import EventRange
-from raythena.storage.root_mould import Mould
+from raythena.storage.root.fast_writer import RootTemplate
 
 STEP_MM = 45.0
 """Length of a step through the field at cost 1."""
@@ -52,7 +52,7 @@ class Simulation:
 
     detector: Detector
     cost: float
-    mould: Mould
+    template: RootTemplate
     _inputs: dict[str, Table] = field(default_factory=dict)
 
     def event(self, path: str, number: int) -> hits.Event:
@@ -88,7 +88,7 @@ def process(event_range: EventRange, context: EventContext) -> Path:
     events = [simulation.event(event_range.pfn, number) for number in numbers]
     output = context.new_output(".root")
     if len(events) == 1:
-        hits.write_one(output, events[0], simulation.mould)
+        hits.write_one(output, events[0], simulation.template)
     else:
         hits.write_hits(output, events)
     return output

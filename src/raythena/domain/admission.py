@@ -5,7 +5,7 @@ people's systems. Counts are absurd until proven sane. A list of outputs must be
 what a document says of an input file must be true of the file itself.
 
 Rules: nothing here reads a disk; what only a look at the disk can tell comes from an `InputReader` the caller brings. Every
-refusal is an InvalidInput at a `Place`.
+refusal is an InvalidInput at a `FieldPath`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
-from raythena.domain.document import Place
+from raythena.domain.document import FieldPath
 from raythena.domain.errors import InvalidInput
 from raythena.domain.job import InputFile
 from raythena.domain.outputs import OutputMap
@@ -64,7 +64,7 @@ class InputReader(Protocol):
         ...
 
 
-def check_lfn(place: Place) -> str:
+def check_lfn(place: FieldPath) -> str:
     """A logical file name that is harmless everywhere: letters, digits and `_.+=@-`, beginning with a letter, digit or `_`."""
     expected = "a file name of letters, digits and _ . + = @ -, beginning with a letter, a digit or _"
     name = place.text(expected)
@@ -76,7 +76,7 @@ def check_lfn(place: Place) -> str:
     return name
 
 
-def check_guid(place: Place) -> str:
+def check_guid(place: FieldPath) -> str:
     """A GUID in its usual form of 36 characters, upper case."""
     guid = place.text("a GUID")
     if not _GUID.fullmatch(guid):
@@ -84,7 +84,7 @@ def check_guid(place: Place) -> str:
     return guid.upper()
 
 
-def check_checksum(place: Place) -> str:
+def check_checksum(place: FieldPath) -> str:
     """An adler32 checksum, `ad:` and up to 8 hexadecimal digits."""
     checksum = place.text("a checksum")
     if not _ADLER32.fullmatch(checksum):
@@ -92,7 +92,7 @@ def check_checksum(place: Place) -> str:
     return checksum
 
 
-def canonical_path(base_dir: str, place: Place) -> str:
+def canonical_path(base_dir: str, place: FieldPath) -> str:
     """The one spelling of a path: absolute, without `.`, `..` or doubled slashes; relative ones are below `base_dir`.
 
     Arithmetic on the text only: symbolic links are neither followed nor known, so that all nodes write the same bytes.
@@ -110,16 +110,16 @@ def derived_guid(lfn: str, size_bytes: int) -> str:
     return str(uuid.uuid5(_GUID_NAMESPACE, f"{lfn}\n{size_bytes}")).upper()
 
 
-def check_distinct(what: str, places: Sequence[Place]) -> None:
+def check_distinct(what: str, places: Sequence[FieldPath]) -> None:
     """Refuse the second of two places with the same value."""
-    first: dict[object, Place] = {}
+    first: dict[object, FieldPath] = {}
     for place in places:
         earlier = first.setdefault(place.value, place)
         if earlier is not place:
             raise place.refuse(f"{what} {place.value!r} is listed twice", expected=f"another than {earlier.field}")
 
 
-def check_inputs(inputs: Sequence[InputFile], place: Place, field_of: Callable[[int, str], Place]) -> None:
+def check_inputs(inputs: Sequence[InputFile], place: FieldPath, field_of: Callable[[int, str], FieldPath]) -> None:
     """Refuse input files that are not distinct, and more events than a job may have.
 
     `field_of(i, attribute)` is where the document says `attribute` (`lfn`, `pfn` or `guid`) of input `i`; `place` is where
@@ -135,7 +135,7 @@ def check_inputs(inputs: Sequence[InputFile], place: Place, field_of: Callable[[
         )
 
 
-def count_outputs(inputs: Sequence[InputFile], events_per_output: int, place: Place) -> int:
+def count_outputs(inputs: Sequence[InputFile], events_per_output: int, place: FieldPath) -> int:
     """How many output files the mapping needs. Raises InvalidInput at `place` when they are absurdly many."""
     events = [file.n_events for file in inputs]
     # a floor, in constant memory: the exact plan is made only when it is known to be small
@@ -147,7 +147,7 @@ def count_outputs(inputs: Sequence[InputFile], events_per_output: int, place: Pl
     return OutputMap.plan(events, events_per_output).n_outputs
 
 
-def check_outputs(outputs: Sequence[Place], inputs: Sequence[InputFile], needed: int, place: Place) -> None:
+def check_outputs(outputs: Sequence[FieldPath], inputs: Sequence[InputFile], needed: int, place: FieldPath) -> None:
     """Refuse output names that repeat, that are also inputs, or that are not exactly as many as the mapping needs."""
     check_distinct("the output file", outputs)
     lfns = {file.lfn for file in inputs}
@@ -166,7 +166,7 @@ def _files(count: int, what: str = "output file") -> str:
     return f"{count:,} {what}" + ("" if count == 1 else "s")
 
 
-def asked_at(place: Place, question: Callable[[], T]) -> T:
+def asked_at(place: FieldPath, question: Callable[[], T]) -> T:
     """The answer to a question about an input file; a refusal is put down to the place that names the file."""
     try:
         return question()
@@ -175,7 +175,7 @@ def asked_at(place: Place, question: Callable[[], T]) -> T:
         raise place.refuse(f"{inside}: {error.problem}", expected=error.expected, hint=error.hint) from error
 
 
-def confirmed(file: InputFile, reader: InputReader, field_of: Callable[[str], Place]) -> InputFile:
+def confirmed(file: InputFile, reader: InputReader, field_of: Callable[[str], FieldPath]) -> InputFile:
     """`file`, with size and GUID filled in, once the disk agrees with what the document says of it.
 
     `field_of(attribute)` is where the document says `pfn`, `size_bytes` or `checksum`.

@@ -20,7 +20,7 @@ from xml.parsers import expat
 from xml.sax.saxutils import quoteattr
 
 from raythena.domain.admission import check_distinct, check_guid
-from raythena.domain.document import Place, shown
+from raythena.domain.document import FieldPath, shown
 from raythena.domain.errors import InvalidInput
 
 _HEAD = """\
@@ -62,11 +62,11 @@ def catalogue_of(entries: Iterable[CatalogueEntry], source: str = "catalogue") -
     Raises InvalidInput for a malformed GUID, a GUID with two physical names, or a physical name with two GUIDs.
     """
     distinct = tuple(dict.fromkeys(replace(entry, guid=entry.guid.upper()) for entry in entries))
-    guids = [Place(source, f"File[{index}].ID", entry.guid) for index, entry in enumerate(distinct)]
+    guids = [FieldPath(source, f"File[{index}].ID", entry.guid) for index, entry in enumerate(distinct)]
     for place in guids:
         check_guid(place)
     check_distinct("the GUID", guids)
-    check_distinct("the file", [Place(source, f"File[{index}].pfn", entry.pfn) for index, entry in enumerate(distinct)])
+    check_distinct("the file", [FieldPath(source, f"File[{index}].pfn", entry.pfn) for index, entry in enumerate(distinct)])
     return Catalogue(distinct)
 
 

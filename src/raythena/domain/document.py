@@ -147,7 +147,7 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class FieldPath:
     """A value and where it stands: `source` is the file, `field` the path inside it, empty for the whole document."""
 
     source: str
@@ -163,20 +163,20 @@ class Place:
         """Whether there is a value; an empty one (null) counts as left out."""
         return self.value is not None
 
-    def entry(self, key: str) -> Place:
+    def entry(self, key: str) -> FieldPath:
         """The place of `key` in this mapping; its value is None when the key is missing."""
         value = self.value.get(key) if isinstance(self.value, dict) else None
-        return Place(self.source, f"{self.field}.{key}" if self.field else key, value)
+        return FieldPath(self.source, f"{self.field}.{key}" if self.field else key, value)
 
-    def items(self, *, at_least: int = 0) -> list[Place]:
+    def items(self, *, at_least: int = 0) -> list[FieldPath]:
         """The places of a list. Raises InvalidInput for anything else or fewer than `at_least`."""
         if not isinstance(self.value, list):
             raise self.refuse(f"is {shown(self.value)}", expected="a list")
         if len(self.value) < at_least:
             raise self.refuse("is empty" if not self.value else f"has {len(self.value)} entries", expected=f"at least {at_least}")
-        return [Place(self.source, f"{self.field}[{index}]", value) for index, value in enumerate(self.value)]
+        return [FieldPath(self.source, f"{self.field}[{index}]", value) for index, value in enumerate(self.value)]
 
-    def mapping(self, known: Collection[str], required: Collection[str] = ()) -> Place:
+    def mapping(self, known: Collection[str], required: Collection[str] = ()) -> FieldPath:
         """This place, which must be a mapping with `known` keys only and all `required` ones."""
         if not isinstance(self.value, dict):
             raise self.refuse(f"is {shown(self.value)}", expected="a mapping with the keys " + ", ".join(known))

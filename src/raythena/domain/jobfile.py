@@ -29,7 +29,7 @@ from raythena.domain.admission import (
     confirmed,
     count_outputs,
 )
-from raythena.domain.document import Place, shown
+from raythena.domain.document import FieldPath, shown
 from raythena.domain.job import InputFile, Job, MergeSpec, PayloadSpec
 
 JOB_KEYS = ("name", "inputs", "outputs", "payload", "merge", "cores_per_node")
@@ -50,9 +50,9 @@ class _Entry:
     """One input file and the place in the document that brought it."""
 
     file: InputFile
-    place: Place
+    place: FieldPath
 
-    def field(self, attribute: str) -> Place:
+    def field(self, attribute: str) -> FieldPath:
         """Where `attribute` of the file is said; what is derived from the path is said to stand at the path."""
         if not isinstance(self.place.value, dict):
             return self.place
@@ -66,7 +66,7 @@ def parse_job_document(document: Any, source: str, base_dir: str, reader: InputR
     `document` is the tree of the YAML or JSON text, `source` the name used in messages, `base_dir` the absolute directory that
     relative paths start from. Raises InvalidInput.
     """
-    root = Place(source, "", document).mapping(JOB_KEYS, required=("name", "inputs", "outputs", "payload"))
+    root = FieldPath(source, "", document).mapping(JOB_KEYS, required=("name", "inputs", "outputs", "payload"))
     entries = _inputs(root.entry("inputs"), base_dir, reader)
     inputs = tuple(entry.file for entry in entries)
     check_inputs(inputs, root.entry("inputs"), lambda index, attribute: entries[index].field(attribute))
@@ -89,17 +89,17 @@ def parse_payload_document(document: Any, source: str, base_dir: str) -> tuple[P
 
     The document has the keys `payload` and `merge` of a job file and no others; `merge` is None if left out. Raises InvalidInput.
     """
-    root = Place(source, "", document).mapping(("payload", "merge"), required=("payload",))
+    root = FieldPath(source, "", document).mapping(("payload", "merge"), required=("payload",))
     merge = root.entry("merge")
     spec = _merge(merge, base_dir, ()) if merge.given else None
     return _payload(root.entry("payload"), base_dir), spec
 
 
-def _inputs(place: Place, base_dir: str, reader: InputReader) -> list[_Entry]:
+def _inputs(place: FieldPath, base_dir: str, reader: InputReader) -> list[_Entry]:
     return [entry for item in place.items(at_least=1) for entry in _input(item, base_dir, reader)]
 
 
-def _input(place: Place, base_dir: str, reader: InputReader) -> list[_Entry]:
+def _input(place: FieldPath, base_dir: str, reader: InputReader) -> list[_Entry]:
     """The files of one entry: a path, a pattern, or a mapping that says more."""
     if isinstance(place.value, str):
         if any(char in place.value for char in "*?["):
@@ -117,7 +117,7 @@ def _input(place: Place, base_dir: str, reader: InputReader) -> list[_Entry]:
     return _matching(place, pattern, base_dir, reader)
 
 
-def _matching(place: Place, pattern: Place, base_dir: str, reader: InputReader) -> list[_Entry]:
+def _matching(place: FieldPath, pattern: FieldPath, base_dir: str, reader: InputReader) -> list[_Entry]:
     # a bracket in the name of the job file's own directory is no pattern
     literal_base = re.sub(r"[*?[]", r"[\g<0>]", base_dir)
     paths = asked_at(pattern, lambda: reader.matching(canonical_path(literal_base, pattern)))
@@ -126,7 +126,7 @@ def _matching(place: Place, pattern: Place, base_dir: str, reader: InputReader) 
     return [_known(place, path, reader) for path in paths]
 
 
-def _known(place: Place, pfn: str, reader: InputReader) -> _Entry:
+def _known(place: FieldPath, pfn: str, reader: InputReader) -> _Entry:
     """The file at `pfn`, with everything the document and the disk say about it."""
     size, guid, checksum = place.entry("size_bytes"), place.entry("guid"), place.entry("checksum")
     file = InputFile(
@@ -142,12 +142,12 @@ def _known(place: Place, pfn: str, reader: InputReader) -> _Entry:
     return replace(entry, file=replace(file, n_events=_n_events(entry, reader)))
 
 
-def _input_lfn(place: Place, pfn: str) -> str:
+def _input_lfn(place: FieldPath, pfn: str) -> str:
     lfn = place.entry("lfn")
     if lfn.given:
         return check_lfn(lfn)
     name = pfn.rpartition("/")[2]
-    derived = Place(place.source, lfn.field if isinstance(place.value, dict) else place.field, name)
+    derived = FieldPath(place.source, lfn.field if isinstance(place.value, dict) else place.field, name)
     return check_lfn(derived)
 
 
@@ -159,7 +159,7 @@ def _n_events(entry: _Entry, reader: InputReader) -> int:
     return asked_at(entry.field("events"), lambda: reader.count_events(entry.file.pfn, name))
 
 
-def _outputs(place: Place, inputs: Sequence[InputFile]) -> tuple[int, tuple[str, ...]]:
+def _outputs(place: FieldPath, inputs: Sequence[InputFile]) -> tuple[int, tuple[str, ...]]:
     """Events per output file and the names of the outputs."""
     place.mapping(OUTPUT_KEYS, required=("events_per_file",))
     per_file = place.entry("events_per_file")
@@ -174,7 +174,7 @@ def _outputs(place: Place, inputs: Sequence[InputFile]) -> tuple[int, tuple[str,
     return per_output, outputs
 
 
-def _numbered(template: Place, count: int) -> tuple[str, ...]:
+def _numbered(template: FieldPath, count: int) -> tuple[str, ...]:
     """`count` names from a template with the one field `{n}` or `{n:06d}`, numbered from 1."""
     expected = "a name with one number in it, such as HITS.{n:06d}.root"
     text = template.text(expected)
@@ -187,7 +187,7 @@ def _numbered(template: Place, count: int) -> tuple[str, ...]:
     return tuple(text.format(n=number) for number in range(1, count + 1))
 
 
-def _payload(place: Place, base_dir: str) -> PayloadSpec:
+def _payload(place: FieldPath, base_dir: str) -> PayloadSpec:
     place.mapping(PAYLOAD_KEYS)
     shape = _only_one(place, ("python", "process", "kind"))
     if shape == "python":
@@ -200,7 +200,7 @@ def _payload(place: Place, base_dir: str) -> PayloadSpec:
     return PayloadSpec(_kind(place.entry("kind")), _options(place.entry("options")))
 
 
-def _merge(place: Place, base_dir: str, outputs: Sequence[str]) -> MergeSpec:
+def _merge(place: FieldPath, base_dir: str, outputs: Sequence[str]) -> MergeSpec:
     if not place.given:
         return MergeSpec("root" if all(lfn.endswith(".root") for lfn in outputs) else "concat")
     if isinstance(place.value, str):
@@ -213,20 +213,20 @@ def _merge(place: Place, base_dir: str, outputs: Sequence[str]) -> MergeSpec:
     return MergeSpec(_kind(place.entry("kind")), _options(place.entry("options")))
 
 
-def _only_one(place: Place, keys: Sequence[str]) -> str:
+def _only_one(place: FieldPath, keys: Sequence[str]) -> str:
     given = [key for key in keys if place.entry(key).given]
     if len(given) != 1:
         raise place.refuse(f"has {' and '.join(given) or 'none of ' + ', '.join(keys)}", expected="one of " + ", ".join(keys))
     return given[0]
 
 
-def _refuse_others(place: Place, shape: str, allowed: Sequence[str]) -> None:
+def _refuse_others(place: FieldPath, shape: str, allowed: Sequence[str]) -> None:
     for key in place.value:
         if key not in allowed:
             raise place.entry(key).refuse(f"does not go with {shape}", expected="only " + ", ".join(allowed))
 
 
-def _python_options(place: Place, base_dir: str) -> dict[str, Any]:
+def _python_options(place: FieldPath, base_dir: str) -> dict[str, Any]:
     """What `PayloadSpec` documents for `python`: function, setup, options, path."""
     setup, path, options = place.entry("setup"), place.entry("path"), place.entry("options")
     built: dict[str, Any] = {"function": _function(place.entry("python"))}
@@ -238,7 +238,7 @@ def _python_options(place: Place, base_dir: str) -> dict[str, Any]:
     return built
 
 
-def _process_options(place: Place, base_dir: str) -> dict[str, Any]:
+def _process_options(place: FieldPath, base_dir: str) -> dict[str, Any]:
     """What `PayloadSpec` documents for `process`: command, environment."""
     items = place.entry("process").items(at_least=1)
     program = items[0].text("a program")
@@ -251,13 +251,13 @@ def _process_options(place: Place, base_dir: str) -> dict[str, Any]:
     return {"command": argv, "environment": _environment(environment)}
 
 
-def _argument(place: Place) -> str:
+def _argument(place: FieldPath) -> str:
     if not isinstance(place.value, str) or "\0" in place.value:
         raise place.refuse(f"is {shown(place.value)}", expected="text", hint="Put numbers in quotes")
     return str(place.plain())
 
 
-def _environment(place: Place) -> dict[str, str]:
+def _environment(place: FieldPath) -> dict[str, str]:
     if not isinstance(place.value, dict):
         raise place.refuse(f"is {shown(place.value)}", expected="a mapping of names to text")
     for key in place.value:
@@ -266,7 +266,7 @@ def _environment(place: Place) -> dict[str, str]:
     return {key: _argument(place.entry(key)) for key in place.value}
 
 
-def _options(place: Place) -> dict[str, Any]:
+def _options(place: FieldPath) -> dict[str, Any]:
     if not place.given:
         return {}
     if not isinstance(place.value, dict):
@@ -275,7 +275,7 @@ def _options(place: Place) -> dict[str, Any]:
     return plain
 
 
-def _function(place: Place) -> str:
+def _function(place: FieldPath) -> str:
     expected = "module:function, such as my_module:process"
     name = place.text(expected)
     if not _FUNCTION.fullmatch(name):
@@ -283,7 +283,7 @@ def _function(place: Place) -> str:
     return name
 
 
-def _kind(place: Place) -> str:
+def _kind(place: FieldPath) -> str:
     kind = place.text("the name of a plug-in")
     if not _KIND.fullmatch(kind):
         raise place.refuse(f"is {kind!r}", expected="the name of a plug-in, such as root")

@@ -17,14 +17,14 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from raythena.domain.document import Place, shown
+from raythena.domain.document import FieldPath, shown
 from raythena.domain.transform import CommandLine, quoted, split_words, vocabulary_of
 
 _OUTPUT = re.compile(r"\$\{OUTPUT(\d{1,3})\}", re.ASCII)
 _INPUT_LIST = re.compile(r"(?:(--[A-Za-z_]\w*)=)?@inputFor_\$\{OUTPUT(\d{1,3})\}", re.ASCII)
 
 
-_PLACE = Place("job", "esmergeSpec.jobParameters", None)
+_PLACE = FieldPath("job", "esmergeSpec.jobParameters", None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class MergeTemplate:
 
     transformation: str
     parameters: str
-    place: Place = _PLACE
+    place: FieldPath = _PLACE
 
     def command(self, inputs: Sequence[str], output: str) -> MergeCommand:
         """The command that merges `inputs` into `output` (names in the working directory).

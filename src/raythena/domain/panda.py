@@ -28,7 +28,7 @@ from raythena.domain.admission import (
     check_outputs,
     count_outputs,
 )
-from raythena.domain.document import Place, shown
+from raythena.domain.document import FieldPath, shown
 from raythena.domain.errors import InvalidInput
 from raythena.domain.job import InputFile, Job, MergeSpec, PayloadSpec
 
@@ -225,7 +225,7 @@ def parse_panda_jobs(document: Any, source: str) -> dict[str, PandaJob]:
 
     Raises InvalidInput naming the field, with the PandaID in front when the document is an envelope.
     """
-    root = Place(source, "", document)
+    root = FieldPath(source, "", document)
     if not is_panda(document):
         raise root.refuse(f"is {shown(document)}", expected='PanDA jobs, {"<PandaID>": {"PandaID": ..., "inFiles": ...}}')
     if "PandaID" in document:
@@ -238,7 +238,7 @@ def parse_panda_jobs(document: Any, source: str) -> dict[str, PandaJob]:
     return jobs
 
 
-def parse_panda_job(place: Place) -> PandaJob:
+def parse_panda_job(place: FieldPath) -> PandaJob:
     """One job specification. Raises InvalidInput naming the field."""
     if not isinstance(place.value, dict):
         raise place.refuse(
@@ -256,7 +256,7 @@ def parse_panda_job(place: Place) -> PandaJob:
     return job
 
 
-def _explained(place: Place, error: ValidationError) -> InvalidInput:
+def _explained(place: FieldPath, error: ValidationError) -> InvalidInput:
     """The first complaint of pydantic in our words; the others are counted."""
     first, *others = error.errors()
     for key in first["loc"]:
@@ -286,20 +286,20 @@ def _complaint(details: ErrorDetails) -> tuple[str, str]:
             return f"is {shown(details['input'])}", details["msg"].lower()
 
 
-def _listed(place: Place, key: str, values: Sequence[Any]) -> list[Place]:
+def _listed(place: FieldPath, key: str, values: Sequence[Any]) -> list[FieldPath]:
     """The places of the elements of a list PanDA joined by commas."""
     field = place.entry(key).field
-    return [Place(place.source, f"{field}[{index}]", value) for index, value in enumerate(values)]
+    return [FieldPath(place.source, f"{field}[{index}]", value) for index, value in enumerate(values)]
 
 
-def _check_names(place: Place, job: PandaJob) -> None:
+def _check_names(place: FieldPath, job: PandaJob) -> None:
     for key, names in (("inFiles", job.in_files), ("outFiles", job.out_files)):
         if not names:
             raise place.entry(key).refuse("is missing or empty", expected="at least one file name")
         for item in _listed(place, key, names):
             check_lfn(item)
     if job.log_file:
-        check_lfn(Place(place.source, place.entry("logFile").field, job.log_file))
+        check_lfn(FieldPath(place.source, place.entry("logFile").field, job.log_file))
     for item in _listed(place, "GUID", job.guids):
         if item.value:
             check_guid(item)
@@ -308,7 +308,7 @@ def _check_names(place: Place, job: PandaJob) -> None:
             check_checksum(item)
 
 
-def _check_lengths(place: Place, job: PandaJob) -> None:
+def _check_lengths(place: FieldPath, job: PandaJob) -> None:
     """Refuse lists that do not have one element per file. A list that is absent, or NULL as a whole, says nothing."""
     lists = {field.alias: getattr(job, name) for name, field in PandaJob.model_fields.items()}
     for keys, reference in ((_PER_INPUT, "inFiles"), (_PER_OUTPUT, "outFiles")):
@@ -324,7 +324,7 @@ def _check_lengths(place: Place, job: PandaJob) -> None:
         raise place.entry("scopeOut").refuse(problem, expected="one element per output file")
 
 
-def to_job(panda_job: PandaJob, payload: PayloadSpec, merge: MergeSpec, *, place: Place, input_directory: str = "") -> Job:
+def to_job(panda_job: PandaJob, payload: PayloadSpec, merge: MergeSpec, *, place: FieldPath, input_directory: str = "") -> Job:
     """The job to run: every event of every input, in the order of `inFiles`, into the outputs of `outFiles`.
 
     `place` is where the specification stands (its value is `panda_job.document`). Inputs are found at `inFilePaths`, or else by
@@ -373,7 +373,7 @@ def merge_spec(job: PandaJob, given: MergeSpec | None = None) -> MergeSpec | Non
     return MergeSpec("transform", told) if told else None
 
 
-def to_given_job(panda_job: PandaJob, payload: PayloadSpec, *, place: Place, input_directory: str = "") -> Job:
+def to_given_job(panda_job: PandaJob, payload: PayloadSpec, *, place: FieldPath, input_directory: str = "") -> Job:
     """The job to run when PanDA hands its event ranges out while it runs: inputs of unknown length, nothing merged here.
 
     `place` and `input_directory` as for `to_job`. Raises InvalidInput.
@@ -403,18 +403,18 @@ _NOT_ON_SITE = "Only jobs with on-site merging can be cut into events here; this
 _FIELD_OF = {"lfn": "inFiles", "guid": "GUID", "size_bytes": "fsize", "checksum": "checksum"}
 
 
-def input_place(place: Place, index: int, attribute: str) -> Place:
+def input_place(place: FieldPath, index: int, attribute: str) -> FieldPath:
     """Where a specification says `attribute` (of `InputFile`) of input `index`."""
     path_key = "inFilePaths" if place.entry("inFilePaths").given else "inFiles"
     key = _FIELD_OF.get(attribute, path_key)
-    return Place(place.source, f"{place.entry(key).field}[{index}]", None)
+    return FieldPath(place.source, f"{place.entry(key).field}[{index}]", None)
 
 
 def _id_text(number: int | None) -> str:
     return "" if number is None else str(number)
 
 
-def _inputs(job: PandaJob, place: Place, input_directory: str, n_events: int | None = None) -> tuple[InputFile, ...]:
+def _inputs(job: PandaJob, place: FieldPath, input_directory: str, n_events: int | None = None) -> tuple[InputFile, ...]:
     """The input files; `n_events` in each, or what the specification says."""
     if n_events is None:
         n_events = job.n_events_per_input_file
@@ -438,7 +438,7 @@ def _inputs(job: PandaJob, place: Place, input_directory: str, n_events: int | N
     )
 
 
-def _absolute(place: Place, input_directory: str) -> str:
+def _absolute(place: FieldPath, input_directory: str) -> str:
     if not input_directory and not place.text("the path of a file").startswith("/"):
         raise place.refuse(f"is {shown(place.value)}", expected="an absolute path")
     return canonical_path(input_directory or "/", place)

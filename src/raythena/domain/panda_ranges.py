@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from raythena.domain.admission import MAX_EVENTS, check_guid, check_lfn
-from raythena.domain.document import Place, read_json, shown
+from raythena.domain.document import FieldPath, read_json, shown
 from raythena.domain.ranges import EventRange
 
 _PANDA_ID = re.compile(r"(\d{1,19})-(\d{1,19})-(\d{1,19})-(\d{1,19})-(\d{1,10})", re.ASCII)
@@ -48,14 +48,14 @@ class LocalRangeId:
         return f"{self.lfn}-{self.event}"
 
 
-def parse_range_id(place: Place) -> EventRangeId | LocalRangeId:
+def parse_range_id(place: FieldPath) -> EventRangeId | LocalRangeId:
     """The id in the text at `place`, in either form. Raises InvalidInput."""
     expected = "taskID-PandaID-fileID-processID-attempt or <file name>-<event>"
     text = place.text(expected)
     if match := _PANDA_ID.fullmatch(text):
         return EventRangeId(*map(int, match.groups()))
     if match := _LOCAL_ID.fullmatch(text):
-        check_lfn(Place(place.source, place.field, match["lfn"]))
+        check_lfn(FieldPath(place.source, place.field, match["lfn"]))
         return LocalRangeId(match["lfn"], int(match["event"]))
     raise place.refuse(f"is {shown(text)}", expected=expected)
 
@@ -66,20 +66,20 @@ def parse_event_ranges(text: str, source: str, pfn_of: Mapping[str, str]) -> dic
     `pfn_of` gives the path of every input file by LFN. Raises InvalidInput: torn or empty text, a range that lacks something,
     whose events are not a stretch counted from 1, of an unknown file, or that is listed twice.
     """
-    root = Place(source, "", read_json(text, source))
+    root = FieldPath(source, "", read_json(text, source))
     if not isinstance(root.value, dict):
         raise root.refuse(f"is {shown(root.value)}", expected='ranges by job, {"<PandaID>": [...]}')
     return {key: _job_ranges(root.entry(key), key, pfn_of) for key in root.value}
 
 
-def _job_ranges(place: Place, key: str, pfn_of: Mapping[str, str]) -> tuple[EventRange, ...]:
+def _job_ranges(place: FieldPath, key: str, pfn_of: Mapping[str, str]) -> tuple[EventRange, ...]:
     if not re.fullmatch(r"\d+", key, re.ASCII):
         raise place.refuse(f"stands under {shown(key)}", expected="a PandaID")
     seen: dict[str, str] = {}
     return tuple(_range(item, pfn_of, seen) for item in place.items())
 
 
-def _range(place: Place, pfn_of: Mapping[str, str], seen: dict[str, str]) -> EventRange:
+def _range(place: FieldPath, pfn_of: Mapping[str, str], seen: dict[str, str]) -> EventRange:
     """One range; `seen` maps the ids so far to where they stand."""
     if not isinstance(place.value, dict):
         raise place.refuse(f"is {shown(place.value)}", expected="a range with eventRangeID, LFN, startEvent and lastEvent")
@@ -97,21 +97,21 @@ def _range(place: Place, pfn_of: Mapping[str, str], seen: dict[str, str]) -> Eve
     return EventRange(range_id, lfn, pfn_of[lfn], check_guid(guid) if guid.value else "", first, last, scope)
 
 
-def _events(place: Place) -> tuple[int, int]:
+def _events(place: FieldPath) -> tuple[int, int]:
     first = _event_number(place.entry("startEvent"), 1)
     return first, _event_number(place.entry("lastEvent"), first)
 
 
-def _event_number(place: Place, minimum: int) -> int:
+def _event_number(place: FieldPath, minimum: int) -> int:
     value = place.value
     # numbers arrive as text from some servers
     number = int(value) if isinstance(value, str) and re.fullmatch(r"-?\d{1,19}", value, re.ASCII) else value
     if number is None:
         raise place.refuse("is missing", expected="an event number")
-    return Place(place.source, place.field, number).count(minimum=minimum, maximum=MAX_EVENTS)
+    return FieldPath(place.source, place.field, number).count(minimum=minimum, maximum=MAX_EVENTS)
 
 
-def _optional_text(place: Place) -> str:
+def _optional_text(place: FieldPath) -> str:
     return place.text() if place.value else ""
 
 

@@ -20,7 +20,7 @@ import re
 from dataclasses import dataclass, field
 
 from raythena.domain.taxonomy import EndCause
-from raythena.engine.config import BudgetConfig
+from raythena.engine.engine_config import BudgetConfig
 
 _MAX_MESSAGES = 256
 """Different messages remembered; the one not seen for longest is forgotten."""
@@ -51,7 +51,7 @@ def normalised(kind: str, message: str) -> str:
 class _Repeated:
     example: str
     count: int = 0
-    places: set[str] = field(default_factory=set)
+    hosts: set[str] = field(default_factory=set)
 
 
 @dataclass(slots=True)
@@ -72,7 +72,7 @@ class Witness:
     """What must be known of a node whose attempt failed."""
 
     number: int
-    place: str
+    host: str
     cores: int
 
 
@@ -103,18 +103,18 @@ class FailureBudget:
 
     # ---- nodes that come and go
 
-    def node_up(self, place: str, node: str) -> None:
+    def node_up(self, host: str, node: str) -> None:
         """A node is there; `node` is its incarnation's name."""
-        self._up.setdefault(place, set()).add(node)
-        self._away.pop(place, None)
-        self._lost.discard(place)
+        self._up.setdefault(host, set()).add(node)
+        self._away.pop(host, None)
+        self._lost.discard(host)
 
-    def node_down(self, place: str, node: str, now: float) -> None:
+    def node_down(self, host: str, node: str, now: float) -> None:
         """An incarnation is given up."""
-        incarnations = self._up.setdefault(place, set())
+        incarnations = self._up.setdefault(host, set())
         incarnations.discard(node)
         if not incarnations:
-            self._away.setdefault(place, now)
+            self._away.setdefault(host, now)
 
     @property
     def n_lost(self) -> int:
@@ -130,11 +130,11 @@ class FailureBudget:
     def look_at_nodes(self, now: float) -> None:
         """Count as lost what has been away for too long."""
         news = False
-        for place, since in list(self._away.items()):
+        for host, since in list(self._away.items()):
             if now - since < self.config.lost_after_s:
                 break
-            del self._away[place]
-            self._lost.add(place)
+            del self._away[host]
+            self._lost.add(host)
             news = True
         if news:
             self._judge_nodes()
@@ -181,14 +181,14 @@ class FailureBudget:
         if not failed_elsewhere:
             streak.counted += 1
             streak.files.add(file)
-        self._note_message(kind, message, witness.place)
+        self._note_message(kind, message, witness.host)
 
-    def _note_message(self, kind: str, message: str, place: str) -> None:
+    def _note_message(self, kind: str, message: str, host: str) -> None:
         key = normalised(kind, message)
         repeated = self._repeated.pop(key, None) or _Repeated(f"{kind}: {gist(message)}")
         self._repeated[key] = repeated
         repeated.count += 1
-        repeated.places.add(place)
+        repeated.hosts.add(host)
         if len(self._repeated) > _MAX_MESSAGES:
             del self._repeated[next(iter(self._repeated))]
         if 2 * repeated.count >= self.config.repeated_failures:
@@ -204,9 +204,9 @@ class FailureBudget:
         config = self.config
         if succeeded > config.max_success_fraction * (succeeded + repeated.count):
             return
-        if len(repeated.places) < min(config.repeated_nodes, max(n_usable, 1)):
+        if len(repeated.hosts) < min(config.repeated_nodes, max(n_usable, 1)):
             return
-        where = f"{repeated.count} times on {len(repeated.places)} nodes with {succeeded} events done"
+        where = f"{repeated.count} times on {len(repeated.hosts)} nodes with {succeeded} events done"
         limit = config.repeated_failures
         story = f"the same error {where}, {limit} times end the job (budget.repeated_failures): {repeated.example}"
         self._compare(EndCause.REPEATED_ERROR, repeated.count, limit - 1, story)
@@ -232,7 +232,7 @@ class FailureBudget:
     def is_bad(self, witness: Witness) -> bool:
         """Whether it is the node's own fault, a suspected one's."""
         streak = self._streaks[witness.number]
-        if witness.place in self.aside or 2 * (len(self.aside) + 1) > len(self._up):
+        if witness.host in self.aside or 2 * (len(self.aside) + 1) > len(self._up):
             return False
         others_succeeded = self.succeeded - streak.succeeded_before
         others_failed = self.failed_attempts - streak.failed_before - streak.failed
@@ -244,8 +244,8 @@ class FailureBudget:
     def set_aside(self, witness: Witness) -> None:
         """A node gets no more work. It counts as lost."""
         failures = self._streaks.pop(witness.number).failed
-        self.aside.add(witness.place)
-        self.warnings.append(f"node {witness.place} is set aside: its last {failures} attempts all failed while others succeed")
+        self.aside.add(witness.host)
+        self.warnings.append(f"node {witness.host} is set aside: its last {failures} attempts all failed while others succeed")
         self._judge_nodes()
 
     # ----

@@ -119,7 +119,7 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class EndLoss:
+class DrainLoss:
     """Core time thrown away between an early stop and the end of the session."""
 
     drain_s: float = 0.0
@@ -138,7 +138,7 @@ class Finish:
 
     outcome: Outcome
     reason: str
-    loss: EndLoss = EndLoss()
+    loss: DrainLoss = DrainLoss()
     cause: EndCause = EndCause.NONE
 
 

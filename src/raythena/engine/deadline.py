@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from raythena.engine.config import DeadlineConfig
+from raythena.engine.engine_config import DeadlineConfig
 
 _PER_OCTAVE = 8
 _SHORTEST_S = 2.0**-10

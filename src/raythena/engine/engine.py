@@ -24,7 +24,7 @@ The parts, each to be read alone; one may use those above it, and all share the 
     holders       who holds which range, second holders included
     failures      attempts that failed, ranges that got lost
     results       groups accepted, committed, refused
-    merge_orders  merges ordered, and what comes of them
+    merges  merges ordered, and what comes of them
     leasing       which node gets how much of what
     tail          the end of the job: recalls and duplicates
     attendance    nodes that come, report, give back, and vanish
@@ -56,14 +56,14 @@ from raythena.domain.records import (
 from raythena.domain.results import GroupReport
 from raythena.engine import commands as do
 from raythena.engine import events as ev
-from raythena.engine.attendance import Attendance
-from raythena.engine.config import EngineConfig
+from raythena.engine.engine_config import EngineConfig
 from raythena.engine.failures import Failures
 from raythena.engine.journal import Journal
 from raythena.engine.leasing import Leasing
-from raythena.engine.merge_orders import MergeOrders
-from raythena.engine.outside import Outside
-from raythena.engine.results import Results
+from raythena.engine.membership import Membership
+from raythena.engine.merges import Merges
+from raythena.engine.range_source import RangeSource
+from raythena.engine.result_intake import Results
 from raythena.engine.state import JobState
 from raythena.engine.stopping import Stopping
 from raythena.engine.tail import Tail
@@ -76,10 +76,10 @@ class EngineParts:
     journal: Callable[[], Journal] = Journal
     failures: Callable[..., Failures] = Failures
     results: Callable[..., Results] = Results
-    merge_orders: Callable[..., MergeOrders] = MergeOrders
+    merges: Callable[..., Merges] = Merges
     leasing: Callable[..., Leasing] = Leasing
-    attendance: Callable[..., Attendance] = Attendance
-    outside: Callable[..., Outside] = Outside
+    membership: Callable[..., Membership] = Membership
+    range_source: Callable[..., RangeSource] = RangeSource
     stopping: Callable[..., Stopping] = Stopping
 
 
@@ -95,30 +95,30 @@ class Engine:
         self.state = state = JobState(job, config or EngineConfig(), wall_clock_offset, parts.journal())
         self._failures = parts.failures(state)
         self._results = parts.results(state)
-        self._merge_orders = parts.merge_orders(state, self._results, self._failures)
+        self._merges = parts.merges(state, self._results, self._failures)
         self._leasing = parts.leasing(state)
         self._tail = Tail(state)
-        self._attendance = parts.attendance(state, self._failures, self._leasing, self._tail)
-        self._outside = parts.outside(state, self._leasing)
-        self._stopping = parts.stopping(state, self._outside)
+        self._membership = parts.membership(state, self._failures, self._leasing, self._tail)
+        self._range_source = parts.range_source(state, self._leasing)
+        self._stopping = parts.stopping(state, self._range_source)
         self.resumed = 0
         """Ranges that earlier sessions finished."""
         self._handlers: dict[type, Callable[[Any, float], None]] = {
-            ev.NodeJoined: self._attendance.joined,
-            ev.NodeLost: self._attendance.lost,
-            ev.NodeReport: self._attendance.reported,
-            ev.RangesReturned: self._attendance.returned,
+            ev.NodeJoined: self._membership.joined,
+            ev.NodeLost: self._membership.lost,
+            ev.NodeReport: self._membership.reported,
+            ev.RangesReturned: self._membership.returned,
             ev.GroupReported: self._results.reported,
             ev.AttemptReported: self._failures.reported,
             ev.Committed: self._committed,
             ev.StorageStalled: self._storage_stalled,
             ev.StorageRecovered: self._storage_recovered,
-            ev.MergeSucceeded: self._merge_orders.succeeded,
-            ev.MergeFailed: self._merge_orders.failed,
-            ev.MergeStalled: self._merge_orders.stalled,
-            ev.RangesGiven: self._outside.given,
-            ev.RangesEnded: self._outside.ended,
-            ev.ReportsAcknowledged: self._outside.acknowledged,
+            ev.MergeSucceeded: self._merges.succeeded,
+            ev.MergeFailed: self._merges.failed,
+            ev.MergeStalled: self._merges.stalled,
+            ev.RangesGiven: self._range_source.given,
+            ev.RangesEnded: self._range_source.ended,
+            ev.ReportsAcknowledged: self._range_source.acknowledged,
             ev.StopRequested: self._stopping.requested,
             ev.DeadlineSet: self._stopping.deadline_set,
             ev.Tick: self._tick,
@@ -191,10 +191,10 @@ class Engine:
         took_s = journal.commit_took_s(event.tickets, now)
         if took_s is not None:
             self.state.deadline.commit_took(took_s)
-        self._outside.given_up([record for record in records if isinstance(record, AttemptFailed) and record.final])
-        self._outside.go_on(now)
+        self._range_source.given_up([record for record in records if isinstance(record, AttemptFailed) and record.final])
+        self._range_source.go_on(now)
         self._results.release_refused()
-        self._merge_orders.start()
+        self._merges.start()
 
     def _record_stored(self, record: Record) -> None:
         match record:
@@ -203,11 +203,11 @@ class Engine:
             case AttemptFailed():
                 self._failures.stored(record)
             case OutputMerged():
-                self._merge_orders.committed(record)
+                self._merges.committed(record)
             case RangesTaken():
-                self._outside.taken(len(record.chunk))
+                self._range_source.taken(len(record.chunk))
             case ReportsTaken():
-                self._outside.acknowledgement_stored()
+                self._range_source.acknowledgement_stored()
 
     def _storage_stalled(self, event: ev.StorageStalled, now: float) -> None:
         self.state.stalled = event.reason
@@ -227,16 +227,16 @@ class Engine:
         self._stopping.look_at_deadline(now)
         if state.stopping is None and state.stalled is None:
             self._tail.look(now)
-        self._outside.go_on(now)
+        self._range_source.go_on(now)
         self._stopping.look_outside(now)
-        self._merge_orders.start()
+        self._merges.start()
 
     # ---- starting from a ledger
 
     def _restore(self, restored: Restored) -> None:
         """Take over what the ledger remembers. Everything else is READY."""
         table, merges = self.table, self.merges
-        self._outside.restore_ranges(restored)
+        self._range_source.restore_ranges(restored)
         for index, attempts in restored.attempts:
             table.attempt[index] = min(attempts, 255)
         self._restore_failed(restored.failed)
@@ -249,7 +249,7 @@ class Engine:
             merges.restore_merged(merged.output)
         for group in restored.groups:
             self._results.restore(group)
-        self._outside.restore_reports(restored)
+        self._range_source.restore_reports(restored)
         merges.settle_empty()
         for index, losses in restored.losses:
             if table.state[index] == RangeState.READY:

@@ -21,7 +21,7 @@ _OWN_FAULT = {FailureKind.REPORTED, FailureKind.CRASH, FailureKind.HANG}
 
 def witness(node: Node) -> Witness:
     """A node, as the failure budget needs to know it."""
-    return Witness(node.number, node.place, node.cores)
+    return Witness(node.number, node.host, node.cores)
 
 
 class Failures:

@@ -46,7 +46,7 @@ class Node:
     recalling: int = 0
     """Ranges asked back and not answered for."""
     recalled_at: float = 0.0
-    barren_at: float = float("-inf")
+    empty_recall_at: float = float("-inf")
     """When it last had nothing to give back."""
     mean_event_s: float | None = None
     finished: int = 0
@@ -70,7 +70,7 @@ class Node:
         self.last_end = max(self.last_end, float((entries["start"] + entries["wall_s"]).max()))
 
     @property
-    def place(self) -> str:
+    def host(self) -> str:
         """The node behind an incarnation's name `<node>.<incarnation>`."""
         return self.name.rpartition(".")[0] or self.name
 

@@ -12,13 +12,13 @@ from raythena.domain.ranges import NO_NODE, Indices, RangeState, RangeTable
 from raythena.engine import commands as do
 from raythena.engine.fleet import Fleet, Node
 from raythena.engine.journal import Journal
-from raythena.engine.pool import ReadyPool
+from raythena.engine.ready_queue import ReadyQueue
 
 
 class Holders:
     """Moves ranges between nodes, and back to the pool."""
 
-    def __init__(self, table: RangeTable, fleet: Fleet, pool: ReadyPool, journal: Journal) -> None:
+    def __init__(self, table: RangeTable, fleet: Fleet, pool: ReadyQueue, journal: Journal) -> None:
         self._table = table
         self._fleet = fleet
         self._pool = pool

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from raythena.domain.errors import InternalError
 from raythena.domain.ranges import NO_NODE, RangeState
 from raythena.engine.engine import Engine
-from raythena.engine.merging import OutputState
+from raythena.engine.merge_planner import OutputState
 
 _LEASED, _ACCEPTED, _STORED, _FAILED, _MERGED = (
     int(state) for state in (RangeState.LEASED, RangeState.ACCEPTED, RangeState.STORED, RangeState.FAILED, RangeState.MERGED)
@@ -89,8 +89,8 @@ def _outputs(engine: Engine) -> None:
     n_outputs = outputs.n_outputs
     if n_outputs == 0:
         return
-    places = np.repeat(np.arange(0, n_outputs * _N_STATES, _N_STATES), np.diff(outputs.bounds)) + engine.table.state
-    counts = np.bincount(places, minlength=n_outputs * _N_STATES).reshape(n_outputs, _N_STATES)
+    hosts = np.repeat(np.arange(0, n_outputs * _N_STATES, _N_STATES), np.diff(outputs.bounds)) + engine.table.state
+    counts = np.bincount(hosts, minlength=n_outputs * _N_STATES).reshape(n_outputs, _N_STATES)
     stored, merged = counts[:, _STORED], counts[:, _MERGED]
     open_ranges = counts.sum(axis=1) - stored - merged - counts[:, _FAILED]
     states = [merges.state(output) for output in range(n_outputs)]

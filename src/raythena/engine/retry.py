@@ -15,7 +15,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterable
 
-from raythena.engine.config import EngineConfig
+from raythena.engine.engine_config import EngineConfig
 
 _MAX_DELAY_S = 60.0
 _SUSPICIOUS = 2

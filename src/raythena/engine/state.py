@@ -10,14 +10,14 @@ from raythena.domain.outputs import OutputMap
 from raythena.domain.ranges import RangeTable
 from raythena.engine import commands as do
 from raythena.engine.budget import FailureBudget
-from raythena.engine.config import EngineConfig
 from raythena.engine.deadline import Deadline
-from raythena.engine.ending import EndMeter
+from raythena.engine.drain_loss import DrainLossMeter
+from raythena.engine.engine_config import EngineConfig
 from raythena.engine.fleet import Fleet, Node
 from raythena.engine.holders import Holders
 from raythena.engine.journal import Journal
-from raythena.engine.merging import MergePlanner
-from raythena.engine.pool import ReadyPool
+from raythena.engine.merge_planner import MergePlanner
+from raythena.engine.ready_queue import ReadyQueue
 from raythena.engine.reports import ReportQueue
 from raythena.engine.retry import RetryLedger
 from raythena.engine.supply import Supply
@@ -42,13 +42,13 @@ class JobState:
         self.budget = FailureBudget(config.budget, len(self.table))
         self.deadline = Deadline(config.deadline)
         self.fleet = Fleet(self.table)
-        self.pool = ReadyPool(self.table)
+        self.pool = ReadyQueue(self.table)
         self.holders = Holders(self.table, self.fleet, self.pool, self.journal)
         self.stalled: str | None = None
         """Why the ledger takes nothing; None: it does."""
         self.stopping: str | None = None
         """Why nothing more is begun; None: work goes on."""
-        self.end_meter: EndMeter | None = None
+        self.end_meter: DrainLossMeter | None = None
         """Runs from the stop on."""
 
     def drain(self, node: Node) -> None:

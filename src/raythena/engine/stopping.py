@@ -12,17 +12,17 @@ from raythena.domain.taxonomy import EndCause
 from raythena.engine import commands as do
 from raythena.engine import events as ev
 from raythena.engine.deadline import StopTimes
-from raythena.engine.ending import EndMeter
-from raythena.engine.outside import Outside
+from raythena.engine.drain_loss import DrainLossMeter
+from raythena.engine.range_source import RangeSource
 from raythena.engine.state import JobState
 
 
 class Stopping:
     """Stops, and the end. `finished` is None until the end has come."""
 
-    def __init__(self, state: JobState, outside: Outside) -> None:
+    def __init__(self, state: JobState, range_source: RangeSource) -> None:
         self._state = state
-        self._outside = outside
+        self._range_source = range_source
         self._outcome = do.Outcome.STOPPED
         self._cause = EndCause.NONE
         self._times = StopTimes(0.0, 0.0)
@@ -72,7 +72,7 @@ class Stopping:
 
     def look_outside(self, now: float) -> None:
         """Stop when somebody has been waited for in vain."""
-        reason = self._outside.waits_in_vain(now) if self._state.stopping is None else ""
+        reason = self._range_source.waits_in_vain(now) if self._state.stopping is None else ""
         if reason:
             self._stop(reason, do.Outcome.ABORTED, EndCause.OUTSIDE, StopTimes(now, now), now)
 
@@ -85,7 +85,7 @@ class Stopping:
         if state.deadline.at is not None:
             self._hurry(state.deadline.stop_times(now, state.deadline.at - now))
         cores = sum(node.cores for node in state.fleet.up() if not node.aside)
-        state.end_meter = EndMeter(now, state.wall_clock_offset, cores)
+        state.end_meter = DrainLossMeter(now, state.wall_clock_offset, cores)
         for node in state.fleet.up():
             state.drain(node)
 
@@ -110,7 +110,7 @@ class Stopping:
         """Every range is settled, and everybody knows."""
         if not self._state.journal.is_settled:
             return False
-        return self._state.merges.all_final if self._state.supply is None else self._outside.is_all_done
+        return self._state.merges.all_final if self._state.supply is None else self._range_source.is_all_done
 
     def _is_abandoned(self, now: float) -> bool:
         """Something is left to compute, and nobody has been there to do it for too long. Merges get on without nodes."""
@@ -146,6 +146,6 @@ class Stopping:
     def finish(self, outcome: do.Outcome, reason: str, cause: EndCause, now: float) -> None:
         """The last word. Nothing happens after it."""
         state, meter = self._state, self._state.end_meter
-        loss = do.EndLoss() if meter is None else meter.read(state.fleet.up(), state.deadline.at, now)
+        loss = do.DrainLoss() if meter is None else meter.read(state.fleet.up(), state.deadline.at, now)
         self.finished = do.Finish(outcome, reason, loss, cause)
         state.journal.do(self.finished)

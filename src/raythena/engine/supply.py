@@ -6,7 +6,7 @@ for while enough is left to bridge that time, as it was measured so far. One req
 
 from __future__ import annotations
 
-from raythena.engine.config import SupplyConfig
+from raythena.engine.engine_config import SupplyConfig
 
 _FADING = 0.5
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from raythena.domain.ranges import RangeState
 from raythena.engine import commands as do
-from raythena.engine.config import EngineConfig
+from raythena.engine.engine_config import EngineConfig
 from raythena.engine.fleet import Node
 from raythena.engine.state import JobState
 
@@ -52,7 +52,7 @@ def plan_recalls(nodes: Iterable[Node], wanted: int, now: float) -> list[Recalle
     for node in nodes:
         if node.recalling and now - node.recalled_at < RECALL_PATIENCE_S:
             pending += node.recalling
-        elif node.surplus > 0 and now - node.barren_at >= _BARREN_S:
+        elif node.surplus > 0 and now - node.empty_recall_at >= _BARREN_S:
             victims.append((node.queued / max(node.cores, 1) * (node.mean_event_s or 1.0), node))
     recalls: list[Recalled] = []
     wanted -= pending

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from raythena.domain.admission import FileFacts, confirmed
-from raythena.domain.document import Place, read_json, read_yaml
+from raythena.domain.document import FieldPath, read_json, read_yaml
 from raythena.domain.errors import InvalidInput
 from raythena.domain.job import Job, MergeSpec, PayloadSpec
 from raythena.domain.jobfile import parse_job_document, parse_payload_document
@@ -85,7 +85,7 @@ def load_job(
     if is_panda(document):
         directory = os.path.abspath(input_directory) if input_directory else base_dir  # noqa: PTH100 - as above
         chosen = _chosen(parse_panda_jobs(document, source), source, panda_id)
-        place = Place(source, "" if "PandaID" in document else str(chosen.panda_id), chosen.document)
+        place = FieldPath(source, "" if "PandaID" in document else str(chosen.panda_id), chosen.document)
         job = to_job(chosen, *_specified(source, payload, merge_spec(chosen, merge)), place=place, input_directory=directory)
         return _confirmed(job, place, reader)
     if panda_id or input_directory:
@@ -186,7 +186,7 @@ def _specified(source: str, payload: PayloadSpec | None, merge: MergeSpec | None
     return payload, merge
 
 
-def _confirmed(job: Job, place: Place, reader: DiskInputs) -> Job:
+def _confirmed(job: Job, place: FieldPath, reader: DiskInputs) -> Job:
     """The job with its inputs compared with the disk; `place` is the specification it was made from."""
     fields = (partial(input_place, place, index) for index in range(len(job.inputs)))
     return replace(job, inputs=tuple(confirmed(file, reader, field) for file, field in zip(job.inputs, fields, strict=True)))

@@ -21,8 +21,8 @@ from typing import Any
 from raythena.domain.progress import Progress
 from raythena.domain.range_report import RangeReport
 from raythena.domain.ranges import EventRange
-from raythena.runtime.ending import SessionResult
-from raythena.runtime.gateway import CoordinatorLine, FinalOutput, GatewayContext, GatewayPlugin
+from raythena.runtime.gateway_interface import CoordinatorLine, FinalOutput, GatewayContext, GatewayPlugin
+from raythena.runtime.session_end import SessionResult
 
 
 class MemoryGateway:

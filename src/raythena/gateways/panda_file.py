@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from raythena.domain.admission import canonical_path
-from raythena.domain.document import Place, shown
+from raythena.domain.document import FieldPath, shown
 from raythena.domain.errors import InvalidInput
 from raythena.domain.panda import PandaJob, is_panda, parse_panda_jobs
 from raythena.domain.transform import split_words
@@ -38,7 +38,7 @@ def input_paths(job: PandaJob, source: str, directory: Path) -> dict[str, str]:
     """The path of every input by LFN: from `inFilePaths`, or else by name in `directory`. Links are not followed."""
     base = os.path.abspath(directory)  # noqa: PTH100 - the text is made absolute, links are not followed
     names = job.in_file_paths or job.in_files
-    places = [Place(source, f"inFiles[{index}]", name) for index, name in enumerate(names)]
+    places = [FieldPath(source, f"inFiles[{index}]", name) for index, name in enumerate(names)]
     return {lfn: canonical_path(base, place) for lfn, place in zip(job.in_files, places, strict=True)}
 
 

@@ -1,8 +1,8 @@
 """A Ray cluster of several logical nodes on this machine, for a laptop, the demo and tests.
 
-Real raylets on free ports, all behind loopback and a token made for this run. A warden starts them, so they cannot outlive this
-process, whatever kills it. The head is up before `start` returns; the other nodes come one after the other, because raylets that
-start at the same time compete for names.
+Real raylets on free ports, all behind loopback and a token made for this run. A process guard starts them, so they cannot
+outlive this process, whatever kills it. The head is up before `start` returns; the other nodes come one after the other,
+because raylets that start at the same time compete for names.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from pathlib import Path
 from raythena.domain.errors import ClusterError
 from raythena.launch.joining import join
 from raythena.launch.ray_environment import ray_environment, start_head, start_node, write_token
-from raythena.runtime.config import NODE_RESOURCE
-from raythena.runtime.warden import Warden
+from raythena.runtime.process_guard import ProcessGuard
+from raythena.runtime.session_config import NODE_RESOURCE
 from raythena.storage.owned import owned_directory
 
 _ADDRESS = "127.0.0.1"
@@ -37,7 +37,7 @@ class LocalCluster:
     def __init__(self, nodes: int, cores: int) -> None:
         self._nodes = nodes
         self._cores = cores
-        self._warden = Warden()
+        self._process_guard = ProcessGuard()
         self._directory: Path | None = None
         self._head = ""
         self._ended: dict[str, int] = {}
@@ -77,14 +77,14 @@ class LocalCluster:
         import ray
 
         await asyncio.to_thread(ray.shutdown)
-        await self._warden.stop()
+        await self._process_guard.stop()
         if self._directory is not None:
             shutil.rmtree(self._directory, ignore_errors=True)
 
     async def _spawn(self, name: str, argv: list[str]) -> None:
         log = self._log(name)
         env = {**os.environ, "PYTHONUNBUFFERED": "1"}
-        await self._warden.spawn(argv, env=env, stdout=log, stderr=log, on_exit=partial(self._note_end, name))
+        await self._process_guard.spawn(argv, env=env, stdout=log, stderr=log, on_exit=partial(self._note_end, name))
 
     def _note_end(self, name: str, status: int) -> None:
         self._ended[name] = status

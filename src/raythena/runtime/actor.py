@@ -18,12 +18,12 @@ from raythena.domain.errors import RaythenaError
 from raythena.domain.progress import Progress
 from raythena.domain.ranges import Indices
 from raythena.domain.results import MergedOutput
-from raythena.engine.node import CoordinatorReply, NodeMessage
-from raythena.runtime.config import SessionConfig, StopOrder
+from raythena.engine.node_core import CoordinatorReply, NodeMessage
 from raythena.runtime.coordinator import Coordinator
-from raythena.runtime.ending import SessionResult
-from raythena.runtime.logs import log_to_file
+from raythena.runtime.log_files import log_to_file
 from raythena.runtime.merge_task import MergeOrder, merge_output, merge_place
+from raythena.runtime.session_config import SessionConfig, StopOrder
+from raythena.runtime.session_end import SessionResult
 from raythena.runtime.supervisor import Supervisor
 
 logger = logging.getLogger(__name__)

@@ -27,13 +27,23 @@ import numpy as np
 from raythena.domain.errors import ClusterError, NumbersExhausted, PayloadError, StorageError
 from raythena.domain.job_number import JobNumbers
 from raythena.domain.results import ENTRY_DTYPE, FailureKind, GroupReport, RangeFailure
-from raythena.engine.node import CoordinatorReply, FinishedRange, GroupToWrite, NodeCore
-from raythena.runtime.config import AgentOrder
+from raythena.engine.node_core import CoordinatorReply, FinishedRange, GroupToWrite, NodeCore
 from raythena.runtime.link import Link, RayLink
-from raythena.runtime.logs import log_to_file
-from raythena.runtime.payload import Assignment, Done, Failed, Outcome, Payload, PayloadContext, Released, Started, payload_plugin
+from raythena.runtime.log_files import log_to_file
+from raythena.runtime.payload_interface import (
+    Done,
+    Failed,
+    LeasedRange,
+    Payload,
+    PayloadContext,
+    PayloadOutcome,
+    Released,
+    Started,
+    payload_plugin,
+)
 from raythena.runtime.range_book import RangeBook
 from raythena.runtime.scratch import ScratchWatch, scratch_directory, scratch_root
+from raythena.runtime.session_config import AgentOrder
 from raythena.storage.atomic import is_disk_trouble
 from raythena.storage.groups import Member, write_group
 from raythena.storage.single_files import write_files
@@ -226,9 +236,9 @@ class Agent:
             return
         indices = self.core.to_feed(payload.appetite)
         if indices:
-            payload.feed([Assignment(index, self._book.event_range(index)) for index in indices])
+            payload.feed([LeasedRange(index, self._book.event_range(index)) for index in indices])
 
-    def _take(self, outcomes: Sequence[Outcome]) -> None:
+    def _take(self, outcomes: Sequence[PayloadOutcome]) -> None:
         core = self.core
         now = time.monotonic()
         for outcome in outcomes:

@@ -31,20 +31,20 @@ from raythena.domain.results import GroupReport, MergedOutput
 from raythena.domain.taxonomy import EndCause, of_exit_code
 from raythena.engine import commands as do
 from raythena.engine import events as ev
-from raythena.engine.desk import CoordinatorDesk
 from raythena.engine.engine import Engine
-from raythena.engine.node import CoordinatorReply, NodeMessage
-from raythena.runtime.config import SessionConfig, StopOrder
-from raythena.runtime.ending import SessionResult, sweep_staging, write_report
-from raythena.runtime.gateway import Gateway
+from raythena.engine.exchange import NodeExchange
+from raythena.engine.node_core import CoordinatorReply, NodeMessage
+from raythena.runtime.gateway_interface import Gateway
+from raythena.runtime.gateway_runner import GatewayRunner, gateway_of
 from raythena.runtime.ledger_writer import LedgerWriter
 from raythena.runtime.merge_task import MergeOrder
-from raythena.runtime.outside import Outside, gateway_of
-from raythena.runtime.snapshot import ProgressMeter
+from raythena.runtime.progress_meter import ProgressMeter
+from raythena.runtime.session_config import SessionConfig, StopOrder
+from raythena.runtime.session_end import SessionResult, sweep_staging, write_report
 from raythena.storage.atomic import disk_errors, durable_rename, overwrite_in_place, write_atomically
 from raythena.storage.groups import remove_group
-from raythena.storage.lease import TaskLease
 from raythena.storage.ledger import Ledger, SessionInfo
+from raythena.storage.task_lease import TaskLease
 from raythena.storage.taskdir import TaskDirectory
 
 logger = logging.getLogger(__name__)
@@ -80,11 +80,13 @@ class Coordinator:
         """Of this life among all those the task has seen, from 1."""
         now = time.monotonic()
         engine = Engine(config.job, restored, config.engine, time.time() - now)
-        self._desk = CoordinatorDesk(engine, config.desk)
+        self._node_exchange = NodeExchange(engine, config.node_exchange)
         self._meter = ProgressMeter(engine, now)
         self._writer = LedgerWriter(ledger, config.commit_interval_s, config.storage_patience_s, self.tell)
         self._merged_before = restored.merged
-        self._outside = None if gateway is None else Outside(config, gateway, self, engine.table, self._writer.settled)
+        self._gateway_runner = (
+            None if gateway is None else GatewayRunner(config, gateway, self, engine.table, self._writer.settled)
+        )
         self._tasks: set[asyncio.Task[None]] = set()
         self._writing: asyncio.Task[None] | None = None
         self._ended = asyncio.Event()
@@ -120,14 +122,14 @@ class Coordinator:
 
     def begin(self) -> None:
         """Start the coordinator's own tasks."""
-        engine = self._desk.engine
+        engine = self._node_exchange.engine
         logger.info("session %s: %d events, %d of them finished before", self.config.session, len(engine.table), engine.resumed)
         self._spawn(self._keep_time())
         self._writing = self._spawn(self._write_ledger())
         if self.config.ends_at is not None:
             self.tell(ev.DeadlineSet(time.monotonic() + self.config.ends_at - time.time()))
-        if self._outside is not None:
-            self._outside.begin(self._merged_before)
+        if self._gateway_runner is not None:
+            self._gateway_runner.begin(self._merged_before)
         self.tell(ev.Tick())
 
     async def ended(self) -> SessionResult:
@@ -141,7 +143,7 @@ class Coordinator:
 
     def register(self, node: str, cores: int, held: Indices) -> CoordinatorReply:
         """An agent introduces itself."""
-        reply = self._desk.register(node, cores, held, time.monotonic())
+        reply = self._node_exchange.register(node, cores, held, time.monotonic())
         logger.info("node %s registered: %d cores, %d ranges in hand", node, cores, len(held))
         self._note_lease(node, reply)
         self._carry_out()
@@ -149,7 +151,7 @@ class Coordinator:
 
     def exchange(self, message: NodeMessage) -> CoordinatorReply:
         """An agent reports."""
-        reply = self._desk.exchange(message, time.monotonic())
+        reply = self._node_exchange.exchange(message, time.monotonic())
         self._note_lease(message.node, reply)
         self._carry_out()
         return reply
@@ -162,12 +164,12 @@ class Coordinator:
 
     def silence_s(self, node: str) -> float:
         """How long nothing has been heard of an agent; infinite when nothing ever was."""
-        return self._desk.silence_s(node, time.monotonic())
+        return self._node_exchange.silence_s(node, time.monotonic())
 
     def node_lost(self, node: str, reason: str) -> None:
         """An agent or its node is known to be gone."""
         logger.warning("node %s lost: %s", node, reason)
-        self._desk.lose(node, reason, time.monotonic())
+        self._node_exchange.lose(node, reason, time.monotonic())
         self._carry_out()
 
     def stop(self, reason: str, cause: RaythenaError | None = None) -> None:
@@ -180,8 +182,8 @@ class Coordinator:
     def obey(self, order: StopOrder) -> None:
         """Somebody wants an early end. Safe to repeat."""
         logger.warning("stopping: %s", order.reason)
-        if self._outside is not None:
-            self._outside.hurry(order.by)
+        if self._gateway_runner is not None:
+            self._gateway_runner.hurry(order.by)
         within_s = None if order.by is None else max(0.0, order.by - time.time())
         self.tell(ev.StopRequested(order.reason, within_s=within_s, cause=order.cause))
 
@@ -195,7 +197,7 @@ class Coordinator:
 
     def tell(self, event: ev.Event) -> None:
         """Hand an event to the engine and do what it says."""
-        self._desk.step(event, time.monotonic())
+        self._node_exchange.step(event, time.monotonic())
         self._carry_out()
 
     def progress(self) -> Progress:
@@ -211,7 +213,7 @@ class Coordinator:
 
     def _carry_out(self) -> None:
         self._log_warnings()
-        for command in self._desk.take_world():
+        for command in self._node_exchange.take_effects():
             match command:
                 case do.Commit():
                     self._writer.add(command)
@@ -219,16 +221,16 @@ class Coordinator:
                     self._spawn(self._discard(command.groups))
                 case do.StartMerge():
                     self._spawn(self._run_merge(command))
-                case do.RequestRanges() if self._outside is not None:
-                    self._outside.ranges_wanted(command)
-                case do.PublishReport() if self._outside is not None:
-                    self._outside.report_due(command)
+                case do.RequestRanges() if self._gateway_runner is not None:
+                    self._gateway_runner.ranges_wanted(command)
+                case do.PublishReport() if self._gateway_runner is not None:
+                    self._gateway_runner.report_due(command)
                 case do.Finish() if self._finish is None:
                     self._finish = command
                     self._spawn(self._end(command))
 
     def _log_warnings(self) -> None:
-        warnings = self._desk.engine.warnings
+        warnings = self._node_exchange.engine.warnings
         for warning in warnings[self._warnings_logged :]:
             logger.warning("%s", warning)
         self._warnings_logged = len(warnings)
@@ -258,7 +260,7 @@ class Coordinator:
         status_at = heartbeat_at = float("-inf")
         while not self.over:
             now = time.monotonic()
-            for name in self._desk.lose_silent_nodes(now):
+            for name in self._node_exchange.lose_silent_nodes(now):
                 logger.warning("node %s lost: silent", name)
             self.tell(ev.Tick())
             if now - heartbeat_at >= _HEARTBEAT_S:
@@ -267,8 +269,8 @@ class Coordinator:
             if now - status_at >= _STATUS_S:
                 status_at = now
                 progress = self.progress()
-                if self._outside is not None:
-                    self._outside.progressed(progress)
+                if self._gateway_runner is not None:
+                    self._gateway_runner.progressed(progress)
                 await asyncio.to_thread(self._write_status, progress, {})
             await asyncio.sleep(_TICK_S)
 
@@ -328,9 +330,9 @@ class Coordinator:
         else:
             logger.info("merged %s: %d events in %.1f s", lfn, merged.n_events, merged.wall_s)
             self.tell(ev.MergeSucceeded(command.merge, merged))
-            if self._outside is not None:
+            if self._gateway_runner is not None:
                 await self._writer.settled()
-                self._outside.output_merged(merged)
+                self._gateway_runner.output_merged(merged)
 
     async def _merge_patiently(self, command: do.StartMerge, groups: list[GroupReport]) -> MergedOutput:
         """Merge and move into place, again while a disk refuses; `groups` are filled in. Raises StorageError in the end."""
@@ -394,8 +396,8 @@ class Coordinator:
             error = of_exit_code(ExitCode.INTERNAL)
             self.result = SessionResult(str(do.Outcome.ABORTED), reason, ExitCode.INTERNAL, progress, error=error)
         finally:
-            if self._outside is not None and self.result is not None:
-                await self._outside.end(self.result)
+            if self._gateway_runner is not None and self.result is not None:
+                await self._gateway_runner.end(self.result)
             await self._leave()
 
     async def _leave(self) -> None:

@@ -17,8 +17,8 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from raythena.domain.errors import ClusterError, ExitCode, InternalError, RaythenaError
 from raythena.domain.progress import Progress
 from raythena.runtime.actor import CoordinatorActor
-from raythena.runtime.config import COORDINATOR, SessionConfig, StopOrder
-from raythena.runtime.ending import SessionResult
+from raythena.runtime.session_config import COORDINATOR, SessionConfig, StopOrder
+from raythena.runtime.session_end import SessionResult
 
 _CALL_LIMIT_S = 30.0
 _START_LIMIT_S = 120.0

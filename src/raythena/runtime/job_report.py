@@ -18,10 +18,10 @@ from raythena.domain.errors import ExitCode, RaythenaError
 from raythena.domain.job import NO_MERGE, Job
 from raythena.domain.payload_account import FILE_NAME, PayloadAccount, together
 from raythena.domain.ranges import Indices, RangeLayout
-from raythena.domain.report import ReportInput, ResourceUse, build_report
+from raythena.domain.report_document import ReportInput, ResourceUse, build_report
 from raythena.domain.taxonomy import EndCause, of_end
 from raythena.engine.commands import Finish
-from raythena.runtime.snapshot import physical_node
+from raythena.runtime.progress_meter import physical_node
 from raythena.storage.ledger import Ledger, LedgerSummary, NodeTotals
 
 logger = logging.getLogger(__name__)

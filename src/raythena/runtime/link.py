@@ -19,8 +19,8 @@ from ray.exceptions import RayError
 
 from raythena.domain.errors import ClusterError
 from raythena.domain.ranges import Indices
-from raythena.engine.node import CoordinatorReply, NodeMessage
-from raythena.runtime.config import COORDINATOR
+from raythena.engine.node_core import CoordinatorReply, NodeMessage
+from raythena.runtime.session_config import COORDINATOR
 
 logger = logging.getLogger(__name__)
 

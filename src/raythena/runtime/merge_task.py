@@ -20,7 +20,7 @@ import numpy as np
 from raythena.domain.errors import MergeError, StorageError
 from raythena.domain.job import MergeSpec
 from raythena.domain.results import GroupReport, MergedOutput
-from raythena.runtime.merger import MergeContext, Merged, merger_named
+from raythena.runtime.merger_interface import MergeContext, Merged, merger_named
 from raythena.runtime.scratch import scratch_directory
 from raythena.storage.atomic import adler32_of, is_disk_trouble, refusal, sync_file
 from raythena.storage.groups import read_members

@@ -11,7 +11,7 @@ from raythena.domain.errors import InternalError
 from raythena.domain.job import Job
 from raythena.domain.outputs import OutputMap
 from raythena.domain.ranges import EventRange, Indices, RangeLayout
-from raythena.engine.node import CoordinatorReply
+from raythena.engine.node_core import CoordinatorReply
 
 _TIDY_ABOVE = 4096
 

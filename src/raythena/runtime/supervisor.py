@@ -25,8 +25,8 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from raythena.domain.errors import JobAborted, NumbersExhausted, PayloadError, RaythenaError, StorageError
 from raythena.runtime.agent import NodeAgentActor
-from raythena.runtime.config import NODE_RESOURCE, AgentOrder, SessionConfig
 from raythena.runtime.coordinator import Coordinator
+from raythena.runtime.session_config import NODE_RESOURCE, AgentOrder, SessionConfig
 from raythena.storage.taskdir import TaskDirectory
 
 logger = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ _FINAL = frozenset({"PayloadError", "StorageError"})
 
 
 @dataclass(slots=True)
-class _Place:
+class _Host:
     """One Ray node and its present agent."""
 
     name: str
@@ -70,7 +70,7 @@ class Supervisor:
     def __init__(self, config: SessionConfig, coordinator: Coordinator) -> None:
         self._config = config
         self._coordinator = coordinator
-        self._places: dict[str, _Place] = {}
+        self._hosts: dict[str, _Host] = {}
         self._orders = 0
         """Given out so far, one for each agent: their numbers are made from it."""
         self._last_problem = ""
@@ -87,13 +87,13 @@ class Supervisor:
 
     async def dismiss(self, limit_s: float) -> None:
         """Wait for the agents to end by themselves; kill those that do not."""
-        watches = [place.watch for place in self._places.values() if place.watch is not None]
+        watches = [host.watch for host in self._hosts.values() if host.watch is not None]
         if watches:
             await asyncio.wait(watches, timeout=limit_s)
-        for place in self._places.values():
-            if place.watch is not None and not place.watch.done() and place.agent is not None:
-                logger.warning("killing the agent of %s", place.name)
-                await asyncio.to_thread(ray.kill, place.agent)
+        for host in self._hosts.values():
+            if host.watch is not None and not host.watch.done() and host.agent is not None:
+                logger.warning("killing the agent of %s", host.name)
+                await asyncio.to_thread(ray.kill, host.agent)
         for name in await asyncio.to_thread(self._living_agents):
             await self._dismiss_stray(name, limit_s)
 
@@ -120,87 +120,87 @@ class Supervisor:
             node_id = str(entry["NodeID"])
             seen[node_id] = bool(entry["Alive"])
             cores = int(resources.get(NODE_RESOURCE, 0)) if isinstance(resources, dict) else 0
-            if entry["Alive"] and cores > 0 and node_id not in self._places:
-                place = _Place(_place_name(entry, node_id), node_id, cores)
-                self._places[node_id] = place
-                place.watch = asyncio.create_task(self._keep_agent(place))
-                place.watch.add_done_callback(self._watch_ended)
-        for node_id, place in self._places.items():
-            if place.alive and not seen.get(node_id, False):
-                place.alive = False
-                self._coordinator.node_lost(f"{place.name}.{place.incarnation}", "its Ray node is dead")
+            if entry["Alive"] and cores > 0 and node_id not in self._hosts:
+                host = _Host(_host_name(entry, node_id), node_id, cores)
+                self._hosts[node_id] = host
+                host.watch = asyncio.create_task(self._keep_agent(host))
+                host.watch.add_done_callback(self._watch_ended)
+        for node_id, host in self._hosts.items():
+            if host.alive and not seen.get(node_id, False):
+                host.alive = False
+                self._coordinator.node_lost(f"{host.name}.{host.incarnation}", "its Ray node is dead")
 
     def _look_for_frozen(self) -> None:
-        for place in self._places.values():
-            if place.agent is None or place.check is not None or not place.alive:
+        for host in self._hosts.values():
+            if host.agent is None or host.check is not None or not host.alive:
                 continue
-            silence_s = self._coordinator.silence_s(f"{place.name}.{place.incarnation}")
-            place.met = place.met or math.isfinite(silence_s)
-            if silence_s > self._config.desk.node_timeout_s:
-                place.check = asyncio.create_task(self._replace_if_frozen(place, place.agent))
+            silence_s = self._coordinator.silence_s(f"{host.name}.{host.incarnation}")
+            host.met = host.met or math.isfinite(silence_s)
+            if silence_s > self._config.node_exchange.node_timeout_s:
+                host.check = asyncio.create_task(self._replace_if_frozen(host, host.agent))
 
-    async def _replace_if_frozen(self, place: _Place, agent: ActorHandle[Any]) -> None:
+    async def _replace_if_frozen(self, host: _Host, agent: ActorHandle[Any]) -> None:
         """Ask a silent agent for a sign of life; kill it when there is none, so that `_keep_agent` starts another.
 
         An agent that is starting its payload is silent too, but answers. Behind a link that is cut there is nobody to be killed,
         and Ray will soon say that the node is dead.
         """
         try:
-            await asyncio.wait_for(agent.ping.remote(), self._config.frozen_agent_s if place.met else _START_LIMIT_S)
-            place.met = place.agent is agent
+            await asyncio.wait_for(agent.ping.remote(), self._config.frozen_agent_s if host.met else _START_LIMIT_S)
+            host.met = host.agent is agent
         except TimeoutError:
-            if place.alive and place.agent is agent:
-                logger.warning("the agent of %s is frozen: killing it", place.name)
+            if host.alive and host.agent is agent:
+                logger.warning("the agent of %s is frozen: killing it", host.name)
                 await asyncio.to_thread(ray.kill, agent)
         except RayError as problem:
-            logger.info("the agent of %s does not answer: %s", place.name, str(problem).splitlines()[0])
+            logger.info("the agent of %s does not answer: %s", host.name, str(problem).splitlines()[0])
         finally:
             await asyncio.sleep(_LOOK_S)
-            place.check = None
+            host.check = None
 
     def _watch_ended(self, watch: asyncio.Task[None]) -> None:
         if not watch.cancelled() and watch.exception() is not None:
             self._coordinator.give_up(watch.exception())
 
-    async def _name_agent(self, place: _Place) -> None:
+    async def _name_agent(self, host: _Host) -> None:
         """Settle which incarnation the place begins with, however long it takes to find out."""
-        while place.incarnation == 0 and place.alive and not self._coordinator.over:
+        while host.incarnation == 0 and host.alive and not self._coordinator.over:
             try:
-                place.incarnation = await asyncio.to_thread(self._first_incarnation, place)
+                host.incarnation = await asyncio.to_thread(self._first_incarnation, host)
             except (RayError, OSError) as problem:
-                logger.warning("cannot look for agents on %s: %s", place.name, problem)
+                logger.warning("cannot look for agents on %s: %s", host.name, problem)
                 await asyncio.sleep(_LOOK_S)
 
-    async def _keep_agent(self, place: _Place) -> None:
+    async def _keep_agent(self, host: _Host) -> None:
         pause_s = _FIRST_PAUSE_S
-        await self._name_agent(place)
-        while place.alive and not self._coordinator.over:
+        await self._name_agent(host)
+        while host.alive and not self._coordinator.over:
             began = time.monotonic()
-            problem = await self._run_agent(place)
+            problem = await self._run_agent(host)
             if self._coordinator.over:
                 return
-            self._coordinator.node_lost(f"{place.name}.{place.incarnation}", problem or "its agent left")
-            place.incarnation += 1
+            self._coordinator.node_lost(f"{host.name}.{host.incarnation}", problem or "its agent left")
+            host.incarnation += 1
             if time.monotonic() - began > _STABLE_S:
-                place.quick_deaths, pause_s = 0, _FIRST_PAUSE_S
-            place.quick_deaths += 1
-            if place.quick_deaths >= _MAX_QUICK_DEATHS or _name_of(problem) in _FINAL:
-                self._give_up(place, problem)
+                host.quick_deaths, pause_s = 0, _FIRST_PAUSE_S
+            host.quick_deaths += 1
+            if host.quick_deaths >= _MAX_QUICK_DEATHS or _name_of(problem) in _FINAL:
+                self._give_up(host, problem)
                 return
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, _LAST_PAUSE_S)
 
-    async def _run_agent(self, place: _Place) -> str:
+    async def _run_agent(self, host: _Host) -> str:
         """Have the place's agent work to its end; why it ended."""
-        order = self._order(f"{place.name}.{place.incarnation}", place.cores)
+        order = self._order(f"{host.name}.{host.incarnation}", host.cores)
         try:
-            place.agent = agent = await asyncio.to_thread(self._agent, place)
+            host.agent = agent = await asyncio.to_thread(self._agent, host)
             reason = await self._await_end(agent, order)
             await asyncio.to_thread(ray.kill, agent)
         except RayError as problem:
             return _story(problem)
         finally:
-            place.agent, place.met = None, False
+            host.agent, host.met = None, False
         return reason
 
     def _order(self, node: str, cores: int) -> AgentOrder:
@@ -221,7 +221,7 @@ class Supervisor:
                 logger.warning("agent %s is out of reach: %s", order.node, str(problem).splitlines()[0])
                 await asyncio.sleep(_LOOK_S)
 
-    def _agent(self, place: _Place) -> ActorHandle[Any]:
+    def _agent(self, host: _Host) -> ActorHandle[Any]:
         """The agent of a place's present incarnation: one that outlived an earlier coordinator, or a new one."""
         factory: Any = ray.remote(NodeAgentActor)
         actor = factory.options(
@@ -230,34 +230,34 @@ class Supervisor:
             max_concurrency=16,
             lifetime="detached",
             get_if_exists=True,
-            scheduling_strategy=NodeAffinitySchedulingStrategy(place.node_id, soft=False),
-            name=_agent_name(place),
+            scheduling_strategy=NodeAffinitySchedulingStrategy(host.node_id, soft=False),
+            name=_agent_name(host),
             namespace=self._config.namespace,
         )
         handle: ActorHandle[Any] = actor.remote()
         return handle
 
-    def _first_incarnation(self, place: _Place) -> int:
+    def _first_incarnation(self, host: _Host) -> int:
         """The incarnation this coordinator begins with: the agent that outlived an earlier coordinator, or a new name.
 
         A name that was used once in a session is never used again, because groups are called after it. Agents leave their
         traces among the logs before they do anything else.
         """
-        prefix = f"{_AGENT}{place.name}."
+        prefix = f"{_AGENT}{host.name}."
         alive = [int(name.removeprefix(prefix)) for name in self._living_agents() if name.startswith(prefix)]
-        return max(alive) if alive else 1 + max(self._incarnations_seen(place), default=0)
+        return max(alive) if alive else 1 + max(self._incarnations_seen(host), default=0)
 
-    def _incarnations_seen(self, place: _Place) -> Iterator[int]:
+    def _incarnations_seen(self, host: _Host) -> Iterator[int]:
         logs = TaskDirectory(Path(self._config.task_directory)).logs / self._config.session
         for path in logs.iterdir():
             name, _, incarnation = path.name.rpartition(".")
-            if name == place.name and incarnation.isdigit():
+            if name == host.name and incarnation.isdigit():
                 yield int(incarnation)
 
-    def _give_up(self, place: _Place, problem: str) -> None:
-        place.given_up = True
-        logger.error("node %s is not used any more: %s", place.name, problem)
-        usable = [other for other in self._places.values() if other.alive and not other.given_up]
+    def _give_up(self, host: _Host, problem: str) -> None:
+        host.given_up = True
+        logger.error("node %s is not used any more: %s", host.name, problem)
+        usable = [other for other in self._hosts.values() if other.alive and not other.given_up]
         if not usable:
             cause = _CAUSES.get(_name_of(problem), JobAborted)(problem)
             self._coordinator.stop(f"no node is left to work on; the last one failed with {problem}", cause)
@@ -270,7 +270,7 @@ def _story(problem: RayError) -> str:
     return f"{type(told).__name__}: {(str(told).splitlines() or ['no message'])[0]}"
 
 
-def _place_name(entry: dict[str, object], node_id: str) -> str:
+def _host_name(entry: dict[str, object], node_id: str) -> str:
     host = str(entry.get("NodeManagerHostname") or entry.get("NodeManagerAddress") or "node")
     return f"{host.partition('.')[0]}-{node_id[:6]}"
 
@@ -279,5 +279,5 @@ def _name_of(problem: str) -> str:
     return problem.partition(":")[0]
 
 
-def _agent_name(place: _Place) -> str:
-    return f"{_AGENT}{place.name}.{place.incarnation}"
+def _agent_name(host: _Host) -> str:
+    return f"{_AGENT}{host.name}.{host.incarnation}"

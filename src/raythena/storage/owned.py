@@ -15,7 +15,7 @@ import stat
 import tempfile
 from pathlib import Path
 
-from raythena.storage.lease import Holder
+from raythena.storage.task_lease import Holder
 
 _OWNER = "owner"
 

@@ -1,4 +1,4 @@
-"""What any payload must pass: the rules of `raythena.runtime.payload`, as checks to run against yours.
+"""What any payload must pass: the rules of `raythena.runtime.payload_interface`, as checks to run against yours.
 
     import asyncio, pytest
     from raythena.testing.payload_conformance import CHECKS, Behaviour, Subject
@@ -28,8 +28,8 @@ from typing import Any
 
 from raythena.domain.ranges import EventRange
 from raythena.domain.results import FailureKind
-from raythena.runtime.payload import Assignment, Done, Failed, Outcome, Payload, PayloadContext, Started
-from raythena.runtime.warden_process import descendants, kill_quietly, living_processes
+from raythena.runtime.payload_interface import Done, Failed, LeasedRange, Payload, PayloadContext, PayloadOutcome, Started
+from raythena.runtime.process_guard_main import descendants, kill_quietly, living_processes
 
 CORES = 2
 PATIENCE_S = 30.0
@@ -101,7 +101,7 @@ class Trial:
     def feed(self, numbers: Sequence[int]) -> None:
         """Give the payload these events."""
         self.out.update(numbers)
-        self.payload.feed([Assignment(number, self.subject.event_range(number)) for number in numbers])
+        self.payload.feed([LeasedRange(number, self.subject.event_range(number)) for number in numbers])
 
     async def poll(self, timeout_s: float = 0.1) -> None:
         """Take what the payload has to say into account."""
@@ -132,7 +132,7 @@ class Trial:
         for failed in self.failed.values():
             require(failed.message.strip(), f"range {failed.index} failed without a message")
 
-    def _enter(self, outcome: Outcome) -> None:
+    def _enter(self, outcome: PayloadOutcome) -> None:
         if isinstance(outcome, Started):
             require(outcome.index in self.out, f"range {outcome.index} is said to have started, but is not held")
             require(abs(outcome.at - time.time()) < CLOCK_TOLERANCE_S, "Started.at must be seconds since the epoch")

@@ -14,8 +14,8 @@ import typer
 
 from raythena import __version__
 from raythena.cli import status as status_module
+from raythena.cli.command_reference import commands, reference
 from raythena.cli.exit_codes import INTERRUPTED, MEANINGS
-from raythena.cli.reference import commands, reference
 from raythena.domain.errors import ExitCode, InternalError, InvalidInput, LedgerBusy, RaythenaError
 
 REFERENCE = Path(__file__).parents[3] / "docs" / "cli.md"

@@ -80,7 +80,13 @@ main(sys.argv[2:])
 
 @pytest.mark.parametrize(
     "module",
-    ["raythena.cli.app", "typer.main", "raythena.gateways.harvester.config", "raythena.cli.session", "raythena.monitor.display"],
+    [
+        "raythena.cli.app",
+        "typer.main",
+        "raythena.gateways.harvester.harvester_config",
+        "raythena.cli.session",
+        "raythena.monitor.display",
+    ],
 )
 def test_sigterm_while_the_command_is_loading(point, module):
     """Whatever is being imported: PanDA learns of the end, and the exit code says the same."""
@@ -130,17 +136,17 @@ def test_every_wait_has_a_setting_and_reaches_the_gateway(tmp_path):
     from raythena.cli.harvest import _patience
     from raythena.cli.settings import HarvesterSettings
     from raythena.gateways.harvester.access_point import AccessPoint
-    from raythena.gateways.harvester.config import FileNames
-    from raythena.gateways.harvester.desks import Patience
+    from raythena.gateways.harvester.conversation import Patience
     from raythena.gateways.harvester.gateway import HarvesterGateway
-    from raythena.gateways.harvester.shift import Shift
-    from raythena.runtime.gateway import GatewayContext
+    from raythena.gateways.harvester.harvester_config import FileNames
+    from raythena.gateways.harvester.worker import HarvesterWorker
+    from raythena.runtime.gateway_interface import GatewayContext
 
     assert _patience(HarvesterSettings()) == Patience()
     own = HarvesterSettings(answer_patience_s=7, torn_patience_s=8, settle_s=9, first_poll_s=10, last_poll_s=11)
     patience = _patience(own)
     assert asdict(patience) == {"invisible_s": 7, "settle_s": 9, "torn_s": 8, "first_poll_s": 10, "last_poll_s": 11}
-    spec = Shift(AccessPoint(tmp_path, FileNames()), patience=patience).gateway(1.0)
+    spec = HarvesterWorker(AccessPoint(tmp_path, FileNames()), patience=patience).gateway(1.0)
     job = Job("panda", (), ("HITS",), PayloadSpec("python"), MergeSpec("none"), 1, job_id="1", ranges_given=True)
     gateway = HarvesterGateway(GatewayContext(job, "s", tmp_path, spec.options))
     assert gateway._messenger._patience == patience
@@ -152,12 +158,12 @@ def test_harvester_is_asked_to_kill_only_where_something_may_survive(point, monk
     from raythena.cli import harvest as module
     from raythena.domain.errors import ClusterError
     from raythena.gateways.harvester.last_word import Ending, LastWord
-    from raythena.gateways.harvester.shift import Shift
+    from raythena.gateways.harvester.worker import HarvesterWorker
 
     monkeypatch.setenv("SLURM_JOB_NUM_NODES", nodes)
     monkeypatch.setattr(module, "_let_signals_end_it", lambda: None)
     monkeypatch.setattr(module, "_work", lambda _: (Ending(8, "lost", None), ClusterError("the cluster is lost")))
-    monkeypatch.setattr(Shift, "end", lambda *_: LastWord(exit_code, {}, "over"))
+    monkeypatch.setattr(HarvesterWorker, "end", lambda *_: LastWord(exit_code, {}, "over"))
     with pytest.raises((ClusterError, typer.Exit)):
         module.harvest_command(point.parent / "payload.yaml", point)
     assert (point / "kill_worker.json").exists() == killed

@@ -9,7 +9,7 @@ import pytest
 from raythena.cli.session import prepare_task
 from raythena.domain.errors import ExitCode, LedgerBusy
 from raythena.domain.job import PayloadSpec
-from raythena.storage.lease import TaskLease
+from raythena.storage.task_lease import TaskLease
 from raythena.testing.simulation.samples import small_job
 
 

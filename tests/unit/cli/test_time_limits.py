@@ -14,7 +14,7 @@ from raythena.cli.settings import load_settings
 from raythena.domain.errors import InvalidInput
 from raythena.domain.job import PayloadSpec
 from raythena.domain.taxonomy import EndCause
-from raythena.engine.config import BudgetConfig, DeadlineConfig
+from raythena.engine.engine_config import BudgetConfig, DeadlineConfig
 from raythena.storage.taskdir import TaskDirectory
 from raythena.testing.simulation.samples import small_job
 

@@ -14,8 +14,8 @@ from raythena.demo import hits, simulation
 from raythena.demo.reference import compare, order_problem, simulate_reference
 from raythena.demo.tables import Group, Schema, Table, read_table, write_table
 from raythena.domain.job import Job
-from raythena.payloads.root_merge import merge_root
-from raythena.runtime.merger import MergeContext
+from raythena.payloads.mergers.root import merge_root
+from raythena.runtime.merger_interface import MergeContext
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from raythena.domain.admission import FileFacts
-from raythena.domain.document import Place, read_yaml
+from raythena.domain.document import FieldPath, read_yaml
 from raythena.domain.errors import ExitCode, InvalidInput
 from raythena.domain.job import Job, MergeSpec, PayloadSpec
 from raythena.domain.jobfile import parse_job_document
@@ -206,7 +206,7 @@ def panda_document() -> dict[str, Any]:
 def run_panda(document: Any) -> Job:
     jobs = parse_panda_jobs(document, "HPCJobs.json")
     (key,) = jobs
-    place = Place("HPCJobs.json", key, jobs[key].document)
+    place = FieldPath("HPCJobs.json", key, jobs[key].document)
     return to_job(jobs[key], PayloadSpec("python"), MergeSpec("root"), place=place)
 
 
@@ -336,7 +336,7 @@ def test_a_size_that_differs_is_put_down_to_its_element(disk):
     document = panda_document()
     job = run_panda(document)
     disk.files = {file.pfn: FileFacts(2063) for file in job.inputs}
-    place = Place("HPCJobs.json", PANDA_ID, document[PANDA_ID])
+    place = FieldPath("HPCJobs.json", PANDA_ID, document[PANDA_ID])
     with pytest.raises(InvalidInput) as refusal:
         confirmed(job.inputs[2], disk, partial(input_place, place, 2))
     check(refusal.value, "HPCJobs.json", f"{PANDA_ID}.fsize[2]", "has 2,063 bytes", "2,064 bytes")

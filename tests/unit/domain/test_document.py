@@ -7,7 +7,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raythena.domain.document import MAX_DEPTH, Place, nearest, read_json, read_yaml, shown
+from raythena.domain.document import MAX_DEPTH, FieldPath, nearest, read_json, read_yaml, shown
 from raythena.domain.errors import InvalidInput
 
 trees = st.recursive(
@@ -31,7 +31,7 @@ def test_yaml_is_read_as_yaml(tree):
 
 @given(trees)
 def test_plain_values_stay_what_they_are(tree):
-    assert Place("x", "", tree).plain() == tree
+    assert FieldPath("x", "", tree).plain() == tree
 
 
 @given(st.text(max_size=200) | st.binary(max_size=200).map(lambda data: data.decode("latin-1")))
@@ -107,7 +107,7 @@ def test_bad_json_is_refused_where_it_is_bad(text, field, problem):
 )
 def test_what_json_cannot_carry_is_refused_where_it_stands(value, field):
     with pytest.raises(InvalidInput) as refusal:
-        Place("x", "", value).plain()
+        FieldPath("x", "", value).plain()
     assert refusal.value.field == field
 
 
@@ -115,7 +115,7 @@ def test_a_tree_that_contains_itself_is_refused():
     loop: list[object] = []
     loop.append(loop)
     with pytest.raises(InvalidInput, match="nested too deeply"):
-        Place("x", "", loop).plain()
+        FieldPath("x", "", loop).plain()
 
 
 def test_a_suggestion_is_made_only_when_something_is_close():
@@ -132,4 +132,4 @@ def test_values_in_messages_are_short_and_on_one_line():
 @pytest.mark.parametrize("value", [True, 1.0, "1", None, 0, 11])
 def test_a_count_is_a_whole_number_in_bounds(value):
     with pytest.raises(InvalidInput, match="at least 1 and at most 10"):
-        Place("x", "n", value).count(maximum=10)
+        FieldPath("x", "n", value).count(maximum=10)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raythena.domain.admission import FileFacts, canonical_path, derived_guid
-from raythena.domain.document import Place, read_yaml
+from raythena.domain.document import FieldPath, read_yaml
 from raythena.domain.job import Job, MergeSpec
 from raythena.domain.jobfile import JOB_KEYS, parse_job_document
 from raythena.domain.outputs import OutputMap
@@ -165,15 +165,15 @@ def test_a_path_has_one_spelling(parts, absolute):
     text = ("/" if absolute else "") + "/".join(parts)
     if not text.strip():
         return
-    path = canonical_path("/base/dir", Place("s", "f", text))
+    path = canonical_path("/base/dir", FieldPath("s", "f", text))
     assert path.startswith("/")
     assert "//" not in path
     assert not {".", ".."} & set(path.split("/"))
-    assert canonical_path("/elsewhere", Place("s", "f", path)) == path
+    assert canonical_path("/elsewhere", FieldPath("s", "f", path)) == path
 
 
 def test_the_doubled_leading_slash_that_posix_keeps_is_dropped():
-    assert canonical_path("/b", Place("s", "f", "//data//x")) == "/data/x"
+    assert canonical_path("/b", FieldPath("s", "f", "//data//x")) == "/data/x"
 
 
 def test_every_example_of_the_documentation_is_a_job(disk):

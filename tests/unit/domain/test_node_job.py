@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raythena.domain.document import Place
+from raythena.domain.document import FieldPath
 from raythena.domain.errors import InvalidInput
 from raythena.domain.node_job import EMPTIED, Action, NodeFacts, check_pfn, derive_node_job
 from raythena.domain.panda import parse_panda_job
@@ -21,7 +21,7 @@ NODE = NodeFacts(job_number=1, cores=64)
 
 
 def panda_job(**changes):
-    return parse_panda_job(Place("HPCJobs.json", "", {**DOCUMENT, **changes}))
+    return parse_panda_job(FieldPath("HPCJobs.json", "", {**DOCUMENT, **changes}))
 
 
 def paths(job, directory="/lustre/inputs"):

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from raythena.domain.document import Place
+from raythena.domain.document import FieldPath
 from raythena.domain.job import Job, MergeSpec, PayloadSpec
 from raythena.domain.panda import PandaJob, is_panda, parse_panda_jobs, to_job
 
@@ -25,7 +25,7 @@ def only(document: dict[str, Any]) -> PandaJob:
 
 
 def run(job: PandaJob, **options: Any) -> Job:
-    place = Place("HPCJobs.json", "", job.document)
+    place = FieldPath("HPCJobs.json", "", job.document)
     return to_job(job, PayloadSpec("python", {"function": "m:f"}), MergeSpec("root"), place=place, **options)
 
 

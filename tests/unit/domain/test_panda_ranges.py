@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raythena.domain.document import Place
+from raythena.domain.document import FieldPath
 from raythena.domain.errors import InvalidInput
 from raythena.domain.panda_ranges import EventRangeId, LocalRangeId, parse_event_ranges, parse_range_id
 from raythena.domain.ranges import EventRange
@@ -21,7 +21,7 @@ numbers = st.integers(0, 10**12)
 
 
 def parse_id(text: Any) -> EventRangeId | LocalRangeId:
-    return parse_range_id(Place("ranges.json", "eventRangeID", text))
+    return parse_range_id(FieldPath("ranges.json", "eventRangeID", text))
 
 
 @given(st.builds(EventRangeId, numbers, numbers, numbers, numbers, st.integers(0, 100)))

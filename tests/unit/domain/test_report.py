@@ -14,7 +14,7 @@ from raythena.domain.errors import ExitCode
 from raythena.domain.job import InputFile, Job, MergeSpec, PayloadSpec
 from raythena.domain.ranges import RangeLayout
 from raythena.domain.records import AttemptFailed
-from raythena.domain.report import MAX_MESSAGE, ReportInput, ResourceUse, build_report, data_type
+from raythena.domain.report_document import MAX_MESSAGE, ReportInput, ResourceUse, build_report, data_type
 from raythena.domain.results import FailureKind, MergedOutput
 from raythena.domain.taxonomy import EndCause, of_end
 

@@ -15,13 +15,13 @@ from raythena.domain.results import FailureKind, RangeFailure
 from raythena.engine import commands as do
 from raythena.engine import events as ev
 from raythena.engine.budget import FailureBudget, Witness, gist, normalised
-from raythena.engine.config import BudgetConfig, EngineConfig
 from raythena.engine.engine import Engine
+from raythena.engine.engine_config import BudgetConfig, EngineConfig
 from raythena.engine.invariants import check
 from raythena.testing.simulation.samples import group_of, merged_of, small_job
 
 NOTHING = np.empty(0, dtype=np.int64)
-Fate = Callable[[str, int], str | None]
+FaultModel = Callable[[str, int], str | None]
 """The message an attempt at a range on a node fails with, or None."""
 
 
@@ -29,11 +29,15 @@ class Site:
     """Nodes of one core that take a second for an event, and a ledger that commits at once."""
 
     def __init__(
-        self, fate: Fate, nodes: int = 4, events: tuple[int, ...] = (100, 100, 100, 100), config: EngineConfig | None = None
+        self,
+        fault_model: FaultModel,
+        nodes: int = 4,
+        events: tuple[int, ...] = (100, 100, 100, 100),
+        config: EngineConfig | None = None,
     ) -> None:
         self.job = small_job(events, 10)
         self.engine = Engine(self.job, None, config or EngineConfig())
-        self.fate = fate
+        self.fault_model = fault_model
         self.now = 0.0
         self.serial = 0
         self.attempts = 0
@@ -78,7 +82,7 @@ class Site:
 
     def attempt(self, node: str, index: int) -> None:
         self.attempts += 1
-        message = self.fate(node, index)
+        message = self.fault_model(node, index)
         if message is not None:
             self.step(ev.AttemptReported(RangeFailure(index, FailureKind.REPORTED, message, node)))
         else:

@@ -14,10 +14,10 @@ from raythena.domain.ranges import RangeState
 from raythena.domain.results import Entries
 from raythena.engine import commands as do
 from raythena.engine import events as ev
-from raythena.engine.config import DeadlineConfig, EngineConfig
 from raythena.engine.deadline import Deadline, EventTimes
-from raythena.engine.ending import EndMeter
+from raythena.engine.drain_loss import DrainLossMeter
 from raythena.engine.engine import Engine
+from raythena.engine.engine_config import DeadlineConfig, EngineConfig
 from raythena.engine.fleet import Node
 from raythena.engine.invariants import check
 from raythena.testing.simulation.samples import entries_of, group_of, merged_of, small_job
@@ -152,7 +152,7 @@ def test_a_job_that_fits_is_not_touched():
 def test_without_a_walltime_nothing_is_stopped():
     it = site(walltime_s=None, events=200)
     assert it.run(2000.0).outcome is do.Outcome.COMPLETE
-    assert it.engine.finished.loss == do.EndLoss()
+    assert it.engine.finished.loss == do.DrainLoss()
 
 
 def test_while_nothing_is_known_no_event_is_thought_shorter_than_what_has_passed():
@@ -267,9 +267,9 @@ def meter_entries(start: float, wall_s: float) -> Entries:
 
 
 def test_only_what_fell_behind_the_stop_counts_as_used():
-    meter = EndMeter(100.0, 1000.0, cores=2)
+    meter = DrainLossMeter(100.0, 1000.0, cores=2)
     meter.finished(meter_entries(1090.0, 15.0))
     meter.finished(meter_entries(1080.0, 10.0))
     busy = Node(0, "n", 2, 0.0, running=((5, 30.0),), reported_at=108.0)
     loss = meter.read([busy], 140.0, 110.0)
-    assert loss == do.EndLoss(10.0, pytest.approx(2 * 10.0 - 5.0 + 22.0), 1, 30.0)
+    assert loss == do.DrainLoss(10.0, pytest.approx(2 * 10.0 - 5.0 + 22.0), 1, 30.0)

@@ -10,8 +10,8 @@ from raythena.domain.ranges import RangeState
 from raythena.domain.results import FailureKind, RangeFailure
 from raythena.engine import commands as do
 from raythena.engine import events as ev
-from raythena.engine.config import EngineConfig
 from raythena.engine.engine import Engine
+from raythena.engine.engine_config import EngineConfig
 from raythena.engine.invariants import check
 from raythena.testing.simulation.memory_ledger import MemoryLedger
 from raythena.testing.simulation.samples import group_of, merged_of, small_job

@@ -19,8 +19,8 @@ from raythena.domain.ranges import RangeState
 from raythena.domain.results import FailureKind, RangeFailure
 from raythena.engine import commands as do
 from raythena.engine import events as ev
-from raythena.engine.config import BudgetConfig, EngineConfig, SupplyConfig
 from raythena.engine.engine import Engine
+from raythena.engine.engine_config import BudgetConfig, EngineConfig, SupplyConfig
 from raythena.engine.invariants import check
 from raythena.testing.simulation.memory_ledger import MemoryLedger
 from raythena.testing.simulation.samples import given_job, given_range, group_of, merged_of, small_job

@@ -15,8 +15,8 @@ from raythena.domain.results import FailureKind, RangeFailure
 from raythena.domain.taxonomy import EndCause
 from raythena.engine import commands as do
 from raythena.engine import events as ev
-from raythena.engine.config import EngineConfig, SupplyConfig
 from raythena.engine.engine import Engine
+from raythena.engine.engine_config import EngineConfig, SupplyConfig
 from raythena.engine.invariants import check
 from raythena.engine.reports import ReportQueue
 from raythena.engine.supply import Supply

@@ -8,7 +8,7 @@ import pytest
 from raythena.domain.errors import InternalError
 from raythena.domain.outputs import OutputMap
 from raythena.domain.results import FailureKind, RangeFailure
-from raythena.engine.node import CoordinatorReply, FinishedRange, NodeConfig, NodeCore
+from raythena.engine.node_core import CoordinatorReply, FinishedRange, NodeConfig, NodeCore
 from raythena.testing.simulation.samples import group_of
 
 OUTPUTS = OutputMap.plan((10, 10), 10)

@@ -8,9 +8,9 @@ import pytest
 from raythena.domain.errors import InternalError
 from raythena.domain.outputs import OutputMap
 from raythena.domain.ranges import RangeState, RangeTable
-from raythena.engine.config import EngineConfig
+from raythena.engine.engine_config import EngineConfig
 from raythena.engine.fleet import Fleet, Node
-from raythena.engine.merging import MergePlanner, OutputState
+from raythena.engine.merge_planner import MergePlanner, OutputState
 from raythena.engine.retry import RetryLedger
 from raythena.engine.tail import plan_duplicates, plan_recalls
 from raythena.testing.simulation.samples import small_job
@@ -109,11 +109,11 @@ def test_nobody_is_asked_for_what_its_own_cores_are_about_to_begin():
 
 
 def test_a_node_is_not_asked_again_before_it_answered_nor_when_it_had_nothing():
-    asked, barren = node_with(0, 1, 8, ((0, 1.0),)), node_with(1, 1, 8, ((1, 1.0),))
+    asked, empty_recall = node_with(0, 1, 8, ((0, 1.0),)), node_with(1, 1, 8, ((1, 1.0),))
     asked.recalling, asked.recalled_at = 3, 9.0
-    barren.barren_at = 9.5
-    assert plan_recalls([asked, barren], 3, 10.0) == []
-    assert [recall.node for recall in plan_recalls([asked, barren], 4, 10.6)] == [barren]
+    empty_recall.empty_recall_at = 9.5
+    assert plan_recalls([asked, empty_recall], 3, 10.0) == []
+    assert [recall.node for recall in plan_recalls([asked, empty_recall], 4, 10.6)] == [empty_recall]
 
 
 def test_the_latest_events_are_begun_again_elsewhere_once_each():

@@ -13,8 +13,8 @@ from raythena.domain.progress import Progress
 from raythena.domain.range_report import DeliveredFile, RangeReport, RangeStatus, ReportedRange
 from raythena.domain.ranges import EventRange
 from raythena.gateways.memory import PLUGIN, MemoryGateway
-from raythena.runtime.ending import SessionResult
-from raythena.runtime.gateway import FinalOutput, GatewayContext, gateway_plugin
+from raythena.runtime.gateway_interface import FinalOutput, GatewayContext, gateway_plugin
+from raythena.runtime.session_end import SessionResult
 
 JOB = Job("one", (InputFile("a", "/a", 0),), ("b",), PayloadSpec("python"), MergeSpec("none"), 1, ranges_given=True)
 RANGES = [EventRange(f"7-8-9-{event}-1", "a", "/a", "", event, event) for event in range(1, 6)]

@@ -11,7 +11,7 @@ import uproot
 from athenamp_stand_in.content import write_evnt
 from raythena.domain.ranges import EventRange
 from raythena.payloads.athenamp import AthenaMPPayload
-from raythena.runtime.payload import Assignment, Done, PayloadContext, Released, Started
+from raythena.runtime.payload_interface import Done, LeasedRange, PayloadContext, Released, Started
 
 STAND_INS = Path(__file__).parents[2] / "stand_ins"
 PROGRAM = STAND_INS / "bin" / "Sim_tf.py"
@@ -40,7 +40,7 @@ class Stage:
 
     def feed(self, *numbers, pfn=None):
         ranges = [(number, numbered(pfn or self.evnt, self.guid, number)) for number in numbers]
-        self.payload.feed([Assignment(number, event_range) for number, event_range in ranges])
+        self.payload.feed([LeasedRange(number, event_range) for number, event_range in ranges])
 
     async def until(self, condition):
         deadline = asyncio.get_running_loop().time() + PATIENCE_S

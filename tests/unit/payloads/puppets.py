@@ -5,20 +5,20 @@ import contextlib
 import json
 
 from raythena.domain.ranges import EventRange
-from raythena.payloads.pool import WorkerPool
-from raythena.runtime.payload import Assignment, PayloadContext, Started
+from raythena.payloads.workers.worker_pool import WorkerPool
+from raythena.runtime.payload_interface import LeasedRange, PayloadContext, Started
 
 
 class Puppet:
     """One worker, as the pool sees it: a connection and an exit status."""
 
-    def __init__(self, birth, on_exit, pid):
-        self.birth, self.pid, self._on_exit = birth, pid, on_exit
+    def __init__(self, spawn, on_exit, pid):
+        self.spawn, self.pid, self._on_exit = spawn, pid, on_exit
         self.killed = False
         self.over = False
 
     async def connect(self, ready=True):
-        self.reader, self.writer = await asyncio.open_unix_connection(str(self.birth.socket))
+        self.reader, self.writer = await asyncio.open_unix_connection(str(self.spawn.socket))
         if ready:
             self.say(type="ready", version=1, pid=self.pid)
         return self
@@ -36,7 +36,7 @@ class Puppet:
         return [await self.hear() for _ in range(count)]
 
     def output(self, name="out", text="data"):
-        path = self.birth.scratch / name
+        path = self.spawn.scratch / name
         path.write_text(text)
         return path
 
@@ -65,10 +65,10 @@ class Strings:
     async def start(self):
         pass
 
-    async def spawn(self, birth, on_exit):
+    async def spawn(self, spawn, on_exit):
         if self.failures:
             raise self.failures.pop(0)
-        puppet = Puppet(birth, on_exit, 1000 + len(self.puppets))
+        puppet = Puppet(spawn, on_exit, 1000 + len(self.puppets))
         self.puppets[puppet.pid] = puppet
         self.born.put_nowait(puppet)
         return puppet.pid
@@ -98,7 +98,7 @@ class Stage(WorkerPool):
         return self.strings
 
     def give(self, *indices):
-        self.feed([Assignment(i, EventRange(f"r-{i}", "lfn", "/pfn", "guid", i, i)) for i in indices])
+        self.feed([LeasedRange(i, EventRange(f"r-{i}", "lfn", "/pfn", "guid", i, i)) for i in indices])
 
     async def take(self, count, timeout_s=8.0):
         """The next `count` outcomes other than Started; no more may be there."""

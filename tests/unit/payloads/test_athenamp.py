@@ -12,7 +12,7 @@ import pytest
 from athenamp_kit import FIRST_NUMBER, PATIENCE_S, STAND_INS, event_number, numbered, play, transform_options
 
 from athenamp_stand_in.content import write_evnt
-from raythena.domain.document import Place
+from raythena.domain.document import FieldPath
 from raythena.domain.errors import InvalidInput, NumbersExhausted, PayloadError
 from raythena.domain.job import MergeSpec, PayloadSpec
 from raythena.domain.job_number import STARTS, JobNumbers
@@ -20,8 +20,8 @@ from raythena.domain.panda import parse_panda_job, to_job
 from raythena.domain.results import FailureKind
 from raythena.payloads.athenamp import AthenaMPPayload
 from raythena.payloads.latency import read_summary
-from raythena.runtime.payload import Assignment, Done, PayloadContext
-from raythena.runtime.warden_process import living_processes
+from raythena.runtime.payload_interface import Done, LeasedRange, PayloadContext
+from raythena.runtime.process_guard_main import living_processes
 
 
 def kinds(stage):
@@ -106,7 +106,7 @@ def test_the_last_result_is_not_held_back_although_a_worker_waits(tmp_path):
     play(scene, tmp_path, {"event_s": 0.05, "crash": [11], "seek": [12]})
 
 
-def test_without_nudges_the_transform_is_ended_instead(tmp_path):
+def test_without_flushes_the_transform_is_ended_instead(tmp_path):
     async def scene(stage):
         stage.feed(1, 2, 3)
         await stage.settled(3)
@@ -114,7 +114,7 @@ def test_without_nudges_the_transform_is_ended_instead(tmp_path):
         await stage.settled(6)
         assert kinds(stage) == {3: FailureKind.REPORTED}
 
-    play(scene, tmp_path, {"event_s": 0.1, "seek": [3]}, nudge=False)
+    play(scene, tmp_path, {"event_s": 0.1, "seek": [3]}, flush=False)
 
 
 @pytest.mark.parametrize("misdeed", ["die", "die_late"])
@@ -296,7 +296,7 @@ DOOMED = """
 import asyncio, os, pathlib, signal, sys
 sys.path[:0] = [{here!r}, {python!r}]
 from athenamp_kit import stage
-from raythena.runtime.warden_process import descendants
+from raythena.runtime.process_guard_main import descendants
 
 async def doomed(directory):
     async with stage(directory, {{"hang": [1, 2]}}) as place:
@@ -346,7 +346,7 @@ def panda_context(directory, lfns):
         "nEventsPerInputFile": 10,
         "esmergeSpec": {"nEventsPerOutputFile": 10},
     }
-    place = Place("job", "", document)
+    place = FieldPath("job", "", document)
     job = to_job(parse_panda_job(place), PayloadSpec("athenamp"), MergeSpec("root"), place=place)
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     options = {"yampl_path": str(STAND_INS / "python"), "environment": {"PATH": path}}
@@ -362,7 +362,7 @@ def test_the_command_of_a_panda_job_is_derived_from_it(tmp_path):
         await payload.start(context)
         try:
             ranges = [numbered(tmp_path / lfns[n // 10], guids[n // 10], n % 10 + 1) for n in range(20)]
-            payload.feed([Assignment(n, one) for n, one in enumerate(ranges)])
+            payload.feed([LeasedRange(n, one) for n, one in enumerate(ranges)])
             found = {}
             while len(found) < 20:
                 for outcome in await payload.poll(5.0):

@@ -1,4 +1,4 @@
-"""The channel answers from the shelf, and tells everything else in the order in which it happened."""
+"""The channel answers from the queue, and tells everything else in the order in which it happened."""
 
 import queue
 import time
@@ -10,7 +10,7 @@ from athenamp_kit import play
 
 import yampl
 from raythena.domain.errors import PayloadError
-from raythena.payloads.athenamp.channel import Asked, Broken, Channel, Given, Heard, Shelf, Silence, Told
+from raythena.payloads.athenamp.channel import Asked, Broken, Channel, ChannelQueue, Given, Heard, Silence, Told
 from raythena.payloads.athenamp.messages import NO_MORE, READY
 
 LIMIT_S = 60.0
@@ -21,8 +21,8 @@ class Line:
 
     def __init__(self):
         name = f"test-{uuid.uuid4().hex}"
-        self.shelf, self.news = Shelf(), queue.Queue()
-        self.channel = Channel(yampl.ServerSocket(name, "local"), self.shelf, self.news.put)
+        self.range_queue, self.news = ChannelQueue(), queue.Queue()
+        self.channel = Channel(yampl.ServerSocket(name, "local"), self.range_queue, self.news.put)
         self.client = yampl.ClientSocket(name, "local")
 
     def say(self, message=READY):
@@ -51,15 +51,15 @@ def open_line():
 def test_ranges_are_given_in_order_and_the_one_put_back_comes_first():
     with open_line() as line:
         for number in (1, 2, 3):
-            line.shelf.put(f"t{number}", b"range %d" % number)
-        line.shelf.put("t0", b"range 0", in_front=True)
-        assert line.shelf.withdraw(["t2", "t9"]) == ["t2"]
+            line.range_queue.put(f"t{number}", b"range %d" % number)
+        line.range_queue.put("t0", b"range 0", in_front=True)
+        assert line.range_queue.withdraw(["t2", "t9"]) == ["t2"]
         for number in (0, 1, 3):
             line.say()
             assert line.hear() == b"range %d" % number
             asked, given = line.told(Asked, Given)
             assert (given.token, given.asked_at, given.starved) == (f"t{number}", asked.at, False)
-        assert len(line.shelf) == 0
+        assert len(line.range_queue) == 0
 
 
 def test_a_worker_waits_for_a_range_that_comes_later():
@@ -68,34 +68,34 @@ def test_a_worker_waits_for_a_range_that_comes_later():
         line.told(Asked)
         while line.channel.starved_since is None:
             time.sleep(0.001)
-        line.shelf.put("t1", b"range 1")
+        line.range_queue.put("t1", b"range 1")
         assert line.hear() == b"range 1"
         (given,) = line.told(Given)
         assert given.starved
         assert line.channel.starved_since is None
 
 
-def test_a_nudge_is_an_answer_when_there_is_no_range():
+def test_a_flush_is_an_answer_when_there_is_no_range():
     with open_line() as line:
-        assert line.channel.nudge(b"nudge")
-        assert not line.channel.nudge(b"another")
+        assert line.channel.flush(b"flush")
+        assert not line.channel.flush(b"another")
         line.say()
-        assert line.hear() == b"nudge"
-        line.shelf.put("t1", b"range 1")
-        line.channel.nudge(b"nudge")
+        assert line.hear() == b"flush"
+        line.range_queue.put("t1", b"range 1")
+        line.channel.flush(b"flush")
         line.say()
         assert line.hear() == b"range 1"
 
 
 def test_at_the_end_there_are_no_more_events_whatever_is_on_the_shelf():
     with open_line() as line:
-        line.shelf.put("t1", b"range 1")
+        line.range_queue.put("t1", b"range 1")
         line.channel.close()
         for _ in range(2):
             line.say()
             assert line.hear() == NO_MORE
             line.told(Asked, Told)
-        assert len(line.shelf) == 1
+        assert len(line.range_queue) == 1
 
 
 def test_last_words_are_heard_before_silence():
@@ -125,15 +125,15 @@ class Deaf:
 
 
 def test_a_range_that_could_not_be_sent_stays_on_the_shelf():
-    news, shelf = queue.Queue(), Shelf()
-    shelf.put("t1", b"range 1")
-    channel = Channel(Deaf([False, True]), shelf, news.put)
+    news, range_queue = queue.Queue(), ChannelQueue()
+    range_queue.put("t1", b"range 1")
+    channel = Channel(Deaf([False, True]), range_queue, news.put)
     channel.start()
     assert isinstance(news.get(timeout=LIMIT_S), Asked)
     broken = news.get(timeout=LIMIT_S)
     assert isinstance(broken, Broken)
     assert "deaf" in broken.problem
-    assert shelf.withdraw(["t1"]) == ["t1"]
+    assert range_queue.withdraw(["t1"]) == ["t1"]
     channel.stop()
 
 

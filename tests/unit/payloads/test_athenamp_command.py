@@ -7,7 +7,7 @@ import pytest
 from athenamp_stand_in.arguments import parse
 from raythena.domain.errors import InvalidInput
 from raythena.payloads.athenamp.command import check_options, environment_of, read_options, transform_command, with_channel
-from raythena.runtime.payload import PayloadContext
+from raythena.runtime.payload_interface import PayloadContext
 
 LEGACY = 'from AthenaMP.AthenaMPFlags import jobproperties as jps;jps.AthenaMPFlags.EventRangeChannel="chan"'
 MODERN = 'ConfigFlags.MP.EventRangeChannel="chan"'
@@ -59,7 +59,7 @@ def test_the_job_number_of_the_start_is_filled_in():
         ({"command": []}, "command"),
         ({"command": [""]}, "command"),
         ({"command": "Sim_tf.py --eventService=True"}, "command"),
-        ({"command": ["t"], "nudge": "no"}, "nudge"),
+        ({"command": ["t"], "flush": "no"}, "flush"),
         ({"command": ["t"], "max_events": 5}, "max_events"),
         ({"max_events": 0}, "max_events"),
         ({"max_events": True}, "max_events"),

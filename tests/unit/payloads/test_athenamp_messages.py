@@ -15,7 +15,7 @@ from raythena.payloads.athenamp.messages import (
     RangeReady,
     Unintelligible,
     decode,
-    encode_nudge,
+    encode_flush,
     encode_range,
     token_of,
 )
@@ -113,7 +113,7 @@ def test_a_path_that_would_be_misread_is_refused(pfn):
         encode_range(token_of(1), a_range(pfn))
 
 
-def test_a_nudge_is_a_range_of_the_same_file_that_no_file_has():
-    known = _taken_apart(encode_nudge(token_of(1), a_range()).decode())
+def test_a_flush_is_a_range_of_the_same_file_that_no_file_has():
+    known = _taken_apart(encode_flush(token_of(1), a_range()).decode())
     assert known["PFN"] == "/in/EVNT.1.root"
     assert int(known["startEvent"]) == int(known["lastEvent"]) == NO_SUCH_EVENT < 2**31

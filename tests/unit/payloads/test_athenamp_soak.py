@@ -7,7 +7,7 @@ import pytest
 from athenamp_kit import FIRST_NUMBER, event_number, play
 
 from athenamp_stand_in.plan import MISDEEDS
-from raythena.runtime.payload import Done, Released, Started
+from raythena.runtime.payload_interface import Done, Released, Started
 
 EVENTS = 400
 RARE = ("die", "die_late", "exit_after", "hang")

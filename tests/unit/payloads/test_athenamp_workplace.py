@@ -10,7 +10,7 @@ import pytest
 from athenamp_stand_in.content import hits_file, hits_mould
 from raythena.payloads.athenamp.messages import token_of
 from raythena.payloads.athenamp.workplace import Workplace, is_open_in, processes_in, root_ends
-from raythena.payloads.outputs import BadOutput
+from raythena.payloads.workers.output_inspection import BadOutput
 
 TOKEN = token_of(5)
 

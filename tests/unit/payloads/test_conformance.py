@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from raythena.runtime.payload import payload_plugin
+from raythena.runtime.payload_interface import payload_plugin
 from raythena.testing.payload_conformance import CHECKS, Subject
 
 HERE = Path(__file__).parent

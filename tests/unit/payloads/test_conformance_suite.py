@@ -7,7 +7,7 @@ import time
 import pytest
 
 from raythena.domain.results import FailureKind
-from raythena.runtime.payload import Done, Failed, Released, Started
+from raythena.runtime.payload_interface import Done, Failed, Released, Started
 from raythena.testing import payload_conformance as suite
 from raythena.testing.payload_conformance import Nonconformity, Subject
 
@@ -23,8 +23,8 @@ class Honest:
     def appetite(self):
         return 0 if self.draining else max(0, 8 - len(self.waiting))
 
-    def feed(self, assignments):
-        self.waiting += [assignment.index for assignment in assignments]
+    def feed(self, leases):
+        self.waiting += [lease.index for lease in leases]
         self.go_on()
 
     def release(self, indices):
@@ -88,8 +88,8 @@ class Honest:
 
 
 class LosesOne(Honest):
-    def feed(self, assignments):
-        super().feed([assignment for assignment in assignments if assignment.index != 4])
+    def feed(self, leases):
+        super().feed([lease for lease in leases if lease.index != 4])
 
 
 class ReportsTwice(Honest):

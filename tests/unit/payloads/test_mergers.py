@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raythena.domain.errors import InvalidInput, MergeError
-from raythena.payloads.mergers import merge_concat, merge_python
-from raythena.runtime.merger import MergeContext, merger_named
+from raythena.payloads.mergers.simple import merge_concat, merge_python
+from raythena.runtime.merger_interface import MergeContext, merger_named
 
 MODULE = """
 def join(inputs, output, context):

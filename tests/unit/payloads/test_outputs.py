@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raythena.payloads.outputs import REMEMBERED_NAMES, BadOutput, OutputInspector
-from raythena.payloads.protocol import DoneMessage
+from raythena.payloads.workers.output_inspection import REMEMBERED_NAMES, BadOutput, OutputInspector
+from raythena.payloads.workers.protocol import DoneMessage
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raythena.payloads.pacing import EVENTS_FOR_LIMIT, MAX_AHEAD, Pace
-from raythena.runtime.payload import PayloadContext
+from raythena.payloads.workers.time_limit import EVENTS_FOR_LIMIT, MAX_AHEAD, Pace
+from raythena.runtime.payload_interface import PayloadContext
 
 
 def pace():

@@ -12,11 +12,11 @@ import pytest
 from raythena.domain.errors import InvalidInput, PayloadError
 from raythena.domain.ranges import EventRange
 from raythena.domain.results import FailureKind
-from raythena.payloads.process import check_options, find_program
-from raythena.runtime.payload import Assignment, Done, Failed, PayloadContext, Released, Started, payload_plugin
+from raythena.payloads.workers.program import check_options, find_program
+from raythena.runtime.payload_interface import Done, Failed, LeasedRange, PayloadContext, Released, Started, payload_plugin
 
 ROOT = Path(__file__).resolve().parents[3]
-CLIENT = "import os, sys, json\nfrom raythena.payloads.client import EventServer\n"
+CLIENT = "import os, sys, json\nfrom raythena.payloads.workers.client import EventServer\n"
 STRANGE = 'naïve "quote" \\ / 🚀 \t é\u2028\x7f'
 
 
@@ -28,7 +28,7 @@ def compute(directory, options, events=1, cores=1, lfn="lfn"):
         context = PayloadContext("n", cores, directory / "scratch", options, "job", directory / "logs", first_time_limit_s=20.0)
         await payload.start(context)
         try:
-            payload.feed([Assignment(n, EventRange(f"id-{n}", lfn, "/pfn", "guid", n, n + 1)) for n in range(events)])
+            payload.feed([LeasedRange(n, EventRange(f"id-{n}", lfn, "/pfn", "guid", n, n + 1)) for n in range(events)])
             found = {}
             while len(found) < events:
                 for outcome in await payload.poll(5.0):

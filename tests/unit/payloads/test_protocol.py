@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raythena.payloads.protocol import (
+from raythena.payloads.workers.protocol import (
     MAX_LINE_BYTES,
     CancelMessage,
     DoneMessage,

@@ -15,9 +15,9 @@ import pytest
 from raythena.domain.errors import InvalidInput, PayloadError
 from raythena.domain.ranges import EventRange
 from raythena.domain.results import FailureKind
-from raythena.payloads.python import check_options
-from raythena.runtime.payload import Assignment, Done, Failed, PayloadContext, Released, Started, payload_plugin
-from raythena.runtime.warden_process import descendants
+from raythena.payloads.workers.python import check_options
+from raythena.runtime.payload_interface import Done, Failed, LeasedRange, PayloadContext, Released, Started, payload_plugin
+from raythena.runtime.process_guard_main import descendants
 from raythena.testing.payload_conformance import processes_of
 
 HERE = Path(__file__).parent
@@ -88,7 +88,7 @@ async def running(directory, options, cores=1, **limits):
 
 
 async def outcomes_of(payload, events):
-    payload.feed([Assignment(n, EventRange(f"id-{n}", "lfn", "/pfn", "guid", n, n)) for n in range(events)])
+    payload.feed([LeasedRange(n, EventRange(f"id-{n}", "lfn", "/pfn", "guid", n, n)) for n in range(events)])
     found = {}
     while len(found) < events:
         for outcome in await payload.poll(5.0):
@@ -209,7 +209,7 @@ from pathlib import Path
 from test_python import *
 async def main():
     async with running(Path(sys.argv[1]), {"function": "physics_of_test:endless", "path": [sys.argv[2]]}, 2) as payload:
-        payload.feed([Assignment(n, EventRange("id", "lfn", "/pfn", "guid", n, n)) for n in range(2)])
+        payload.feed([LeasedRange(n, EventRange("id", "lfn", "/pfn", "guid", n, n)) for n in range(2)])
         while not [o for o in await payload.poll(5.0) if isinstance(o, Started)]: pass
         print("going", flush=True)
         await asyncio.sleep(1000)

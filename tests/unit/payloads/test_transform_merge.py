@@ -12,9 +12,9 @@ import pytest
 import uproot
 
 from raythena.domain.errors import InvalidInput, MergeError
-from raythena.payloads.merge_process import entries_of, lay_out
-from raythena.payloads.transform_merge import HADD, TRANSFORM
-from raythena.runtime.merger import MergeContext, Merged
+from raythena.payloads.mergers.process import entries_of, lay_out
+from raythena.payloads.mergers.transform import HADD, TRANSFORM
+from raythena.runtime.merger_interface import MergeContext, Merged
 
 STAND_INS = Path(__file__).parents[2] / "stand_ins" / "bin"
 TEMPLATE = "--inputHITSFile=@inputFor_${OUTPUT0} --outputHITS_MRGFile=${OUTPUT0} --AMITag=s4162"

@@ -18,16 +18,16 @@ from raythena.domain.ranges import RangeState
 from raythena.domain.results import FailureKind, member_name
 from raythena.engine import commands as do
 from raythena.engine import events as ev
-from raythena.engine.config import EngineConfig
-from raythena.engine.desk import CoordinatorDesk
 from raythena.engine.engine import Engine
+from raythena.engine.engine_config import EngineConfig
+from raythena.engine.exchange import NodeExchange
 from raythena.engine.invariants import check
-from raythena.engine.node import NodeConfig
+from raythena.engine.node_core import NodeConfig
 from raythena.runtime import agent as agent_module
 from raythena.runtime import scratch as scratch_module
 from raythena.runtime.agent import Agent
-from raythena.runtime.config import AgentOrder, SessionConfig
-from raythena.runtime.payload import Assignment, Done, Failed, PayloadPlugin, Released
+from raythena.runtime.payload_interface import Done, Failed, LeasedRange, PayloadPlugin, Released
+from raythena.runtime.session_config import AgentOrder, SessionConfig
 
 EVENTS = 40
 
@@ -41,7 +41,7 @@ class InProcessPayload:
     started = 0
 
     def __init__(self) -> None:
-        self._waiting: deque[Assignment] = deque()
+        self._waiting: deque[LeasedRange] = deque()
         self._released: list[int] = []
         self.collected_paths: list[Path] = []
         self.stopped = False
@@ -55,8 +55,8 @@ class InProcessPayload:
     def appetite(self):
         return max(0, 4 - len(self._waiting))
 
-    def feed(self, assignments):
-        self._waiting.extend(assignments)
+    def feed(self, leases):
+        self._waiting.extend(leases)
 
     def release(self, indices):
         wanted = set(indices)
@@ -76,13 +76,13 @@ class InProcessPayload:
             outcomes.append(self._compute(self._waiting.popleft()))
         return outcomes
 
-    def _compute(self, assignment):
+    def _compute(self, lease):
         self._computed += 1
-        index = assignment.index
-        if assignment.event_range.first_event in self.poison:
+        index = lease.index
+        if lease.event_range.first_event in self.poison:
             return Failed(index, FailureKind.REPORTED, "poison")
         path = self._scratch / f"{index}.out"
-        content = assignment.event_range.range_id.encode()
+        content = lease.event_range.range_id.encode()
         if index not in self.lost:
             path.write_bytes(content)
         return Done(index, path, len(content), 1000.0 + index, 0.01, 0.01)
@@ -98,20 +98,20 @@ class DeskLink:
     """A coordinator in this process whose ledger is a list, and whose merges all fail."""
 
     def __init__(self, job, config=None):
-        self.desk = CoordinatorDesk(Engine(job, None, config or EngineConfig(retry_delay_s=0.01)))
+        self.node_exchange = NodeExchange(Engine(job, None, config or EngineConfig(retry_delay_s=0.01)))
         self.records = []
         self.exchanges = 0
         self.outcome = None
 
     async def register(self, node, cores, held):
-        reply = self.desk.register(node, cores, held, self._now())
+        reply = self.node_exchange.register(node, cores, held, self._now())
         self._carry_out()
         return reply
 
     async def exchange(self, message):
         self.exchanges += 1
-        self.desk.step(ev.Tick(), self._now())
-        reply = self.desk.exchange(message, self._now())
+        self.node_exchange.step(ev.Tick(), self._now())
+        reply = self.node_exchange.exchange(message, self._now())
         self._carry_out()
         return reply
 
@@ -119,16 +119,16 @@ class DeskLink:
         return asyncio.get_running_loop().time()
 
     def _carry_out(self):
-        while commands := self.desk.take_world():
+        while commands := self.node_exchange.take_effects():
             for command in commands:
                 if isinstance(command, do.Commit):
                     self.records.append(command.record)
-                    self.desk.step(ev.Committed((command.ticket,)), self._now())
+                    self.node_exchange.step(ev.Committed((command.ticket,)), self._now())
                 elif isinstance(command, do.StartMerge):
-                    self.desk.step(ev.MergeFailed(command.merge, "nobody merges here"), self._now())
+                    self.node_exchange.step(ev.MergeFailed(command.merge, "nobody merges here"), self._now())
                 elif isinstance(command, do.Finish):
                     self.outcome = command.outcome
-        check(self.desk.engine)
+        check(self.node_exchange.engine)
 
 
 def job_of(events=EVENTS, per_output=EVENTS):
@@ -163,7 +163,7 @@ def run_agent(tmp_path, monkeypatch):
 
 
 def stored(link):
-    return np.flatnonzero(link.desk.engine.table.state == RangeState.STORED)
+    return np.flatnonzero(link.node_exchange.engine.table.state == RangeState.STORED)
 
 
 def archives(tmp_path):
@@ -216,7 +216,7 @@ def test_a_group_holds_ranges_of_one_output(run_agent, tmp_path):
 def test_a_poison_event_is_given_up_alone(run_agent):
     link, _ = run_agent(poison=frozenset({5}))
     assert len(stored(link)) == EVENTS - 1
-    assert link.desk.engine.table.state[4] == RangeState.FAILED
+    assert link.node_exchange.engine.table.state[4] == RangeState.FAILED
 
 
 def test_an_output_that_vanished_costs_its_own_range_only(run_agent):
@@ -265,7 +265,7 @@ def test_a_coordinator_that_forgot_the_node_gets_everything_again(run_agent):
         async def exchange(self, message):
             if self.exchanges == 5:
                 self.exchanges += 1
-                self.desk.lose("n.1", "made up", self._now())
+                self.node_exchange.lose("n.1", "made up", self._now())
             return await super().exchange(message)
 
     link, _ = run_agent(link=Forgetful(job_of()))
@@ -278,13 +278,13 @@ def test_the_agent_leaves_when_told_to_stop(run_agent):
     link = DeskLink(job_of())
 
     async def exchange(message):
-        link.desk.step(ev.StopRequested("enough"), link._now())
+        link.node_exchange.step(ev.StopRequested("enough"), link._now())
         return await DeskLink.exchange(link, message)
 
     link.exchange = exchange
     run_agent(link=link)
     assert link.outcome is do.Outcome.STOPPED
-    assert link.desk.engine.table.count(RangeState.LEASED) == 0
+    assert link.node_exchange.engine.table.count(RangeState.LEASED) == 0
 
 
 class FullForAWhile:
@@ -316,14 +316,14 @@ def test_a_full_scratch_disk_is_told(run_agent, monkeypatch):
     looks = iter([""] * 3)
 
     def refuse_until_heard(directory, wanted_bytes):
-        heard = any("takes no work" in warning for warning in link.desk.engine.warnings)
+        heard = any("takes no work" in warning for warning in link.node_exchange.engine.warnings)
         return "" if heard else next(looks, "no space left in the test")
 
     monkeypatch.setattr(scratch_module, "refusal", refuse_until_heard)
     monkeypatch.setattr(scratch_module, "_LOOK_S", 0.0)
     run_agent(link=link)
     assert len(stored(link)) == EVENTS
-    assert link.desk.engine.warnings == ["node n takes no work: no space left in the test"]
+    assert link.node_exchange.engine.warnings == ["node n takes no work: no space left in the test"]
 
 
 def test_a_payload_that_finds_no_room_is_cleared_away_and_started_again(run_agent, monkeypatch):

@@ -19,9 +19,9 @@ import pytest
 
 from raythena.domain.errors import ExitCode
 from raythena.domain.job import InputFile, Job, MergeSpec, PayloadSpec
-from raythena.engine.node import NodeMessage
-from raythena.runtime.config import SessionConfig
+from raythena.engine.node_core import NodeMessage
 from raythena.runtime.coordinator import Coordinator
+from raythena.runtime.session_config import SessionConfig
 from raythena.storage.ledger import Ledger
 from raythena.testing.simulation.samples import group_of
 

@@ -8,8 +8,8 @@ import pytest
 
 from raythena.domain.errors import ExitCode
 from raythena.domain.job import InputFile, Job, MergeSpec, PayloadSpec
-from raythena.runtime.config import SessionConfig
 from raythena.runtime.coordinator import Coordinator
+from raythena.runtime.session_config import SessionConfig
 from raythena.storage.ledger_view import LedgerView
 
 NOTHING = np.empty(0, dtype=np.int64)
@@ -32,19 +32,19 @@ async def end_of(coordinator):
     return await asyncio.wait_for(coordinator.ended(), 60.0)
 
 
-def in_desk(coordinator):
-    coordinator._desk.step = broken
+def in_exchange(coordinator):
+    coordinator._node_exchange.step = broken
 
 
 def in_time_keeping(coordinator):
-    coordinator._desk.lose_silent_nodes = broken
+    coordinator._node_exchange.lose_silent_nodes = broken
 
 
 def in_progress(coordinator):
     coordinator._write_status = broken
 
 
-@pytest.mark.parametrize("sabotage", [in_desk, in_time_keeping, in_progress])
+@pytest.mark.parametrize("sabotage", [in_exchange, in_time_keeping, in_progress])
 def test_a_defect_ends_the_job(tmp_path, sabotage):
     async def scene():
         coordinator = await Coordinator.take_over(config(tmp_path), no_merge)

@@ -16,7 +16,7 @@ from raythena.domain.job import MergeSpec
 from raythena.domain.results import ENTRY_DTYPE, GroupReport
 from raythena.runtime import merge_task
 from raythena.runtime.merge_task import MergeOrder, merge_output, merge_place
-from raythena.runtime.merger import Merged
+from raythena.runtime.merger_interface import Merged
 from raythena.runtime.scratch import scratch_directory
 from raythena.storage.groups import Member, write_group
 

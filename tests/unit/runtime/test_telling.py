@@ -6,10 +6,10 @@ import numpy as np
 
 from raythena.domain.taxonomy import EndCause
 from raythena.engine import events as ev
-from raythena.engine.commands import EndLoss, Finish, Outcome
+from raythena.engine.commands import DrainLoss, Finish, Outcome
 from raythena.engine.engine import Engine
 from raythena.runtime.job_report import _ending
-from raythena.runtime.snapshot import ProgressMeter
+from raythena.runtime.progress_meter import ProgressMeter
 from raythena.testing.simulation.samples import small_job
 
 
@@ -38,7 +38,7 @@ def test_a_node_set_aside_is_shown_as_such():
 
 
 def test_the_report_tells_what_an_early_end_cost():
-    loss = EndLoss(12.5, 30.0, 2, 7.25)
+    loss = DrainLoss(12.5, 30.0, 2, 7.25)
     assert _ending(Finish(Outcome.STOPPED, "walltime", loss, EndCause.WALLTIME)) == {
         "cause": "walltime",
         "drain_s": 12.5,

@@ -16,18 +16,18 @@ from raythena.domain.ranges import RangeState
 from raythena.domain.records import AttemptFailed, RangesRetracted
 from raythena.domain.taxonomy import EndCause
 from raythena.engine import commands as do
-from raythena.engine.attendance import Attendance
-from raythena.engine.desk import CoordinatorDesk
 from raythena.engine.engine import Engine
+from raythena.engine.exchange import NodeExchange
 from raythena.engine.failures import Failures
 from raythena.engine.journal import Journal
 from raythena.engine.leasing import Leasing
-from raythena.engine.outside import Outside
-from raythena.engine.results import Results
+from raythena.engine.membership import Membership
+from raythena.engine.range_source import RangeSource
+from raythena.engine.result_intake import Results
 from raythena.engine.stopping import Stopping
 from raythena.testing.simulation import MemoryLedger, Parts, PromiseBroken, simulate
 from raythena.testing.simulation.draw import draw
-from raythena.testing.simulation.lease import LeaseInMemory
+from raythena.testing.simulation.simulated_lease import LeaseInMemory
 
 SCHEDULES = 2000
 
@@ -66,7 +66,7 @@ class AcceptsBothDuplicates(Results):
         super().reported(event, now)
 
 
-class ForgetsReturnedRanges(Attendance):
+class ForgetsReturnedRanges(Membership):
     """Of what a node gives back, one range is lost."""
 
     def returned(self, event, now):
@@ -76,7 +76,7 @@ class ForgetsReturnedRanges(Attendance):
         pool.put_back = put_back
 
 
-class KeepsLeasesOfLostNodes(Attendance):
+class KeepsLeasesOfLostNodes(Membership):
     def lost(self, event, now):
         pool = self._state.pool
         put_back, pool.put_back = pool.put_back, lambda indices: None
@@ -174,13 +174,13 @@ class FailsWithoutTellingTheLedger(Failures):
 # ---- engines whose ranges are handed out by somebody else
 
 
-class ForgetsReportsWhenRestarted(Outside):
+class ForgetsReportsWhenRestarted(RangeSource):
     def restore_reports(self, restored):
         for group in restored.groups if self._state.supply is not None else ():
             self._table.move(group.entries["range"].astype(np.int64), RangeState.MERGED)
 
 
-class TakesRangesTwice(Outside):
+class TakesRangesTwice(RangeSource):
     """What is handed out again, because a coordinator died, is taken for new."""
 
     def given(self, event, now):
@@ -188,7 +188,7 @@ class TakesRangesTwice(Outside):
         super().given(event, now)
 
 
-class LeasesBeforeTheLedgerKnows(Outside):
+class LeasesBeforeTheLedgerKnows(RangeSource):
     def _append(self, chunk):
         super()._append(chunk)
         super().taken(len(chunk))
@@ -208,7 +208,7 @@ class ReportsWhatIsNotDurable(Results):
 class EndsBeforeItsReportsAreTaken(Stopping):
     def is_all_done(self):
         supply = self._state.supply
-        if supply is not None and supply.ended and self._outside.n_in_work == 0:
+        if supply is not None and supply.ended and self._range_source.n_in_work == 0:
             return self._state.journal.is_settled
         return super().is_all_done()
 
@@ -266,7 +266,7 @@ class ForgetsTheRestartedOne(LeaseInMemory):
             self._holder = None
 
 
-class AnswersTooMuch(CoordinatorDesk):
+class AnswersTooMuch(NodeExchange):
     """Every group of a message is acknowledged in its answer."""
 
     def exchange(self, message, now):
@@ -282,8 +282,8 @@ MUTANTS = [
             engine_with(results=AcknowledgesWhatItRefusesTooEarly),
             engine_with(results=AcceptsLateResults),
             engine_with(results=AcceptsBothDuplicates),
-            engine_with(attendance=ForgetsReturnedRanges),
-            engine_with(attendance=KeepsLeasesOfLostNodes),
+            engine_with(membership=ForgetsReturnedRanges),
+            engine_with(membership=KeepsLeasesOfLostNodes),
             engine_with(leasing=ForgetsSiblingsOfASuspect),
             ForgetsWhatPauses,
             engine_with(failures=CountsFailedAsStored),
@@ -295,9 +295,9 @@ MUTANTS = [
             RestoresWithoutTheLastGroup,
             engine_with(journal=ForgetsToRetract),
             engine_with(failures=FailsWithoutTellingTheLedger),
-            engine_with(outside=ForgetsReportsWhenRestarted),
-            engine_with(outside=TakesRangesTwice),
-            engine_with(outside=LeasesBeforeTheLedgerKnows),
+            engine_with(range_source=ForgetsReportsWhenRestarted),
+            engine_with(range_source=TakesRangesTwice),
+            engine_with(range_source=LeasesBeforeTheLedgerKnows),
             engine_with(results=ReportsWhatIsNotDurable),
             engine_with(stopping=EndsBeforeItsReportsAreTaken),
         )
@@ -312,7 +312,7 @@ MUTANTS = [
         )
     ),
     *(Parts(lease=mutant) for mutant in (RefusesNobody, ForgetsTheRestartedOne)),
-    Parts(desk=AnswersTooMuch),
+    Parts(node_exchange=AnswersTooMuch),
 ]
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from raythena.engine import commands as do
 from raythena.engine.engine import Engine, EngineParts
-from raythena.engine.results import Results
+from raythena.engine.result_intake import Results
 
 
 def engine_with(**wrong: Any) -> type[Engine]:

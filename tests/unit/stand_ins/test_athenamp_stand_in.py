@@ -15,8 +15,8 @@ import yampl
 from athenamp_stand_in.arguments import Refused, parse
 from athenamp_stand_in.content import hits_of, write_evnt
 from athenamp_stand_in.plan import read_plan
-from raythena.payloads.root_merge import merge_root
-from raythena.runtime.merger import MergeContext
+from raythena.payloads.mergers.root import merge_root
+from raythena.runtime.merger_interface import MergeContext
 from raythena.validation.readers import event_numbers
 
 PROGRAM = Path(__file__).parents[2] / "stand_ins" / "bin" / "Sim_tf.py"

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from raythena.domain.errors import InternalError, LedgerBusy, StorageError
-from raythena.storage.lease import Holder, TaskLease
+from raythena.storage.task_lease import Holder, TaskLease
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def test_whether_a_task_is_free_can_be_asked_without_taking_it(path: Path) -> No
 def test_a_dead_process_is_succeeded_at_once(path: Path) -> None:
     program = """if True:
         import os, pathlib, sys
-        from raythena.storage.lease import TaskLease
+        from raythena.storage.task_lease import TaskLease
         TaskLease(pathlib.Path(sys.argv[1])).acquire("old")
         os._exit(1)
     """

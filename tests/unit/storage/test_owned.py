@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from raythena.storage.lease import Holder
 from raythena.storage.owned import owned_directory
+from raythena.storage.task_lease import Holder
 
 
 def left_by_a_dead_process(base: Path) -> Path:

@@ -14,7 +14,7 @@ from raythena.domain.errors import ExitCode
 from raythena.domain.job import InputFile, Job, MergeSpec, PayloadSpec
 from raythena.domain.outputs import OutputMap
 from raythena.domain.records import AttemptFailed, GroupStored, OutputMerged, Record
-from raythena.domain.report import ReportInput, build_report
+from raythena.domain.report_document import ReportInput, build_report
 from raythena.domain.results import ENTRY_DTYPE, FailureKind, GroupReport, MergedOutput
 from raythena.storage.atomic import adler32_of
 from raythena.storage.ledger import Ledger

@@ -30,9 +30,9 @@ from typing import Any
 
 from raythena.domain.errors import StorageError
 from raythena.gateways.harvester import documents
-from raythena.gateways.harvester.config import READ_SUFFIX, TASK_WORKDIR_FILE, FileNames
-from raythena.gateways.harvester.desks import Sight
+from raythena.gateways.harvester.conversation import Sight
 from raythena.gateways.harvester.documents import Entry
+from raythena.gateways.harvester.harvester_config import READ_SUFFIX, TASK_WORKDIR_FILE, FileNames
 from raythena.storage.atomic import disk_errors, fsync_directory, make_directory, write_atomically
 
 logger = logging.getLogger(__name__)

@@ -24,12 +24,12 @@ from raythena.domain.progress import Progress
 from raythena.domain.range_report import RangeReport
 from raythena.gateways.harvester import documents
 from raythena.gateways.harvester.access_point import AccessPoint
-from raythena.gateways.harvester.books import Books
-from raythena.gateways.harvester.config import FileNames
-from raythena.gateways.harvester.desks import Patience
+from raythena.gateways.harvester.conversation import Patience
+from raythena.gateways.harvester.deliverables import Deliverables
+from raythena.gateways.harvester.harvester_config import FileNames
 from raythena.gateways.harvester.messenger import JobIds, Messenger, News, RangesArrived, RangesEnded, ReportsTaken
-from raythena.runtime.ending import SessionResult
-from raythena.runtime.gateway import CoordinatorLine, FinalOutput, GatewayContext, GatewayPlugin
+from raythena.runtime.gateway_interface import CoordinatorLine, FinalOutput, GatewayContext, GatewayPlugin
+from raythena.runtime.session_end import SessionResult
 from raythena.storage.atomic import write_atomically
 
 logger = logging.getLogger(__name__)
@@ -66,7 +66,7 @@ class HarvesterOptions:
 
 
 class HarvesterGateway:
-    """See the module and `raythena.runtime.gateway.Gateway`."""
+    """See the module and `raythena.runtime.gateway_interface.Gateway`."""
 
     def __init__(self, context: GatewayContext) -> None:
         self._options = options = HarvesterOptions.of(context.options)
@@ -75,7 +75,7 @@ class HarvesterGateway:
         ids = JobIds(job.job_id, job.task_id, job.jobset_id)
         self._messenger = Messenger(self._point, ids, {file.lfn: file.pfn for file in job.inputs}, Patience(**options.waits))
         self._given = job.ranges_given
-        self._books = None if job.ranges_given else Books(job)
+        self._deliverables = None if job.ranges_given else Deliverables(job)
         self._basket: list[Callable[[], None]] = []
         self._wake = asyncio.Event()
         self._turning = threading.Lock()
@@ -100,9 +100,9 @@ class HarvesterGateway:
 
     def output_merged(self, output: FinalOutput) -> None:
         """See `Gateway`."""
-        if self._books is None:
+        if self._deliverables is None:
             return
-        entries = self._books.add(output)
+        entries = self._deliverables.add(output)
         if entries:
             self._state_due = True
             self._put(lambda: self._messenger.tell(entries))
@@ -175,10 +175,10 @@ class HarvesterGateway:
                 self._attributes_at = now
 
     def _write_state(self) -> None:
-        if self._books is None:
+        if self._deliverables is None:
             raise InternalError("a job without final outputs has no state of a task")
         if self._options.state_file:
-            write_task_state(Path(self._options.state_file), self._books)
+            write_task_state(Path(self._options.state_file), self._deliverables)
 
     async def _unless_refused(self, doing: str, what: Callable[[], None]) -> bool:
         try:
@@ -210,9 +210,9 @@ class HarvesterGateway:
             await asyncio.sleep(min(pause_s, 1.0))
 
 
-def write_task_state(path: Path, books: Books) -> None:
+def write_task_state(path: Path, deliverables: Deliverables) -> None:
     """Write `state.json`, whole or not at all. Raises StorageError."""
-    write_atomically(path, json.dumps(books.state(), indent=1))
+    write_atomically(path, json.dumps(deliverables.state(), indent=1))
 
 
 def _check_options(options: dict[str, Any], source: str) -> None:

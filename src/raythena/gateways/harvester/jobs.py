@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from raythena.domain.admission import confirmed
-from raythena.domain.document import Place
+from raythena.domain.document import FieldPath
 from raythena.domain.errors import InvalidInput
 from raythena.domain.job import Job, MergeSpec, PayloadSpec
 from raythena.domain.panda import PandaJob, input_place, parse_panda_jobs, to_given_job
 from raythena.gateways.file import DiskInputs, load_job, read_document
 from raythena.gateways.harvester.access_point import AccessPoint, Torn, read_json_file
-from raythena.gateways.harvester.desks import Patience
+from raythena.gateways.harvester.conversation import Patience
 from raythena.storage.atomic import make_directory, write_atomically
 
 
@@ -123,7 +123,7 @@ def load_harvester_job(specification: Path, directory: Path, payload: PayloadSpe
     chosen = _only_job(document, source)
     if chosen.esmerge_spec is not None or not chosen.event_service:
         return load_job(specification, payload=payload, merge=merge, panda_id=str(chosen.panda_id), input_directory=directory)
-    place = Place(source, str(chosen.panda_id), chosen.document)
+    place = FieldPath(source, str(chosen.panda_id), chosen.document)
     job = to_given_job(chosen, payload, place=place, input_directory=os.path.abspath(directory))  # noqa: PTH100 (links are kept)
     reader = DiskInputs()
     fields = [partial(input_place, place, index) for index in range(len(job.inputs))]

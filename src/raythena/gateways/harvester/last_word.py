@@ -18,9 +18,9 @@ from raythena.domain.errors import ExitCode
 from raythena.domain.job import Job
 from raythena.domain.taxonomy import Fault, of_exit_code
 from raythena.gateways.harvester import documents
-from raythena.gateways.harvester.books import Books
-from raythena.gateways.harvester.config import MapType
+from raythena.gateways.harvester.deliverables import Deliverables
 from raythena.gateways.harvester.documents import Entry
+from raythena.gateways.harvester.harvester_config import MapType
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,27 +51,27 @@ class LastWord:
 def last_word(
     ending: Ending,
     job: Job | None,
-    books: Books | None,
+    deliverables: Deliverables | None,
     log: tuple[str, Entry] | None,
     map_type: MapType,
     *,
     said_partly: bool = False,
 ) -> LastWord:
-    """Decide. `job` is None when there was none to be had, `books` when nothing is merged here; `log` is (LFN, entry).
+    """Decide. `job` is None when there was none to be had, `deliverables` when nothing is merged here; `log` is (LFN, entry).
 
     `said_partly`: an earlier start of this worker has told PanDA that inputs are left out. That sticks, so it is told otherwise.
     """
     figures = _figures(ending)
-    if books is not None and books.whole:
+    if deliverables is not None and deliverables.whole:
         if said_partly and log is not None:
-            figures["xml"] = documents.output_report([*books.ready.items(), log], ())
+            figures["xml"] = documents.output_report([*deliverables.ready.items(), log], ())
         return LastWord(0, figures, "done")
-    if books is None and job is not None and _ranges_done(ending):
+    if deliverables is None and job is not None and _ranges_done(ending):
         return LastWord(0, figures, "done")
-    if books is not None and books.ready:
-        skipped = books.skipped()
+    if deliverables is not None and deliverables.ready:
+        skipped = deliverables.skipped()
         if map_type is MapType.ONE_TO_ONE and log is not None:
-            report = documents.output_report([*books.ready.items(), log], skipped)
+            report = documents.output_report([*deliverables.ready.items(), log], skipped)
             words = f"partly done: {len(skipped)} inputs are left to another job, because {ending.reason}"
             return LastWord(0, {**figures, "xml": report}, words)
         why = "the queue's mapType OneToMany cannot tell PanDA" if log is not None else "there is no log to tell of"

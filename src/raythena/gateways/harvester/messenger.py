@@ -18,16 +18,16 @@ from raythena.domain.panda_ranges import parse_event_ranges
 from raythena.domain.ranges import EventRange
 from raythena.gateways.harvester import documents
 from raythena.gateways.harvester.access_point import AccessPoint, Torn
-from raythena.gateways.harvester.desks import (
+from raythena.gateways.harvester.conversation import (
     Acknowledged,
     Bundle,
     ClaimRanges,
     Pace,
     Patience,
     PublishDump,
-    RangeDesk,
+    RangeRequests,
     ReadRanges,
-    ReportDesk,
+    ReportPublisher,
     WriteRequest,
 )
 from raythena.gateways.harvester.documents import Entry
@@ -86,8 +86,8 @@ class Messenger:
         self._pfn_of = pfn_of
         self._patience = patience or Patience()
         self._pace = Pace(self._patience)
-        self._ranges: RangeDesk | None = None
-        self.reports = ReportDesk(max_entries)
+        self._ranges: RangeRequests | None = None
+        self.reports = ReportPublisher(max_entries)
         self._max_entries = max_entries
         self._wanted = 0
         self._warned = 0
@@ -144,15 +144,15 @@ class Messenger:
         """Ranges that arrived are safe elsewhere."""
         self._point.drop_claim(claim)
 
-    def _desk(self, now: float) -> RangeDesk:
+    def _desk(self, now: float) -> RangeRequests:
         if self._ranges is None:
-            self._ranges = RangeDesk(self._patience, self._point.claims(), asked=self._point.has_asked(), now=now)
+            self._ranges = RangeRequests(self._patience, self._point.claims(), asked=self._point.has_asked(), now=now)
         if self._wanted:
             self._ranges.want(self._wanted)
             self._wanted = 0
         return self._ranges
 
-    def _range_turn(self, desk: RangeDesk, now: float, acted: list[object], news: list[News]) -> None:
+    def _range_turn(self, desk: RangeRequests, now: float, acted: list[object], news: list[News]) -> None:
         for action in desk.step(self._point.look(), now):
             acted.append(action)
             match action:
@@ -170,7 +170,7 @@ class Messenger:
             logger.warning("%s", warning)
         self._warned = len(desk.warnings)
 
-    def _read(self, desk: RangeDesk, claim: str, now: float, news: list[News]) -> None:
+    def _read(self, desk: RangeRequests, claim: str, now: float, news: list[News]) -> None:
         source = str(self._point.own("ranges", claim))
         try:
             document, text = self._point.read_claim(claim)

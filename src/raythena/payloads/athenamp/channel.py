@@ -1,4 +1,4 @@
-"""The channel to AthenaMP: a thread that answers `Ready for events` from a shelf of ranges, and passes everything else on.
+"""The channel to AthenaMP: a thread that answers `Ready for events` from a queue of ranges, and passes everything else on.
 
 yampl has no way to wait for a message with others, only `try_recv_raw`, so somebody has to look again and again; a thread of its
 own, because a worker that is free must not wait until the agent's event loop comes round. The thread looks every 2 milliseconds
@@ -6,7 +6,7 @@ while events are computed, ten times as often for a moment after a message (the 
 there is nothing to expect. That costs two to four hundredths of one core.
 
 Rules: the thread decides nothing but what to answer. Whatever happened is a value, handed to `on_news` in the order in which it
-happened. The shelf outlives the channel: ranges that were not given out wait there for the next one.
+happened. The queue outlives the channel: ranges that were not given out wait there for the next one.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """A range was given to the worker that had asked at `asked_at`; `starved`: the shelf was empty then."""
+    """A range was given to the worker that had asked at `asked_at`; `starved`: the queue was empty then."""
 
     token: str
     at: float
@@ -83,7 +83,7 @@ class Broken:
 News = Asked | Given | Told | Heard | Silence | Broken
 
 
-class Shelf:
+class ChannelQueue:
     """Ranges ready to be given out, oldest first, shared between the event loop and the thread of the moment."""
 
     def __init__(self) -> None:
@@ -107,20 +107,20 @@ class Shelf:
             return [token for token in tokens if self._waiting.pop(token, None) is not None]
 
     def take(self) -> tuple[str, bytes] | None:
-        """The next range, gone from the shelf; None when it is empty. The caller holds `changed`."""
+        """The next range, gone from the queue; None when it is empty. The caller holds `changed`."""
         return self._waiting.popitem(last=False) if self._waiting else None
 
 
 class Channel:
     """One server socket, for one run of the transform."""
 
-    def __init__(self, socket: Socket, shelf: Shelf, on_news: Callable[[News], None]) -> None:
+    def __init__(self, socket: Socket, range_queue: ChannelQueue, on_news: Callable[[News], None]) -> None:
         self._socket: Socket | None = socket
-        self._shelf = shelf
+        self._range_queue = range_queue
         self._on_news = on_news
         self._asked_at: float | None = None
         self._starved = False
-        self._nudge: bytes | None = None
+        self._flush: bytes | None = None
         self._closing = False
         self._finishing = False
         self._stopped = False
@@ -137,13 +137,13 @@ class Channel:
         """Since when a worker has been waiting for a range that is not there."""
         return self._asked_at if self._starved else None
 
-    def nudge(self, answer: bytes) -> bool:
-        """Answer a waiting worker with this instead of a range, unless a range comes first; False: another nudge is waiting."""
-        with self._shelf.changed:
-            if self._nudge is not None:
+    def flush(self, answer: bytes) -> bool:
+        """Answer a waiting worker with this instead of a range, unless a range comes first; False: another flush is waiting."""
+        with self._range_queue.changed:
+            if self._flush is not None:
                 return False
-            self._nudge = answer
-            self._shelf.changed.notify()
+            self._flush = answer
+            self._range_queue.changed.notify()
         return True
 
     def close(self) -> None:
@@ -162,9 +162,9 @@ class Channel:
         self._socket = None
 
     def _set(self, name: str, value: Any) -> None:
-        with self._shelf.changed:
+        with self._range_queue.changed:
             setattr(self, name, value)
-            self._shelf.changed.notify()
+            self._range_queue.changed.notify()
 
     # ---- in the thread
 
@@ -179,13 +179,13 @@ class Channel:
         nap_s, last = IDLE_NAP_S, time.monotonic()
         while not self._stopped:
             heard = self._listen()
-            with self._shelf.changed:
+            with self._range_queue.changed:
                 if heard or self._answer():
                     nap_s, last = SHORT_NAP_S, time.monotonic()
                     continue
                 if self._finishing and time.monotonic() - last > LAST_WORDS_S:
                     break
-                self._shelf.changed.wait(nap_s)
+                self._range_queue.changed.wait(nap_s)
             nap_s = min(nap_s * NAP_GROWTH, LONG_NAP_S if self.in_flight or self._asked_at else IDLE_NAP_S)
         if not self._stopped:
             self._on_news(Silence())
@@ -213,22 +213,22 @@ class Channel:
             if self._send(NO_MORE):
                 self._on_news(Told(time.monotonic()))
             return True
-        taken = self._shelf.take()
+        taken = self._range_queue.take()
         if taken is not None:
             token, answer = taken
             if self._send(answer):
                 self._on_news(Given(token, time.monotonic(), asked_at, starved))
             else:
-                self._shelf.put(token, answer, in_front=True)
+                self._range_queue.put(token, answer, in_front=True)
             return True
         self._starved = True
-        if self._nudge is not None:
-            return self._send(self._nudge)
+        if self._flush is not None:
+            return self._send(self._flush)
         return False
 
     def _send(self, answer: bytes) -> bool:
         """Answer; False when the other side is gone, which shows in its exit as well."""
-        self._asked_at, self._starved, self._nudge = None, False, None
+        self._asked_at, self._starved, self._flush = None, False, None
         assert self._socket is not None  # noqa: S101
         try:
             self._socket.send_raw(answer)

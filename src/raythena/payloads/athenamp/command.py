@@ -7,7 +7,7 @@
     container          what it runs in, see `raythena.domain.container` (optional)
     environment        more variables for it (optional)
     yampl_path         directory with the Python module yampl, if Python does not find it by itself (optional)
-    nudge              true: held-back reports are fetched with a range no file has; false: by ending the transform (default true)
+    flush              true: held-back reports are fetched with a range no file has; false: by ending the transform (default true)
 
 How the transform learns the channel's name depends on its age, as Pilot does it: a `{channel}` in the command; otherwise
 `--athenaopts` with `--mtes-channel` for multithreaded Athena, a `--preExec` otherwise; always also in `PILOT_EVENTRANGECHANNEL`.
@@ -22,15 +22,15 @@ from pathlib import Path
 from typing import Any
 
 from raythena.domain.container import Container, parse_container
-from raythena.domain.document import Place
+from raythena.domain.document import FieldPath
 from raythena.domain.errors import InvalidInput
 from raythena.domain.node_job import NodeFacts, derive_node_job
 from raythena.domain.panda import is_panda, parse_panda_job
-from raythena.payloads.options import PREFIX, checked_path, max_events, refuse_unknown, string_list, string_map
-from raythena.payloads.process import ONE_THREAD
-from raythena.runtime.payload import PayloadContext
+from raythena.payloads.plugin_options import PREFIX, checked_path, max_events, refuse_unknown, string_list, string_map
+from raythena.payloads.workers.program import ONE_THREAD
+from raythena.runtime.payload_interface import PayloadContext
 
-KNOWN_OPTIONS = ("command", "max_events", "name_every_input", "container", "environment", "yampl_path", "nudge")
+KNOWN_OPTIONS = ("command", "max_events", "name_every_input", "container", "environment", "yampl_path", "flush")
 CHANNEL_VARIABLE = "PILOT_EVENTRANGECHANNEL"
 CATALOGUE = "PoolFileCatalog.xml"
 
@@ -47,7 +47,7 @@ class TransformOptions:
     container: Container
     environment: dict[str, str]
     yampl_path: Path | None
-    nudge: bool
+    flush: bool
 
 
 def read_options(options: Mapping[str, Any], source: str) -> TransformOptions:
@@ -57,7 +57,7 @@ def read_options(options: Mapping[str, Any], source: str) -> TransformOptions:
     if "command" in options and not (command and command[0]):
         expected = "a list: the transform and its arguments, one by one"
         raise InvalidInput(source, f"{PREFIX}.command", "no transform given", expected=expected)
-    flags = {name: _flag(options, name, default, source) for name, default in (("nudge", True), ("name_every_input", False))}
+    flags = {name: _flag(options, name, default, source) for name, default in (("flush", True), ("name_every_input", False))}
     return TransformOptions(
         tuple(command),
         max_events(options, "command", source),
@@ -65,7 +65,7 @@ def read_options(options: Mapping[str, Any], source: str) -> TransformOptions:
         parse_container(options.get("container"), source, f"{PREFIX}.container"),
         string_map(options, "environment", source),
         checked_path(options, "yampl_path", source),
-        flags["nudge"],
+        flags["flush"],
     )
 
 
@@ -100,7 +100,7 @@ def transform_command(options: TransformOptions, context: PayloadContext, job_nu
     if job is None or not is_panda(job.source):
         hint = "Only a job of PanDA's says itself what to run"
         raise InvalidInput("job", f"{PREFIX}.command", "is missing", expected="the transform and its arguments", hint=hint)
-    panda_job = parse_panda_job(Place("job", "", job.source))
+    panda_job = parse_panda_job(FieldPath("job", "", job.source))
     node_job = derive_node_job(panda_job, {file.lfn: file.pfn for file in job.inputs}, facts)
     return TransformCommand(node_job.argv, node_job.catalogue.to_xml() if node_job.catalogue.entries else "")
 

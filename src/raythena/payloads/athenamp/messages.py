@@ -84,7 +84,7 @@ def encode_range(token: str, event_range: EventRange) -> bytes:
     return _encode(token, event_range, event_range.first_event, event_range.last_event)
 
 
-def encode_nudge(token: str, like: EventRange) -> bytes:
+def encode_flush(token: str, like: EventRange) -> bytes:
     """A range that no file has: AthenaMP passes it to a worker, which refuses it and is free again."""
     return _encode(token, like, NO_SUCH_EVENT, NO_SUCH_EVENT)
 

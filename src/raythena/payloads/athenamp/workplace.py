@@ -17,10 +17,10 @@ import struct
 from collections.abc import Iterator
 from pathlib import Path
 
-from raythena.payloads.outputs import BadOutput, Output, OutputInspector
-from raythena.payloads.protocol import DoneMessage
-from raythena.payloads.seat import tail_of
-from raythena.runtime.warden_process import descendants
+from raythena.payloads.workers.output_inspection import BadOutput, Output, OutputInspector
+from raythena.payloads.workers.protocol import DoneMessage
+from raythena.payloads.workers.slot import tail_of
+from raythena.runtime.process_guard_main import descendants
 
 WORKER_LOG = "AthenaMP.log"
 _TOP = "athenaMP-workers-"

@@ -24,7 +24,7 @@ from typing import Any
 
 from raythena.domain.errors import PayloadError
 from raythena.payloads.pilot import start
-from raythena.payloads.pilot.options import PilotOptions
+from raythena.payloads.pilot.pilot_options import PilotOptions
 from raythena.payloads.pilot.queues import endpoints, queue_object
 from raythena.payloads.pilot.release import Release
 from raythena.payloads.pilot.server import HOST

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from raythena.domain.errors import InvalidInput, PayloadError
-from raythena.payloads.options import PREFIX
-from raythena.payloads.pilot.options import DEFAULT_QUEUE, PilotOptions, load_json
+from raythena.payloads.pilot.pilot_options import DEFAULT_QUEUE, PilotOptions, load_json
+from raythena.payloads.plugin_options import PREFIX
 
 QUEUE_FILES = ("cric_pandaqueues.json", "panda_queues.json", "agis_schedconf.json")
 """What a file of all queues is called, in the order in which they are looked for."""

@@ -1,7 +1,7 @@
 """One pilot, from its start to its end: its server, its processes, its log.
 
-Rules: the server listens before the pilot starts; the pilot's processes are below a warden of their own, so that killing them
-means killing all of them, AthenaMP in whatever session it put itself included, and so that none survives the agent.
+Rules: the server listens before the pilot starts; the pilot's processes are below a process guard of their own, so that killing
+them means killing all of them, AthenaMP in whatever session it put itself included, and so that none survives the agent.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ import psutil
 from raythena.domain.errors import PayloadError
 from raythena.payloads.account import read_report
 from raythena.payloads.last_words import end_of, last_words
-from raythena.payloads.pilot.desk import Answer, PilotDesk
-from raythena.payloads.pilot.latency import RunTimes
 from raythena.payloads.pilot.launch import prepare
-from raythena.payloads.pilot.options import PilotOptions
+from raythena.payloads.pilot.panda_server import Answer, PandaServer
+from raythena.payloads.pilot.pilot_options import PilotOptions
 from raythena.payloads.pilot.pilotlog import NAME, PilotLog
 from raythena.payloads.pilot.release import Release
+from raythena.payloads.pilot.run_times import RunTimes
 from raythena.payloads.pilot.server import PilotServer
-from raythena.payloads.seat import describe_status
-from raythena.runtime.warden import Warden
+from raythena.payloads.workers.slot import describe_status
+from raythena.runtime.process_guard import ProcessGuard
 
 LOG = logging.getLogger(__name__)
 OUT, ERR = "pilot.out", "pilot.err"
@@ -49,7 +49,7 @@ class RunningPilot:
         self,
         number: int,
         directory: Path,
-        desk: PilotDesk,
+        panda: PandaServer,
         *,
         log_dir: Path,
         on_call: Callable[[Answer], None],
@@ -57,10 +57,10 @@ class RunningPilot:
     ) -> None:
         self.number = number
         self.directory = directory
-        self.desk = desk
+        self.panda = panda
         self.log = PilotLog(directory / NAME)
         self.log_dir = log_dir / f"pilot-{number}"
-        self.server = PilotServer(desk, on_call, self.log_dir / _JOURNAL)
+        self.server = PilotServer(panda, on_call, self.log_dir / _JOURNAL)
         self.times = RunTimes(time.time())
         self.began = time.monotonic()
         self.status: int | None = None
@@ -72,7 +72,7 @@ class RunningPilot:
         self.busy_at = self.began
         """When it last asked something, or used CPU."""
         self._cpu_s = 0.0
-        self._warden = Warden()
+        self._process_guard = ProcessGuard()
         self._on_end = on_end
 
     async def start(self, options: PilotOptions, release: Release, job: Mapping[str, Any], cores: int) -> None:
@@ -86,7 +86,7 @@ class RunningPilot:
         self.times.started_at, self.began = time.time(), time.monotonic()
         self.busy_at = self.began
         try:
-            await self._warden.spawn(
+            await self._process_guard.spawn(
                 plan.argv,
                 env=plan.environment,
                 cwd=plan.directory,
@@ -103,14 +103,14 @@ class RunningPilot:
 
     async def kill(self) -> None:
         """End everything: processes first, then the server. Safe to call twice."""
-        await self._warden.stop()
+        await self._process_guard.stop()
         await self.server.stop()
         if self.times.ended_at is None:
             self.times.ended_at = time.time()
 
     def look_at_cpu(self, now: float) -> None:
         """Note whether the pilot's processes have used CPU since the last look. Walks /proc: for a thread."""
-        pid = self._warden.pid
+        pid = self._process_guard.pid
         if pid is None:
             return
         total_s = 0.0
@@ -131,11 +131,11 @@ class RunningPilot:
     @property
     def has_payload(self) -> bool:
         """Whether it got as far as starting the payload."""
-        return self.desk.record.first_ranges_at is not None or any(self.directory.glob(f"PanDA_Pilot*/{_SAID[0]}"))
+        return self.panda.record.first_ranges_at is not None or any(self.directory.glob(f"PanDA_Pilot*/{_SAID[0]}"))
 
     def job_report(self) -> Any:
         """The payload's own account of the job: what the pilot has sent, or what lies there; None when there is none."""
-        sent = self.desk.record.metadata
+        sent = self.panda.record.metadata
         try:
             return json.loads(sent)
         except (ValueError, RecursionError):
@@ -154,16 +154,16 @@ class RunningPilot:
 
     def verdict(self) -> str:
         """What the pilot has told of its job, in words."""
-        state = self.desk.record.state
+        state = self.panda.record.state
         return f"its job is {state}{self._codes()}" if state else "its job has no state"
 
     def _codes(self) -> str:
         names = ("pilotErrorCode", "pilotErrorDiag", "transExitCode", "exeErrorCode")
-        codes = {name: self.desk.record.attributes.get(name) for name in names}
+        codes = {name: self.panda.record.attributes.get(name) for name in names}
         said = {name: value for name, value in codes.items() if value not in (None, "", "0", 0, "None")}
         return "".join(f"; {name} {str(value)[:300]}" for name, value in said.items())
 
-    def obituary(self) -> str:
+    def exit_summary(self) -> str:
         """How it ended, with the last words of its standard error and output."""
         if self.status is None:
             story = "it was ended"
@@ -171,7 +171,7 @@ class RunningPilot:
             story = f"it was killed by signal {-self.status}"
         else:
             story = f"it ended with exit code {self.status}"
-        if state := self.desk.record.state:
+        if state := self.panda.record.state:
             story += f"; job state {state}"
         story += self._codes()
         for name in (ERR, OUT):
@@ -196,7 +196,7 @@ class RunningPilot:
         self._write_story()
 
     def _write_story(self) -> None:
-        record = asdict(self.desk.record)
+        record = asdict(self.panda.record)
         for name in [name for name in record if name.endswith("_at")]:
             del record[name]
         story = {"pilot": self.number, "exit_status": self.status, "times": self.times.figures(), "job": record}
@@ -205,7 +205,7 @@ class RunningPilot:
     def note_times(self) -> None:
         """Carry the desk's times over into the account."""
         offset = time.time() - time.monotonic()
-        record, times = self.desk.record, self.times
+        record, times = self.panda.record, self.times
         times.job_asked_at = record.asked_at and record.asked_at + offset
         times.first_ranges_at = record.first_ranges_at and record.first_ranges_at + offset
         times.final_update_at = record.final_at and record.final_at + offset

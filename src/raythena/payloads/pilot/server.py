@@ -19,7 +19,7 @@ from pathlib import Path
 from aiohttp import web
 from aiohttp.web_exceptions import HTTPException
 
-from raythena.payloads.pilot.desk import Answer, PilotDesk
+from raythena.payloads.pilot.panda_server import Answer, PandaServer
 from raythena.payloads.pilot.wire import MAX_BODY_BYTES, BadRequest, Call, read_call
 
 LOG = logging.getLogger(__name__)
@@ -30,8 +30,8 @@ _POLITE = {"StatusCode": 0, "success": True, "message": "", "data": None}
 class PilotServer:
     """Serves one desk. `on_call` is called after every answer; `journal` (optional) gets a line for each request."""
 
-    def __init__(self, desk: PilotDesk, on_call: Callable[[Answer], None], journal: Path | None = None) -> None:
-        self._desk = desk
+    def __init__(self, panda: PandaServer, on_call: Callable[[Answer], None], journal: Path | None = None) -> None:
+        self._panda = panda
         self._on_call = on_call
         self._journal = journal
         self._changed = asyncio.Event()
@@ -80,7 +80,7 @@ class PilotServer:
             if request.transport is None or request.transport.is_closing():
                 raise ConnectionResetError("the pilot has hung up")
             now, changed = time.monotonic(), self._changed
-            answer = self._desk.answer(call, now, asked_at)
+            answer = self._panda.answer(call, now, asked_at)
             if isinstance(answer, Answer):
                 return answer
             with contextlib.suppress(TimeoutError):

@@ -1,9 +1,9 @@
-"""The small process between our warden and the pilot: `python -I -S start.py PROGRAM ARGUMENT...`.
+"""The small process between our process guard and the pilot: `python -I -S start.py PROGRAM ARGUMENT...`.
 
-The warden starts every process as the leader of a session. A pilot must not be one: it makes itself the leader of a process
-group, which the kernel refuses to session leaders, and then ends with exit code 0 without running its job. So this process
-leads the session, the pilot a process group in it. It reaps whatever the pilot leaves behind, also as the first process of a
-PID namespace, and ends with the pilot's exit status (128 and the signal's number if it was killed).
+The process guard starts every process as the leader of a session. A pilot must not be one: it makes itself the leader of a
+process group, which the kernel refuses to session leaders, and then ends with exit code 0 without running its job. So this
+process leads the session, the pilot a process group in it. It reaps whatever the pilot leaves behind, also as the first process
+of a PID namespace, and ends with the pilot's exit status (128 and the signal's number if it was killed).
 
 Standard library only: it is run by path, without site packages.
 """

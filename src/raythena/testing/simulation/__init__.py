@@ -7,9 +7,9 @@
 From a shell: `raythena simulate --first 17 --seeds 1`. What is modelled, and what is not: `docs/simulation.md`.
 """
 
-from raythena.engine.config import BudgetConfig, DeadlineConfig, EngineConfig, SupplyConfig
-from raythena.engine.desk import DeskConfig
-from raythena.engine.node import NodeConfig
+from raythena.engine.engine_config import BudgetConfig, DeadlineConfig, EngineConfig, SupplyConfig
+from raythena.engine.exchange import ExchangeConfig
+from raythena.engine.node_core import NodeConfig
 from raythena.testing.simulation.judge import PromiseBroken
 from raythena.testing.simulation.memory_ledger import MemoryLedger
 from raythena.testing.simulation.plan import Plan
@@ -18,8 +18,8 @@ from raythena.testing.simulation.site import Parts, Result, simulate
 __all__ = [
     "BudgetConfig",
     "DeadlineConfig",
-    "DeskConfig",
     "EngineConfig",
+    "ExchangeConfig",
     "MemoryLedger",
     "NodeConfig",
     "Parts",

@@ -12,9 +12,9 @@ from collections.abc import Collection
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from raythena.engine.config import BudgetConfig, DeadlineConfig, EngineConfig, SupplyConfig
-from raythena.engine.desk import DeskConfig
-from raythena.engine.node import NodeConfig
+from raythena.engine.engine_config import BudgetConfig, DeadlineConfig, EngineConfig, SupplyConfig
+from raythena.engine.exchange import ExchangeConfig
+from raythena.engine.node_core import NodeConfig
 from raythena.testing.simulation.plan import Plan, default_of
 
 FAULTS: dict[str, tuple[str, ...]] = {
@@ -152,7 +152,7 @@ def _troubled(dice: _Dice, site: Plan) -> Plan:
                 max_unacknowledged=dice.choice((3, 100_000)) * max(1, site.nodes // 5),
             ),
         ),
-        desk=DeskConfig(hungry_interval_s=dice.choice((0.1, 0.5, 0.5)), node_timeout_s=10.0),
+        node_exchange=ExchangeConfig(hungry_interval_s=dice.choice((0.1, 0.5, 0.5)), node_timeout_s=10.0),
         node=NodeConfig(group_events=dice.choice((1, 4, 64)), group_age_s=dice.choice((0.5, 3.0))),
     )
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
 
-from raythena.engine.config import EngineConfig
-from raythena.engine.desk import DeskConfig
-from raythena.engine.node import NodeConfig
+from raythena.engine.engine_config import EngineConfig
+from raythena.engine.exchange import ExchangeConfig
+from raythena.engine.node_core import NodeConfig
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ class Plan:
     on_disk: bool = False
     """The real ledger and the real lease, in files."""
     engine: EngineConfig = field(default_factory=EngineConfig)
-    desk: DeskConfig = field(default_factory=DeskConfig)
+    node_exchange: ExchangeConfig = field(default_factory=ExchangeConfig)
     node: NodeConfig = field(default_factory=NodeConfig)
 
     @property

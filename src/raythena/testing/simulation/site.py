@@ -17,23 +17,23 @@ from raythena.domain.errors import InternalError, LedgerBusy, StorageError
 from raythena.domain.job import NO_MERGE, Job, MergeSpec
 from raythena.domain.records import AttemptFailed, GroupStored, RangesRetracted, Record
 from raythena.engine import commands as do
-from raythena.engine.desk import CoordinatorDesk
 from raythena.engine.engine import Engine
-from raythena.engine.node import Destinations, NodeCore
+from raythena.engine.exchange import NodeExchange
+from raythena.engine.node_core import Destinations, NodeCore
 from raythena.testing.simulation.agenda import Agenda
-from raythena.testing.simulation.chronicle import Chronicle
-from raythena.testing.simulation.coordinator import SimulatedCoordinator
 from raythena.testing.simulation.disk import SimulatedDisk
 from raythena.testing.simulation.disk_ledger import LedgerOnDisk
-from raythena.testing.simulation.fate import Fate
+from raythena.testing.simulation.fault_model import FaultModel
 from raythena.testing.simulation.judge import LOOK_EVERY, Judge, PromiseBroken
-from raythena.testing.simulation.lease import Lease, LeaseInMemory, LeaseOnDisk
 from raythena.testing.simulation.meter import Meter
-from raythena.testing.simulation.node import Place, SimulatedNode
-from raythena.testing.simulation.outside import Outside
 from raythena.testing.simulation.plan import Plan, pasted
 from raythena.testing.simulation.samples import given_job, small_job
+from raythena.testing.simulation.simulated_coordinator import SimulatedCoordinator
+from raythena.testing.simulation.simulated_lease import Lease, LeaseInMemory, LeaseOnDisk
+from raythena.testing.simulation.simulated_node import Host, SimulatedNode
+from raythena.testing.simulation.simulated_source import RangeSource
 from raythena.testing.simulation.storage import SimulatedLedger, WatchedLedger
+from raythena.testing.simulation.trace import Trace
 from raythena.testing.simulation.trouble import Trouble
 
 _PROGRESS_S = 150.0
@@ -52,7 +52,7 @@ class Parts:
     """The real things a site is made of; others in their place show that the judge notices."""
 
     engine: Callable[..., Engine] = Engine
-    desk: Callable[..., CoordinatorDesk] = CoordinatorDesk
+    node_exchange: Callable[..., NodeExchange] = NodeExchange
     core: Callable[..., NodeCore] = NodeCore
     ledger: Callable[[Job], SimulatedLedger] | None = None
     """None: in memory, or on disk if the plan says so."""
@@ -89,13 +89,13 @@ class Site:
         self.plan = plan
         self.parts = parts
         self.agenda = Agenda()
-        self.chronicle = Chronicle(lambda: self.agenda.now, in_full=closely_from is not None)
-        self.fate = Fate(seed, plan, self.agenda)
+        self.trace = Trace(lambda: self.agenda.now, in_full=closely_from is not None)
+        self.fault_model = FaultModel(seed, plan, self.agenda)
         self.job = _job_of(plan)
         self.judge = Judge(self.job, plan.n_events, closely_from)
-        self.outside = Outside(self, plan.n_events if plan.given else 0)
-        self.destinations: Destinations = self.outside if plan.given else self.judge.outputs
-        self.disk = SimulatedDisk(lambda: self.fate.happens(plan.damage))
+        self.range_source = RangeSource(self, plan.n_events if plan.given else 0)
+        self.destinations: Destinations = self.range_source if plan.given else self.judge.outputs
+        self.disk = SimulatedDisk(lambda: self.fault_model.happens(plan.damage))
         self.meter = Meter()
         self.session = 0
         self.host = ""
@@ -109,12 +109,12 @@ class Site:
             )
             directory = Path(resources.enter_context(temporary))
             ledger, self.lease = LedgerOnDisk(directory, self.job), LeaseOnDisk(directory / "lease.json")
-        self.ledger = WatchedLedger(ledger, self._committed, self.fate.dice)
+        self.ledger = WatchedLedger(ledger, self._committed, self.fault_model.dice)
         self.judge.watch(self.ledger.shadow)
         resources.callback(self._close)
         self._trouble = Trouble(self)
         self._places = [
-            Place(f"n{number + 1}", plan.slowness if number < plan.slow_nodes else 1.0, number >= plan.nodes - plan.bad_nodes)
+            Host(f"n{number + 1}", plan.slowness if number < plan.slow_nodes else 1.0, number >= plan.nodes - plan.bad_nodes)
             for number in range(plan.nodes)
         ]
         self._ends_at: float | None = None
@@ -132,21 +132,21 @@ class Site:
         """
         if self.now < self.disk.refused_until:
             self.ledger.refuse(records)
-        elif self.fate.happens(self.plan.io_errors):
-            self.chronicle.tell("a commit fails", "commit refused")
+        elif self.fault_model.happens(self.plan.io_errors):
+            self.trace.tell("a commit fails", "commit refused")
             raise StorageError("simulated: input/output error")
         else:
             self.ledger.commit(records)
-        if self.plan.crashes and self.fate.happens(0.02):
+        if self.plan.crashes and self.fault_model.happens(0.02):
             self.agenda.after(0.0, self.crash)
 
     def _committed(self, records: Sequence[Record]) -> None:
         self.judge.committed(records)
         for record in records if self.plan.given else ():
-            self.outside.committed(record)
-        if self.chronicle.in_full:
+            self.range_source.committed(record)
+        if self.trace.in_full:
             for record in records:
-                self.chronicle.tell_of(*_in_words(record))
+                self.trace.tell_of(*_in_words(record))
 
     def _close(self) -> None:
         self.lease.die()
@@ -159,8 +159,10 @@ class Site:
         self._trouble.schedule()
         while self.session < _MAX_SESSIONS:
             end = self._run_session()
-            self.chronicle.tell(f"session {self.session} ends: {end.outcome} ({end.reason})")
-            killed_late = end.outcome in _DONE and self.fate.happens(self.plan.commit_kills)  # before anybody learned of it
+            self.trace.tell(f"session {self.session} ends: {end.outcome} ({end.reason})")
+            killed_late = end.outcome in _DONE and self.fault_model.happens(
+                self.plan.commit_kills
+            )  # before anybody learned of it
             if end.outcome in _DONE and not killed_late:
                 self._judge_the_end()
                 return end.outcome
@@ -168,7 +170,7 @@ class Site:
 
     def _judge_the_end(self) -> None:
         if self.plan.given:
-            self.outside.at_the_end()
+            self.range_source.at_the_end()
         elif not self.plan.merged:
             self.judge.at_the_end_unmerged()
         else:
@@ -179,13 +181,13 @@ class Site:
         self.host = f"h{self.session}"
         self._end = None
         if self.session > 1:
-            self._wait(self.fate.dice.uniform(0.0, _LONGEST_QUEUE_S))
-        self.chronicle.tell(f"session {self.session} begins")
+            self._wait(self.fault_model.dice.uniform(0.0, _LONGEST_QUEUE_S))
+        self.trace.tell(f"session {self.session} begins")
         self._ends_at = self._trouble.limit_session()
         self._begin_life(self.session)
         self._begin_nodes()
         plan = self.plan
-        slowest_s = 6 * max(1.0, plan.slowness) * (plan.ideal_s + self.fate.longest_s)
+        slowest_s = 6 * max(1.0, plan.slowness) * (plan.ideal_s + self.fault_model.longest_s)
         killed_s = plan.killers * plan.engine.max_losses * _NODE_KILLED_S
         limit_s = max(self.now, plan.trouble_s) + _PROGRESS_S + slowest_s + killed_s
         while (end := self._ended()) is None:
@@ -218,19 +220,19 @@ class Site:
         self._end = do.Finish(do.Outcome.STOPPED, reason)
 
     def _begin_nodes(self) -> None:
-        plan, dice = self.plan, self.fate.dice
+        plan, dice = self.plan, self.fault_model.dice
         self.nodes = []
-        for number, place in enumerate(self._places):
-            is_late = number < plan.late_nodes and self.fate.in_trouble
+        for number, host in enumerate(self._places):
+            is_late = number < plan.late_nodes and self.fault_model.in_trouble
             latest_s = plan.trouble_s - self.now if is_late else 1.0 if plan.trouble_s else 0.0
-            self._begin_node(place, dice.uniform(0.0, latest_s) if latest_s else 0.0)
+            self._begin_node(host, dice.uniform(0.0, latest_s) if latest_s else 0.0)
 
-    def _begin_node(self, place: Place, delay_s: float) -> None:
+    def _begin_node(self, host: Host, delay_s: float) -> None:
         session = self.session
 
         def begin() -> None:
             if session == self.session and self._end is None:
-                node = SimulatedNode(self, place)
+                node = SimulatedNode(self, host)
                 self.nodes.append(node)
                 node.start()
 
@@ -260,19 +262,19 @@ class Site:
         """The coordinator dies, between any two steps; another one comes."""
         if self.coordinator is None or self.coordinator.finish is not None:
             return
-        self.chronicle.tell("the coordinator dies", "coordinator died")
+        self.trace.tell("the coordinator dies", "coordinator died")
         self._end_life()
         session = self.session
-        self.agenda.after(self.fate.dice.uniform(0.0, 8.0), lambda: self._begin_life(session))
+        self.agenda.after(self.fault_model.dice.uniform(0.0, 8.0), lambda: self._begin_life(session))
 
     # ---- nodes that go and come
 
     def replace(self, node: SimulatedNode) -> None:
         """A node died: sometimes somebody notices, and after a while another agent starts at the same place."""
-        dice = self.fate.dice
+        dice = self.fault_model.dice
         if dice.random() < 0.7:
             self.agenda.after(dice.uniform(0.0, 3.0), lambda: self._tell_of_death(node.name))
-        self._begin_node(node.place, dice.uniform(0.0, 5.0))
+        self._begin_node(node.host, dice.uniform(0.0, 5.0))
 
     def _tell_of_death(self, name: str) -> None:
         coordinator = self.coordinator
@@ -281,10 +283,10 @@ class Site:
 
     def given_up(self, name: str) -> None:
         """The coordinator believes that a node is gone; sometimes a new agent starts there although the old one is alive."""
-        self.chronicle.tell(f"{name} is given up", "node given up")
-        place = next((node.place for node in self.nodes if node.name == name and node.alive), None)
-        if place is not None and self.fate.happens(0.3):
-            self._begin_node(place, 1.0)
+        self.trace.tell(f"{name} is given up", "node given up")
+        host = next((node.host for node in self.nodes if node.name == name and node.alive), None)
+        if host is not None and self.fault_model.happens(0.3):
+            self._begin_node(host, 1.0)
 
 
 def _job_of(plan: Plan) -> Job:
@@ -314,7 +316,7 @@ class _Broken(Exception):
 
     def __init__(self, promise: str, site: Site) -> None:
         super().__init__(promise)
-        self.promise, self.story, self.steps = promise, site.chronicle.condensed(promise), site.judge.steps
+        self.promise, self.story, self.steps = promise, site.trace.condensed(promise), site.judge.steps
 
 
 def _run(seed: int, plan: Plan, parts: Parts, *, closely_from: int | None = None) -> tuple[Site, Result]:
@@ -339,17 +341,17 @@ def _result(seed: int, site: Site, outcome: do.Outcome) -> Result:
         plan.n_events,
         _merged(site),
         len(ledger.failed),
-        len(ledger.failed.keys() - site.fate.ill),
+        len(ledger.failed.keys() - site.fault_model.ill),
         site.meter.attempts,
         site.session,
         site.agenda.steps,
-        dict(site.chronicle.faults),
+        dict(site.trace.faults),
     )
 
 
 def _merged(site: Site) -> int:
     if site.plan.given:
-        return list(site.outside.told.values()).count("finished")
+        return list(site.range_source.told.values()).count("finished")
     return len(site.ledger.shadow.merged_ranges if site.plan.merged else site.ledger.shadow.stored)
 
 

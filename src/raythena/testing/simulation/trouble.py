@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from raythena.domain.errors import InternalError, LedgerBusy
 from raythena.domain.taxonomy import EndCause
 from raythena.engine import events as ev
-from raythena.testing.simulation.node import SimulatedNode
+from raythena.testing.simulation.simulated_node import SimulatedNode
 
 if TYPE_CHECKING:
     from raythena.testing.simulation.site import Site
@@ -46,12 +46,12 @@ class Trouble:
             (plan.silences if plan.given else 0, self._silence),
         )
         for count, fault in faults:
-            for at_s in site.fate.times(count):
+            for at_s in site.fault_model.times(count):
                 site.agenda.after(at_s, fault)
 
     def _pick(self, count: int) -> list[SimulatedNode]:
         alive = [node for node in self._site.nodes if node.alive]
-        return self._site.fate.dice.sample(alive, min(count, len(alive)))
+        return self._site.fault_model.dice.sample(alive, min(count, len(alive)))
 
     def _kill_one(self) -> None:
         for node in self._pick(1):
@@ -59,58 +59,58 @@ class Trouble:
 
     def _cut_off(self, count: int) -> None:
         site = self._site
-        until = site.now + site.fate.dice.uniform(0.0, _LONGEST_CUT_S)
-        only_deaf = site.fate.dice.random() < 0.3
+        until = site.now + site.fault_model.dice.uniform(0.0, _LONGEST_CUT_S)
+        only_deaf = site.fault_model.dice.random() < 0.3
         nodes = self._pick(count)
         for node in nodes:
             node.cut_off(until, only_deaf=only_deaf)
         names = ", ".join(node.name for node in nodes)
         how = "hears nothing" if only_deaf else "is cut off"
-        site.chronicle.tell(f"{names} {how} until {until:.1f} s", "nodes out of reach")
+        site.trace.tell(f"{names} {how} until {until:.1f} s", "nodes out of reach")
 
     def _crash_a_payload(self) -> None:
         for node in self._pick(1):
-            self._site.chronicle.tell(f"the payload of {node.name} crashes", "payload crashed")
+            self._site.trace.tell(f"the payload of {node.name} crashes", "payload crashed")
             node.crash_payload()
 
     def _stall(self) -> None:
         site = self._site
-        site.disk.refused_until = site.now + site.fate.dice.uniform(0.0, _LONGEST_STALL_S)
-        site.chronicle.tell(f"the disk is full until {site.disk.refused_until:.1f} s", "disk full")
+        site.disk.refused_until = site.now + site.fault_model.dice.uniform(0.0, _LONGEST_STALL_S)
+        site.trace.tell(f"the disk is full until {site.disk.refused_until:.1f} s", "disk full")
 
     def _fill_a_scratch(self) -> None:
         site = self._site
         for node in self._pick(1):
-            until = site.now + site.fate.dice.uniform(0.0, _LONGEST_STALL_S)
-            site.chronicle.tell(f"the scratch disk of {node.name} is full until {until:.1f} s", "scratch full")
+            until = site.now + site.fault_model.dice.uniform(0.0, _LONGEST_STALL_S)
+            site.trace.tell(f"the scratch disk of {node.name} is full until {until:.1f} s", "scratch full")
             node.fill_scratch(until)
 
     def _freeze(self) -> None:
         site = self._site
         if site.coordinator is not None:
-            until = site.now + site.fate.dice.uniform(0.0, _LONGEST_FREEZE_S)
-            site.chronicle.tell(f"the coordinator stands still until {until:.1f} s", "coordinator froze")
+            until = site.now + site.fault_model.dice.uniform(0.0, _LONGEST_FREEZE_S)
+            site.trace.tell(f"the coordinator stands still until {until:.1f} s", "coordinator froze")
             site.coordinator.freeze(until)
 
     def _silence(self) -> None:
         site = self._site
-        site.outside.silent_until = site.now + site.fate.dice.uniform(0.0, _LONGEST_SILENCE_S)
-        site.chronicle.tell(f"nothing is heard from outside until {site.outside.silent_until:.1f} s", "outside silent")
+        site.range_source.silent_until = site.now + site.fault_model.dice.uniform(0.0, _LONGEST_SILENCE_S)
+        site.trace.tell(f"nothing is heard from outside until {site.range_source.silent_until:.1f} s", "outside silent")
 
     def _stop(self) -> None:
         site = self._site
         if site.coordinator is not None and site.coordinator.finish is None:
-            site.chronicle.tell("somebody ends the session", "session stopped")
+            site.trace.tell("somebody ends the session", "session stopped")
             site.coordinator.tell(ev.StopRequested("somebody wants it"))
 
     def _intrude(self) -> None:
         """Somebody starts the job a second time, here or on another machine."""
         site = self._site
-        host = site.fate.dice.choice((site.host, "another host"))
+        host = site.fault_model.dice.choice((site.host, "another host"))
         try:
             site.lease.acquire("started by mistake", host)
         except LedgerBusy:
-            site.chronicle.tell("a second coordinator is refused", "second coordinator")
+            site.trace.tell("a second coordinator is refused", "second coordinator")
             return
         if site.coordinator is not None:
             raise InternalError("one writer: a second coordinator is let in while the first one works")
@@ -122,9 +122,9 @@ class Trouble:
     def limit_session(self) -> float | None:
         """Give the session that begins now an end. Returns it; None if it has none."""
         plan, site = self._site.plan, self._site
-        if not plan.walltime_s or not site.fate.in_trouble:
+        if not plan.walltime_s or not site.fault_model.in_trouble:
             return None
-        length_s = plan.walltime_s * site.fate.dice.uniform(0.5, 1.5)
+        length_s = plan.walltime_s * site.fault_model.dice.uniform(0.5, 1.5)
         ends_at, session = site.now + length_s, site.session
         site.agenda.after(length_s, lambda: self._kill_all(session))
         if plan.warning_s:
@@ -134,11 +134,11 @@ class Trouble:
     def _warn(self, session: int, ends_at: float) -> None:
         site = self._site
         if session == site.session and site.coordinator is not None:
-            site.chronicle.tell("the batch system warns", "walltime warning")
+            site.trace.tell("the batch system warns", "walltime warning")
             left_s = ends_at - site.now
             site.coordinator.tell(ev.StopRequested("walltime", within_s=left_s, cause=EndCause.WALLTIME))
 
     def _kill_all(self, session: int) -> None:
         if session == self._site.session:
-            self._site.chronicle.tell("the allocation ends, everything is killed", "killed at the walltime")
+            self._site.trace.tell("the allocation ends, everything is killed", "killed at the walltime")
             self._site.end("killed at the end of the allocation")

@@ -12,8 +12,8 @@ import numpy as np
 import uproot
 
 from raythena.demo.tables import Schema, Table, group_of, write_table
-from raythena.storage.root_columns import Branch
-from raythena.storage.root_mould import mould_of
+from raythena.storage.root.columns import Branch
+from raythena.storage.root.fast_writer import template_of
 
 RUN_NUMBER = 450000
 EVNT = Schema("EVNT", {"RunNumber": "u4", "EventNumber": "u8"}, {})
@@ -50,11 +50,11 @@ def hits_mould():
     with tempfile.TemporaryDirectory(prefix="athenamp-stand-in-") as directory:
         model = Path(directory, "model.root")
         write_table(model, HITS, Table(nothing, {"hit": empty}), compressed=False)
-        return mould_of(model, tuple(branches))
+        return template_of(model, tuple(branches))
 
 
-def hits_file(mould, number):
+def hits_file(template, number):
     """The bytes of the HITS file of one event; the same event has the same bytes."""
     columns = {"RunNumber": np.array([RUN_NUMBER], dtype="u4"), "EventNumber": np.array([number], dtype="u8")}
     columns |= {f"hit_{name}": column for name, column in hits_of(number).items()}
-    return mould.cast(columns, UUID(int=0x450000 << 96 | int(number)))
+    return template.cast(columns, UUID(int=0x450000 << 96 | int(number)))

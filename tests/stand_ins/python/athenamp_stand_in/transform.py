@@ -31,7 +31,7 @@ class Shop:
     output: str
     worker_channel: str
     numbers: dict
-    mould: Any
+    template: Any
 
 
 class Mother:
@@ -49,10 +49,10 @@ class Mother:
         place.mkdir()
         channel = f"processors-{os.getpid()}"
         numbers = {path: content.event_numbers(path) for path in self._arguments.inputs}
-        mould = content.hits_mould()
+        template = content.hits_mould()
         time.sleep(self._plan.start_s)
         inputs, output = self._arguments.inputs, self._arguments.output
-        shop = Shop(self._plan, os.getpid(), place, inputs, output, channel, numbers, mould)
+        shop = Shop(self._plan, os.getpid(), place, inputs, output, channel, numbers, template)
         failed_pids, self._failed_pids = os.pipe()
         os.set_blocking(failed_pids, False)
         scatterer = self._fork(self._scatter, channel, failed_pids)

@@ -56,7 +56,7 @@ class Worker:
         time.sleep(sum(self._plan.seconds(event) for event in range(first, last + 1)))
         self._die_of(misdeed)
         output = self._place / f"{self._shop.output}.{range_id}"
-        output.write_bytes(b"".join(hits_file(self._shop.mould, numbers[event - 1]) for event in range(first, last + 1)))
+        output.write_bytes(b"".join(hits_file(self._shop.template, numbers[event - 1]) for event in range(first, last + 1)))
         self._plan.note("end", range=range_id, event=first)
         self._report(range_id, output, misdeed, time.process_time() - cpu, time.monotonic() - begin)
 

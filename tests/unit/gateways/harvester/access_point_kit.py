@@ -6,9 +6,9 @@ from pathlib import Path
 
 from raythena.domain.job import InputFile, Job, MergeSpec, PayloadSpec
 from raythena.gateways.harvester.access_point import AccessPoint
-from raythena.gateways.harvester.config import FileNames
+from raythena.gateways.harvester.harvester_config import FileNames
 from raythena.gateways.harvester.messenger import JobIds, Messenger
-from raythena.runtime.gateway import FinalOutput
+from raythena.runtime.gateway_interface import FinalOutput
 
 FIXTURES = Path(__file__).parents[3] / "fixtures" / "harvester"
 PANDA_ID = "5750099001"

@@ -3,7 +3,7 @@
 import pytest
 
 from raythena.domain.errors import InvalidInput
-from raythena.gateways.harvester.config import FileNames, MapType, load_file_names, load_map_type
+from raythena.gateways.harvester.harvester_config import FileNames, MapType, load_file_names, load_map_type
 
 SITE = """
 [master]

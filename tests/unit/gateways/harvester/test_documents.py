@@ -11,7 +11,7 @@ from raythena.domain.errors import InternalError, InvalidInput
 from raythena.domain.panda_ranges import parse_event_ranges
 from raythena.domain.range_report import DeliveredFile, RangeReport, RangeStatus, ReportedRange
 from raythena.gateways.harvester import documents
-from raythena.gateways.harvester.books import Books
+from raythena.gateways.harvester.deliverables import Deliverables
 
 FILE = DeliveredFile("/run/esOutput/one.zip", 30720, 0x191DA96D)
 
@@ -52,10 +52,10 @@ def test_a_dump_of_final_outputs():
 def test_the_state_of_a_task(tmp_path):
     captured = fixture("state.json")
     job = merging_job()
-    books = Books(job)
+    deliverables = Deliverables(job)
     for lfn in job.outputs:
-        books.add(final_output(tmp_path, lfn))
-    written = books.state()
+        deliverables.add(final_output(tmp_path, lfn))
+    written = deliverables.state()
     assert {name: list(outputs) for name, outputs in written["merged"].items()} == {
         name: list(outputs) for name, outputs in captured["merged"].items()
     }

@@ -10,8 +10,8 @@ from raythena.domain.errors import ExitCode, InvalidInput
 from raythena.domain.job import InputFile, Job, MergeSpec, PayloadSpec
 from raythena.domain.range_report import DeliveredFile, RangeReport, RangeStatus, ReportedRange
 from raythena.gateways.harvester.gateway import PLUGIN, HarvesterGateway
-from raythena.runtime.ending import SessionResult
-from raythena.runtime.gateway import GatewayContext, gateway_plugin
+from raythena.runtime.gateway_interface import GatewayContext, gateway_plugin
+from raythena.runtime.session_end import SessionResult
 
 
 class Line:

@@ -3,7 +3,7 @@
 import tarfile
 import zlib
 
-from raythena.gateways.harvester.logs import LogLimits, make_log_archive
+from raythena.gateways.harvester.log_archive import LogLimits, make_log_archive
 
 
 def content(path):

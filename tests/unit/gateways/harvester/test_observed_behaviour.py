@@ -13,14 +13,14 @@ from raythena.domain.progress import NodeProgress, Progress
 from raythena.domain.range_report import DeliveredFile, RangeReport, RangeStatus, ReportedRange
 from raythena.domain.taxonomy import FAULTS
 from raythena.gateways.harvester import documents
-from raythena.gateways.harvester.books import Books
-from raythena.gateways.harvester.config import MapType
+from raythena.gateways.harvester.deliverables import Deliverables
 from raythena.gateways.harvester.gateway import HarvesterGateway
+from raythena.gateways.harvester.harvester_config import MapType
 from raythena.gateways.harvester.jobs import SpecificationSearch
 from raythena.gateways.harvester.last_word import Ending, last_word
 from raythena.gateways.harvester.messenger import RangesArrived, RangesEnded, ReportsTaken
-from raythena.gateways.harvester.shift import Shift
-from raythena.runtime.gateway import GatewayContext
+from raythena.gateways.harvester.worker import HarvesterWorker
+from raythena.runtime.gateway_interface import GatewayContext
 
 ARCHIVE = DeliveredFile("/run/one.zip", 100, 1)
 STOPPED = Ending(5, "stopped by SIGTERM", FAULTS["SIGTERM"], events=20)
@@ -97,19 +97,19 @@ def test_point_2_files_of_events_are_es_output():
 @pytest.mark.parametrize("map_type", MapType)
 def test_point_3_a_job_that_is_done_is_the_same_in_both_mappings(tmp_path, map_type):
     job = merging_job()
-    books = Books(job)
+    deliverables = Deliverables(job)
     for lfn in job.outputs:
-        books.add(final_output(tmp_path, lfn))
-    word = last_word(Ending(0, "complete", None, 40, 8, 12.4), job, books, LOG_ENTRY, map_type)
+        deliverables.add(final_output(tmp_path, lfn))
+    word = last_word(Ending(0, "complete", None, 40, 8, 12.4), job, deliverables, LOG_ENTRY, map_type)
     figures = {"nEvents": 40, "coreCount": 8, "cpuConsumptionTime": 12, "cpuConsumptionUnit": "s"}
     assert (word.exit_code, word.attributes) == (0, figures)
 
 
 def test_point_4_a_partly_done_job_says_what_it_skips(tmp_path):
     job = merging_job()
-    books = Books(job)
-    books.add(final_output(tmp_path, job.outputs[0]))
-    word = last_word(STOPPED, job, books, LOG_ENTRY, MapType.ONE_TO_ONE)
+    deliverables = Deliverables(job)
+    deliverables.add(final_output(tmp_path, job.outputs[0]))
+    word = last_word(STOPPED, job, deliverables, LOG_ENTRY, MapType.ONE_TO_ONE)
     assert word.exit_code == 0
     assert "pilotErrorCode" not in word.attributes
     report = json.loads(word.attributes["xml"])
@@ -120,9 +120,9 @@ def test_point_4_a_partly_done_job_says_what_it_skips(tmp_path):
 
 def test_point_4_where_a_partly_done_job_cannot_be_told_it_fails(tmp_path):
     job = merging_job()
-    books = Books(job)
-    books.add(final_output(tmp_path, job.outputs[0]))
-    word = last_word(STOPPED, job, books, LOG_ENTRY, MapType.ONE_TO_MANY)
+    deliverables = Deliverables(job)
+    deliverables.add(final_output(tmp_path, job.outputs[0]))
+    word = last_word(STOPPED, job, deliverables, LOG_ENTRY, MapType.ONE_TO_MANY)
     assert word.exit_code == STOPPED.exit_code
     assert "OneToMany" in word.attributes["pilotErrorDiag"]
     assert "xml" not in word.attributes
@@ -151,7 +151,9 @@ def test_point_5_no_error_is_told_before_the_end(tmp_path):
 
 @pytest.mark.parametrize("name", [name for name, fault in FAULTS.items() if fault.code])
 def test_point_6_a_failed_job_has_a_code_and_a_text_and_an_exit_code(name):
-    word = last_word(Ending(1, "this is why", FAULTS[name]), merging_job(), Books(merging_job()), LOG_ENTRY, MapType.ONE_TO_ONE)
+    word = last_word(
+        Ending(1, "this is why", FAULTS[name]), merging_job(), Deliverables(merging_job()), LOG_ENTRY, MapType.ONE_TO_ONE
+    )
     assert word.exit_code != 0
     assert word.attributes["pilotErrorCode"] == FAULTS[name].code
     assert "this is why" in word.attributes["pilotErrorDiag"]
@@ -163,11 +165,11 @@ def test_point_6_attributes_are_written_last(tmp_path, monkeypatch):
     point = access_point(tmp_path)
     put(point, "HPCJobs.json", {PANDA_ID: document("merge")})
     now = iter(range(10_000))
-    shift = Shift(point, clock=lambda: float(next(now)), sleep=lambda _: None, patience_s=1.0)
+    worker = HarvesterWorker(point, clock=lambda: float(next(now)), sleep=lambda _: None, patience_s=1.0)
     SpecificationSearch(point).turn(0.0)
     rename = os.rename
     monkeypatch.setattr(type(tmp_path), "rename", lambda a, b: (written.append(b.name), rename(a, b))[1])
-    word = shift.end(Ending(12, "given up", FAULTS["JobAborted"]))
+    word = worker.end(Ending(12, "given up", FAULTS["JobAborted"]))
     assert word.exit_code == 12
     assert written[-2:] == ["jobReport.json", "worker_attributes.json"]
     assert json.loads((tmp_path / "jobReport.json").read_text())["exitCode"] == 12
@@ -201,8 +203,8 @@ def test_point_8_the_end_waits_until_harvester_has_read(tmp_path):
         if len(naps) == 20:
             assert [entry["type"] for entry in take(point)] == ["log"]
 
-    shift = Shift(point, clock=lambda: len(naps) * 1.0, sleep=sleep)
-    shift.end(Ending(3, "refused", FAULTS["InvalidInput"]))
+    worker = HarvesterWorker(point, clock=lambda: len(naps) * 1.0, sleep=sleep)
+    worker.end(Ending(3, "refused", FAULTS["InvalidInput"]))
     assert len(naps) == 20
     assert not (tmp_path / "event_status.dump.json").exists()
 
@@ -429,8 +431,8 @@ def test_ideal_after_sigterm_everything_is_said_within_the_grace_time(tmp_path):
     put(point, "HPCJobs.json", {PANDA_ID: document("events")})
     SpecificationSearch(point).turn(0.0)
     slept = []
-    shift = Shift(point, clock=lambda: sum(slept), sleep=slept.append, job=merging_job())
-    word = shift.end(STOPPED, 4.5)
+    worker = HarvesterWorker(point, clock=lambda: sum(slept), sleep=slept.append, job=merging_job())
+    word = worker.end(STOPPED, 4.5)
     assert 4.5 <= sum(slept) < 6.0
     assert word.exit_code == STOPPED.exit_code
     assert json.loads((tmp_path / "worker_attributes.json").read_text())["pilotErrorCode"] == 1201
@@ -441,9 +443,9 @@ def test_ideal_after_sigterm_everything_is_said_within_the_grace_time(tmp_path):
 @pytest.mark.parametrize("merged", [0, 1, 2])
 def test_ideal_the_exit_code_says_failed_exactly_when_the_job_has(tmp_path, code, merged):
     job = merging_job()
-    books = Books(job)
+    deliverables = Deliverables(job)
     for lfn in job.outputs[:merged]:
-        books.add(final_output(tmp_path, lfn))
-    word = last_word(Ending(code, "because", None, 20), job, books, LOG_ENTRY, MapType.ONE_TO_ONE)
+        deliverables.add(final_output(tmp_path, lfn))
+    word = last_word(Ending(code, "because", None, 20), job, deliverables, LOG_ENTRY, MapType.ONE_TO_ONE)
     assert (word.exit_code != 0) == (merged == 0)
     assert ("pilotErrorCode" in word.attributes) == (word.exit_code != 0)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from raythena.payloads.pilot.payload import PilotPayload
+from raythena.payloads.pilot.pilot_payload import PilotPayload
 from raythena.testing.payload_conformance import CHECKS, Subject
 
 DOUBLE = Path(__file__).with_name("pilot_double.py")

@@ -12,10 +12,10 @@ import pytest
 from raythena.domain.errors import InvalidInput, PayloadError
 from raythena.payloads.pilot import launch, start
 from raythena.payloads.pilot.launch import prepare
-from raythena.payloads.pilot.options import PilotOptions, read_options, served_document
-from raythena.payloads.pilot.payload import check_options
+from raythena.payloads.pilot.pilot_options import PilotOptions, read_options, served_document
+from raythena.payloads.pilot.pilot_payload import check_options
 from raythena.payloads.pilot.release import find_release
-from raythena.runtime.payload import payload_plugin
+from raythena.runtime.payload_interface import payload_plugin
 
 JOB = {"PandaID": 4711, "resource_type": "SCORE"}
 TEMPLATE = "# a comment\n[Pilot]\npandaserver: https://pandaserver.cern.ch:25443\npc: 100%\n[Payload]\nchecks: looping\n"

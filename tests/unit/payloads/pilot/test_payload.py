@@ -16,18 +16,18 @@ import pytest
 from raythena.domain.errors import InternalError, InvalidInput, NumbersExhausted, PayloadError
 from raythena.domain.job_number import AGENTS, STARTS, JobNumbers
 from raythena.domain.ranges import EventRange
-from raythena.payloads.pilot import payload as payload_module
-from raythena.payloads.pilot.payload import PilotPayload
+from raythena.payloads.pilot import pilot_payload as payload_module
+from raythena.payloads.pilot.pilot_payload import PilotPayload
 from raythena.payloads.pilot.server import PilotServer
-from raythena.runtime.payload import Assignment, Done, PayloadContext, Released, Started
-from raythena.runtime.warden_process import living_processes
+from raythena.runtime.payload_interface import Done, LeasedRange, PayloadContext, Released, Started
+from raythena.runtime.process_guard_main import living_processes
 
 DOUBLE = Path(__file__).with_name("pilot_double.py")
 JOB = {"PandaID": 7, "jobsetID": 6, "taskID": 5}
 
 
 def ranges(*numbers):
-    return [Assignment(n, EventRange(f"EVNT-{n}", "EVNT", "/in/EVNT", "GUID", n, n)) for n in numbers]
+    return [LeasedRange(n, EventRange(f"EVNT-{n}", "EVNT", "/in/EVNT", "GUID", n, n)) for n in numbers]
 
 
 def options(plan=None, **changes):

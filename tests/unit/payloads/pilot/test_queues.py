@@ -5,7 +5,7 @@ import json
 import pytest
 
 from raythena.domain.errors import InvalidInput, PayloadError
-from raythena.payloads.pilot.options import PilotOptions, read_options
+from raythena.payloads.pilot.pilot_options import PilotOptions, read_options
 from raythena.payloads.pilot.queues import ENDPOINT_FILES, QUEUE_FILES, endpoints, queue_object
 
 NOWHERE = {"ATLAS_SW_BASE": "/nonexistent"}

@@ -1,4 +1,4 @@
-"""What is finished is found again: in the pilot's log and last report, in its directories, in a dead agent's attic."""
+"""What is finished is found again: in the pilot's log and last report, in its directories, in a dead agent's recovery store."""
 
 import json
 import math
@@ -11,12 +11,12 @@ import pytest
 import uproot
 
 from raythena.domain.ranges import EventRange
-from raythena.payloads.pilot.attic import Attic
-from raythena.payloads.pilot.latency import RunTimes, summary
 from raythena.payloads.pilot.pilotlog import NAME, PilotLog
+from raythena.payloads.pilot.range_queue import InFlight
+from raythena.payloads.pilot.recovery import RecoveryStore
+from raythena.payloads.pilot.run_times import RunTimes, summary
 from raythena.payloads.pilot.salvage import BadFile, Claim, claims, is_whole_root_file, take_output
-from raythena.payloads.pilot.shelf import Loan
-from raythena.runtime.payload import Assignment
+from raythena.runtime.payload_interface import LeasedRange
 
 LINE = "2026-11-23 23:26:54,292 | INFO     | Handling out message: {}\n"
 
@@ -180,24 +180,24 @@ def test_a_torn_report_is_passed_over(run_dir, content):
     assert claims(run_dir, {"t1"}) == []
 
 
-# ---- the attic
+# ---- the recovery store
 
 
-def loan(token, range_id):
-    return Loan(Assignment(1, EventRange(range_id, "lfn", "/lfn", "guid", 1, 1)), token, 0.0)
+def in_flight(token, range_id):
+    return InFlight(LeasedRange(1, EventRange(range_id, "lfn", "/lfn", "guid", 1, 1)), token, 0.0)
 
 
-def dead_attic(scratch):
-    """An attic whose owner was killed: staged and unstaged outputs, nobody holding the lock."""
-    attic = Attic(scratch)
-    attic.open()
-    attic.note([loan("t1", "lfn-1"), loan("t2", "lfn-2"), loan("t3", "lfn-3")])
-    (attic.staged / "t1").write_bytes(b"staged")
-    run_dir = attic.place / "run-1"
+def dead_store(scratch):
+    """An recovery store whose owner was killed: staged and unstaged outputs, nobody holding the lock."""
+    recovery = RecoveryStore(scratch)
+    recovery.open()
+    recovery.note([in_flight("t1", "lfn-1"), in_flight("t2", "lfn-2"), in_flight("t3", "lfn-3")])
+    (recovery.staged / "t1").write_bytes(b"staged")
+    run_dir = recovery.place / "run-1"
     (run_dir / "PanDA_Pilot-1" / "athenaMP-workers-EVNTtoHITS-sim" / "worker_0").mkdir(parents=True)
     (run_dir / NAME).write_text(logged(id="t2", output=str(run_dir / "out.t2")))
     (run_dir / "out.t2").write_bytes(b"logged")
-    return attic
+    return recovery
 
 
 def scratch_of(tmp_path, agent):
@@ -209,19 +209,19 @@ def scratch_of(tmp_path, agent):
 def test_the_next_agent_finds_what_a_dead_one_had_finished(tmp_path):
     pid = os.fork()
     if pid == 0:
-        dead_attic(scratch_of(tmp_path, "a"))
+        dead_store(scratch_of(tmp_path, "a"))
         os._exit(0)
     os.waitpid(pid, 0)
-    attic = Attic(scratch_of(tmp_path, "b"))
-    found = attic.open()
+    recovery = RecoveryStore(scratch_of(tmp_path, "b"))
+    found = recovery.open()
     assert {range_id: path.read_bytes() for range_id, path in found.items()} == {"lfn-1": b"staged", "lfn-2": b"logged"}
-    assert all(path.parent == attic.staged for path in found.values())
-    assert [path for path in attic.place.parent.iterdir()] == [attic.place]
+    assert all(path.parent == recovery.staged for path in found.values())
+    assert [path for path in recovery.place.parent.iterdir()] == [recovery.place]
 
 
 def test_an_attic_in_use_is_left_alone(tmp_path):
-    first = dead_attic(scratch_of(tmp_path, "a"))
-    second = Attic(scratch_of(tmp_path, "b"))
+    first = dead_store(scratch_of(tmp_path, "a"))
+    second = RecoveryStore(scratch_of(tmp_path, "b"))
     assert second.open() == {}
     assert first.place.exists()
     second.close()

@@ -8,26 +8,26 @@ import pytest
 
 from raythena.domain.ranges import EventRange
 from raythena.payloads.pilot import server as server_module
-from raythena.payloads.pilot.desk import HoldTimes, PilotDesk
+from raythena.payloads.pilot.panda_server import HoldTimes, PandaServer
+from raythena.payloads.pilot.range_queue import RangeQueue
 from raythena.payloads.pilot.server import HOST, PilotServer
-from raythena.payloads.pilot.shelf import Shelf
-from raythena.runtime.payload import Assignment
+from raythena.runtime.payload_interface import LeasedRange
 
 ASK = urlencode({"pandaID": 1, "nRanges": 2}).encode()
 
 
 def ranges(*numbers):
-    return [Assignment(n, EventRange(f"EVNT-{n}", "EVNT", "/in/EVNT", "GUID", n, n)) for n in numbers]
+    return [LeasedRange(n, EventRange(f"EVNT-{n}", "EVNT", "/in/EVNT", "GUID", n, n)) for n in numbers]
 
 
 class Served:
-    """A running server; `shelf`, `desk`, and answers in `given`."""
+    """A running server; `range_queue`, `panda`, and answers in `given`."""
 
     def __init__(self, tmp_path=None, **hold):
-        self.shelf = Shelf(2)
-        self.desk = PilotDesk({"PandaID": 1}, self.shelf, 2, HoldTimes(**hold))
+        self.range_queue = RangeQueue(2)
+        self.panda = PandaServer({"PandaID": 1}, self.range_queue, 2, HoldTimes(**hold))
         self.given = []
-        self.server = PilotServer(self.desk, lambda answer: self.given.extend(answer.given), tmp_path and tmp_path / "journal")
+        self.server = PilotServer(self.panda, lambda answer: self.given.extend(answer.given), tmp_path and tmp_path / "journal")
 
     async def __aenter__(self):
         await self.server.start()
@@ -65,12 +65,12 @@ def test_a_request_for_ranges_waits_until_there_are_some():
     async def scenario():
         async with Served() as served:
             asked = asyncio.create_task(served.post("/server/panda/getEventRanges", ASK))
-            await until(lambda: served.desk.record.last_request_at)
+            await until(lambda: served.panda.record.last_request_at)
             assert not asked.done()
-            served.shelf.add(ranges(1, 2))
+            served.range_queue.add(ranges(1, 2))
             served.server.changed()
             assert [one["startEvent"] for one in (await asked)["eventRanges"]] == [1, 2]
-            assert [loan.index for loan in served.given] == [1, 2]
+            assert [in_flight.index for in_flight in served.given] == [1, 2]
 
     run(scenario)
 
@@ -80,10 +80,10 @@ def test_ranges_are_not_given_to_a_connection_that_is_gone():
         async with Served() as served:
             _, writer = await asyncio.open_connection(HOST, served.server.port)
             writer.write(b"POST /server/panda/getEventRanges HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(ASK) + ASK)
-            await until(lambda: served.desk.record.last_request_at)
+            await until(lambda: served.panda.record.last_request_at)
             writer.transport.abort()
             await until(lambda: not served.server._runner.server.connections)
-            served.shelf.add(ranges(1, 2))
+            served.range_queue.add(ranges(1, 2))
             served.server.changed()
             assert len((await served.post("/server/panda/getEventRanges", ASK))["eventRanges"]) == 2
 
@@ -123,7 +123,7 @@ def test_too_large_a_body_is_answered(monkeypatch):
 def test_a_defect_of_ours_costs_the_pilot_nothing(monkeypatch):
     async def scenario():
         async with Served() as served:
-            monkeypatch.setattr(served.desk, "answer", lambda *_: 1 / 0)
+            monkeypatch.setattr(served.panda, "answer", lambda *_: 1 / 0)
             assert (await served.post("/server/panda/getJob"))["StatusCode"] == 0
 
     run(scenario)

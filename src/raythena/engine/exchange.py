@@ -1,0 +1,210 @@
+"""The coordinator's desk: node messages in, replies out, everything else passed through. No I/O.
+
+The engine speaks of single events and commands; nodes speak in messages, one at a time, each answered once. The desk
+stands between them. It keeps an outbox per node, filled by whatever the engine decides at any moment and emptied into
+the node's next reply.
+
+Rules:
+- a message repeated because its answer was lost gets the same answer again, and has no second effect;
+- a message that comes after its successor is a stray copy: it has no effect, and nobody waits for its answer;
+- a node the engine does not know, or has given up, is told to register and nothing else;
+- registering empties the outbox: what the node holds is what it says it holds;
+- a node silent for `node_timeout_s` is given up; time in which nobody listened does not count as its silence.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from raythena.domain.ranges import EventRange, Indices
+from raythena.engine import commands as do
+from raythena.engine import events as ev
+from raythena.engine.engine import Engine
+from raythena.engine.node_core import CoordinatorReply, NodeMessage
+
+_MISSED_INTERVALS = 10
+
+EffectCommand = do.Commit | do.DiscardGroups | do.StartMerge | do.RequestRanges | do.PublishReport | do.Finish
+"""Commands that are not for a node."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExchangeConfig:
+    """How often nodes report and when they count as lost."""
+
+    exchange_interval_s: float = 0.5
+    hungry_interval_s: float = 0.1
+    """Interval of nodes with idle cores, and of all nodes at the end of the job."""
+    interval_per_node_s: float = 0.002
+    """Intervals are never shorter than this times the number of nodes, so that the coordinator is not flooded."""
+    node_timeout_s: float = 10.0
+    """Ten times the interval at least, whatever is said here."""
+
+
+@dataclass(slots=True)
+class _Outbox:
+    leases: list[Indices] = field(default_factory=list)
+    acknowledged: list[str] = field(default_factory=list)
+    revoked: list[Indices] = field(default_factory=list)
+    recall: int = 0
+    flush: bool = False
+    drain: bool = False
+
+
+@dataclass(slots=True)
+class _Line:
+    """What is kept of the conversation with one node."""
+
+    outbox: _Outbox = field(default_factory=_Outbox)
+    sequence: int = 0
+    reply: CoordinatorReply | None = None
+
+
+class NodeExchange:
+    """Owns the engine. `effects` collects commands for the outside; the driver empties it with `take_effects`."""
+
+    def __init__(self, engine: Engine, config: ExchangeConfig | None = None) -> None:
+        self.engine = engine
+        self.config = config or ExchangeConfig()
+        self._lines: dict[str, _Line] = {}
+        self._effects: list[EffectCommand] = []
+        self._heard: dict[str, float] = {}
+        """When each node, given up or not, was heard of last."""
+        self._looked_at: float | None = None
+
+    def is_over(self) -> bool:
+        """The engine has decided how the job ends."""
+        return self.engine.finished is not None
+
+    def take_effects(self) -> list[EffectCommand]:
+        """Commands for the ledger, the disk, the merges and the driver, since the last call."""
+        effects, self._effects = self._effects, []
+        return effects
+
+    def step(self, event: ev.Event, now: float) -> None:
+        """Take one event; sort the commands into outboxes and `effects`."""
+        for command in self.engine.step(event, now):
+            self._sort(command)
+
+    def register(self, node: str, cores: int, held: Indices, now: float) -> CoordinatorReply:
+        """A node introduces itself with everything it holds. Safe to repeat."""
+        if self.is_over():
+            return CoordinatorReply(stop=True)
+        self._heard[node] = now
+        line = self._lines.setdefault(node, _Line())
+        line.outbox, line.reply, line.sequence = _Outbox(), None, 0
+        self.step(ev.NodeJoined(node, cores, held), now)
+        return self._reply(line)
+
+    def exchange(self, message: NodeMessage, now: float) -> CoordinatorReply:
+        """Take a node's message and answer it."""
+        if self.is_over():
+            return CoordinatorReply(stop=True)
+        self._heard[message.node] = now
+        known = self.engine.fleet.get(message.node)
+        line = self._lines.get(message.node)
+        if known is None or not known.up or line is None:
+            return CoordinatorReply(register=True)
+        if line.reply is not None and message.sequence <= line.sequence:
+            return line.reply if message.sequence == line.sequence else CoordinatorReply()
+        self._take_in(message, now)
+        reply = CoordinatorReply(stop=True) if self.is_over() else self._reply(line)
+        line.sequence, line.reply = message.sequence, reply
+        return reply
+
+    def lose_silent_nodes(self, now: float) -> list[str]:
+        """Give up nodes that have said nothing for too long; returns their names. To be called several times a second."""
+        config = self.config
+        limit_s = max(config.node_timeout_s, _MISSED_INTERVALS * config.interval_per_node_s * self.engine.fleet.n_up)
+        self._forgive_deafness(now, 0.5 * limit_s)
+        silent = [node.name for node in self.engine.fleet.up() if now - self._heard[node.name] > limit_s]
+        for name in silent:
+            self.lose(name, f"no message for {limit_s:.0f} s", now)
+        return silent
+
+    def _forgive_deafness(self, now: float, noticed_s: float) -> None:
+        """Whoever drives the desk did not come by for a while: it was stopped, or starved, and heard nobody."""
+        deaf_s = now - (now if self._looked_at is None else self._looked_at)
+        self._looked_at = now
+        if deaf_s > noticed_s:
+            self._heard = {node: min(heard_at + deaf_s, now) for node, heard_at in self._heard.items()}
+
+    def silence_s(self, node: str, now: float) -> float:
+        """How long nothing has been heard of a node, given up or not; infinite when nothing ever was."""
+        return now - self._heard.get(node, float("-inf"))
+
+    def lose(self, node: str, reason: str, now: float) -> None:
+        """A node is known to be gone."""
+        self.step(ev.NodeLost(node, reason), now)
+        self._lines.pop(node, None)
+
+    def _take_in(self, message: NodeMessage, now: float) -> None:
+        for group in message.groups:
+            self.step(ev.GroupReported(group), now)
+        for failure in message.failures:
+            self.step(ev.AttemptReported(failure), now)
+        if len(message.returned) or message.answers_recall:
+            self.step(ev.RangesReturned(message.node, message.returned), now)
+        self.step(
+            ev.NodeReport(
+                message.node,
+                message.queued,
+                message.running,
+                message.waiting,
+                message.unreported,
+                message.computed,
+                message.computed_s,
+                message.trouble,
+            ),
+            now,
+        )
+
+    def _reply(self, line: _Line) -> CoordinatorReply:
+        box, line.outbox = line.outbox, _Outbox()
+        leases = tuple(lease for lease in box.leases if len(lease))
+        return CoordinatorReply(
+            leases,
+            tuple(box.acknowledged),
+            tuple(box.revoked),
+            box.recall,
+            box.flush,
+            box.drain,
+            next_exchange_s=self._interval_s(box),
+            given=self._described(leases),
+        )
+
+    def _described(self, leases: tuple[Indices, ...]) -> tuple[EventRange, ...]:
+        """What a node cannot know of its leases by itself."""
+        table = self.engine.table
+        return tuple(table.event_ranges(np.concatenate(leases))) if table.given and leases else ()
+
+    def _interval_s(self, box: _Outbox) -> float:
+        config = self.config
+        hungry = not box.leases or box.flush or box.drain
+        wanted_s = config.hungry_interval_s if hungry else config.exchange_interval_s
+        return max(wanted_s, config.interval_per_node_s * self.engine.fleet.n_up)
+
+    def _sort(self, command: do.Command) -> None:
+        if isinstance(command, EffectCommand):
+            self._effects.append(command)
+            return
+        line = self._lines.get(command.node)
+        if line is None:
+            return
+        box = line.outbox
+        match command:
+            case do.Lease():
+                box.leases.append(command.ranges)
+            case do.Acknowledge():
+                box.acknowledged.append(command.group)
+            case do.Revoke():
+                box.leases = [np.setdiff1d(lease, command.ranges, assume_unique=True) for lease in box.leases]
+                box.revoked.append(command.ranges)
+            case do.Recall():
+                box.recall += command.count
+            case do.Flush():
+                box.flush = True
+            case do.Drain():
+                box.drain = True

@@ -1,0 +1,176 @@
+"""Which outputs are complete, and what becomes of their merges.
+
+An output is complete when each of its ranges is stored or given up; it is merged from the groups that hold its stored
+ranges. A merge that fails is tried again after a pause; when stored outputs themselves are at fault, their ranges are
+computed again and the output becomes incomplete until they are back. An output none of whose events succeeded is
+`empty`: there is nothing to merge. In a job that merges nothing an output that is complete is final.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+import numpy.typing as npt
+
+from raythena.domain.errors import InternalError
+from raythena.domain.outputs import OutputMap
+from raythena.engine.engine_config import EngineConfig
+
+
+class OutputState(StrEnum):
+    """Where an output stands."""
+
+    OPEN = "open"
+    QUEUED = "queued"
+    MERGING = "merging"
+    COMMITTING = "committing"
+    MERGED = "merged"
+    EMPTY = "empty"
+    KEPT = "kept"
+    """Complete, in a job that merges nothing: its groups are what is left."""
+    UNMERGEABLE = "unmergeable"
+
+
+@dataclass(slots=True)
+class RunningMerge:
+    """One merge under way."""
+
+    output: int
+    attempt: int
+
+
+class MergePlanner:
+    """Counts what each output still waits for; says what to merge next."""
+
+    def __init__(self, outputs: OutputMap, config: EngineConfig, *, merges: bool = True) -> None:
+        self._map = outputs
+        self._merges = merges
+        self._config = config
+        self.open_ranges: npt.NDArray[np.int64] = np.diff(outputs.bounds)
+        """Ranges of each output that are neither stored nor given up."""
+        self.stored: npt.NDArray[np.int64] = np.zeros(outputs.n_outputs, dtype=np.int64)
+        self._groups: dict[int, list[str]] = {}
+        self._not_open: dict[int, OutputState] = {}
+        self._queue: deque[int] = deque()
+        self._attempts: dict[int, int] = {}
+        self.running: dict[int, RunningMerge] = {}
+        self._next_merge = 1
+        self._committing = 0
+        self.n_final = 0
+        self.n_merged = 0
+        self.unmergeable: dict[int, str] = {}
+        self.stalled: dict[int, str] = {}
+        """Running merges that wait for a disk, and why."""
+
+    def settle_empty(self) -> None:
+        """After a restore: outputs without any open range and without a stored one have nothing to merge."""
+        for output in np.flatnonzero((self.open_ranges == 0) & (self.stored == 0)).tolist():
+            if self.state(output) is OutputState.OPEN:
+                self._settle(output, OutputState.EMPTY)
+
+    def state(self, output: int) -> OutputState:
+        """Where an output stands."""
+        return self._not_open.get(output, OutputState.OPEN)
+
+    def restore_merged(self, output: int) -> None:
+        """An earlier session merged this output."""
+        self.open_ranges[output] = 0
+        self._settle(output, OutputState.MERGED)
+
+    def stored_in(self, output: int, group: str, count: int) -> None:
+        """`count` ranges of an output are stored in a group."""
+        self._groups.setdefault(output, []).append(group)
+        self.stored[output] += count
+        self._close(output, count)
+
+    def given_up(self, output: int, count: int = 1) -> None:
+        """Ranges of an output are recorded as failed."""
+        self._close(output, count)
+
+    def groups_of(self, output: int) -> tuple[str, ...]:
+        """The groups an output is made from."""
+        return tuple(self._groups.get(output, ()))
+
+    def next_merge(self) -> tuple[int, int, int] | None:
+        """(merge, output, attempt) to start now, or None."""
+        if not self._queue or len(self.running) >= self._config.max_merges:
+            return None
+        output = self._queue.popleft()
+        attempt = self._attempts.get(output, 0) + 1
+        self._attempts[output] = attempt
+        merge = self._next_merge
+        self._next_merge += 1
+        self.running[merge] = RunningMerge(output, attempt)
+        self._not_open[output] = OutputState.MERGING
+        return merge, output, attempt
+
+    def succeeded(self, merge: int) -> int:
+        """A merge is done; its output waits for the ledger. Returns the output."""
+        output = self._ended(merge).output
+        self._not_open[output] = OutputState.COMMITTING
+        self._committing += 1
+        return output
+
+    def committed(self, output: int) -> tuple[str, ...]:
+        """A merged output is in the ledger. Returns the groups that are not needed any more."""
+        self._committing -= 1
+        groups = tuple(self._groups.pop(output, ()))
+        self._settle(output, OutputState.MERGED)
+        return groups
+
+    def failed(self, merge: int, message: str) -> None:
+        """A merge failed, its groups being sound: try again, or give the output up."""
+        running = self._ended(merge)
+        if running.attempt >= self._config.max_merge_attempts:
+            self.unmergeable[running.output] = message
+            self._settle(running.output, OutputState.UNMERGEABLE)
+        else:
+            self._enqueue(running.output)
+
+    def abandoned(self, merge: int, lost: int) -> None:
+        """A merge failed because `lost` stored outputs are lost: its output is open again, and has all its chances."""
+        output = self._ended(merge).output
+        del self._not_open[output]
+        self._attempts.pop(output, None)
+        self.open_ranges[output] += lost
+        self.stored[output] -= lost
+
+    def _ended(self, merge: int) -> RunningMerge:
+        self.stalled.pop(merge, None)
+        return self.running.pop(merge)
+
+    @property
+    def all_final(self) -> bool:
+        """Nothing is left to merge or to wait for."""
+        return self.n_final == self._map.n_outputs
+
+    @property
+    def pending(self) -> bool:
+        """Merges are queued, running or being committed."""
+        return bool(self._queue or self.running or self._committing)
+
+    def _close(self, output: int, count: int) -> None:
+        left = int(self.open_ranges[output]) - count
+        if left < 0:
+            raise InternalError(f"output {output} has {-left} ranges too many")
+        self.open_ranges[output] = left
+        if left == 0:
+            if not self._merges and self.stored[output]:
+                self._settle(output, OutputState.KEPT)
+            elif self.stored[output]:
+                self._enqueue(output)
+            else:
+                self._settle(output, OutputState.EMPTY)
+
+    def _enqueue(self, output: int) -> None:
+        self._not_open[output] = OutputState.QUEUED
+        self._queue.append(output)
+
+    def _settle(self, output: int, state: OutputState) -> None:
+        self._not_open[output] = state
+        self.n_final += 1
+        if state is OutputState.MERGED:
+            self.n_merged += 1

@@ -1,0 +1,98 @@
+"""Merges ordered, and what comes of them. Which output is to be merged when is planned in `merging`."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from raythena.domain.ranges import RangeState
+from raythena.domain.records import OutputMerged, RangesRetracted
+from raythena.domain.results import FailureKind, RangeFailure
+from raythena.engine import commands as do
+from raythena.engine import events as ev
+from raythena.engine.failures import Failures
+from raythena.engine.result_intake import Results
+from raythena.engine.state import JobState
+
+
+class Merges:
+    """Merges from their order to the commit of their output."""
+
+    def __init__(self, state: JobState, results: Results, failures: Failures) -> None:
+        self._state = state
+        self._table = state.table
+        self._planner = state.merges
+        self._results = results
+        self._failures = failures
+
+    def start(self) -> None:
+        """Order what is complete, as many at a time as may run."""
+        while (planned := self._planner.next_merge()) is not None:
+            merge, output, attempt = planned
+            start, stop = self._state.outputs.interval(output)
+            missing = np.flatnonzero(self._table.state[start:stop] == RangeState.FAILED) + start
+            groups, n_events = self._planner.groups_of(output), stop - start - len(missing)
+            delay_s = self._state.config.merge_retry_delay_s * (attempt - 1)
+            self._state.journal.do(do.StartMerge(merge, output, groups, n_events, tuple(missing.tolist()), delay_s, attempt))
+
+    def succeeded(self, event: ev.MergeSucceeded, now: float) -> None:
+        """An output is merged and in its place: the ledger is to know."""
+        if event.merge in self._planner.running:
+            output = self._planner.succeeded(event.merge)
+            self._state.deadline.merge_took(event.merged.wall_s)
+            self._state.journal.commit(OutputMerged(event.merged, self._planner.groups_of(output)), now)
+            self.start()
+
+    def failed(self, event: ev.MergeFailed, now: float) -> None:
+        """A merge failed; perhaps because stored outputs are lost, which are then computed again."""
+        if event.merge not in self._planner.running:
+            return
+        output = self._planner.running[event.merge].output
+        lost = self._stored_in(output, event.bad)
+        if lost:
+            self._planner.abandoned(event.merge, sum(len(ranges) for ranges in lost.values()))
+            for group, ranges in lost.items():
+                self._retract(group, ranges, event.message, now)
+        else:
+            self._planner.failed(event.merge, event.message)
+        self.start()
+
+    def stalled(self, event: ev.MergeStalled, now: float) -> None:
+        """A merge waits for a disk. People are told of the first."""
+        if event.merge in self._planner.running:
+            if not self._planner.stalled:
+                self._state.budget.warnings.append(f"merging waits for the disk: {event.reason}")
+            self._planner.stalled[event.merge] = event.reason
+
+    def _stored_in(self, output: int, bad: tuple[tuple[str, tuple[int, ...]], ...]) -> dict[str, list[int]]:
+        """What of an accusation can be true: groups the output is made from, stored ranges of it, each once."""
+        start, stop = self._state.outputs.interval(output)
+        known = set(self._planner.groups_of(output))
+        seen: set[int] = set()
+        lost: dict[str, list[int]] = {}
+        for group, ranges in bad:
+            for index in sorted(set(ranges).difference(seen)) if group in known else ():
+                if start <= index < stop and self._table.state[index] == RangeState.STORED:
+                    lost.setdefault(group, []).append(index)
+                    seen.add(index)
+        return lost
+
+    def _retract(self, group: str, ranges: list[int], message: str, now: float) -> None:
+        """Stored outputs are lost: compute their ranges again, at the cost of an attempt each."""
+        self._state.journal.commit(RangesRetracted(group, tuple(ranges)), now)
+        for index in ranges:
+            failure = RangeFailure(index, FailureKind.STORED_OUTPUT_LOST, message)
+            attempt = self._failures.charge(index)
+            if attempt >= self._state.config.max_attempts:
+                self._failures.give_up(failure, attempt, now)
+            else:
+                self._failures.note(failure, attempt, final=False, now=now)
+                self._state.holders.make_ready(np.asarray([index], dtype=np.int64))
+
+    def committed(self, record: OutputMerged) -> None:
+        """A merged output is in the ledger: the groups it was made from are not needed any more."""
+        start, stop = self._state.outputs.interval(record.merged.output)
+        stored = np.flatnonzero(self._table.state[start:stop] == RangeState.STORED) + start
+        self._table.move(stored, RangeState.MERGED)
+        groups = self._planner.committed(record.merged.output)
+        self._results.stored.difference_update(groups)
+        self._state.journal.do(do.DiscardGroups(groups))

@@ -1,0 +1,1 @@
+"""Mergers: how the outputs of many event ranges become one file."""

@@ -1,0 +1,1 @@
+"""Payloads made of worker processes that speak the event-server protocol: Python functions and programs."""

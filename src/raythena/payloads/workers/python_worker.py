@@ -1,0 +1,104 @@
+"""What a worker of payload `python` does: call the user's function for one range after the other.
+
+`function(event_range, context)` gets an `EventRange` and a `WorkerContext`, and returns the output as a path (Path or str) of a
+file below `context.scratch`, written for this range alone, or as bytes. An exception fails the attempt with its traceback;
+leaving the process (sys.exit, a crash) kills the worker.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from raythena.domain.ranges import EventRange
+from raythena.payloads.workers.client import Event, EventServer
+
+LONGEST_TRACEBACK = 3000
+
+
+@dataclass(slots=True)
+class WorkerContext:
+    """What the user's function is told besides its range."""
+
+    scratch: Path
+    """This worker's directory: outputs go below it."""
+    options: dict[str, Any]
+    state: Any
+    """What the setup function returned; shared by nobody, each worker has its copy."""
+    worker: int
+    _numbers: count[int] = field(default_factory=count)
+
+    def new_output(self, suffix: str = "") -> Path:
+        """A path in the scratch directory that has not been given out before."""
+        return self.scratch / f"out-{next(self._numbers)}{suffix}"
+
+
+Function = Callable[[EventRange, WorkerContext], "Path | str | bytes"]
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """The loaded function with what its setup returned."""
+
+    function: Function
+    options: dict[str, Any]
+    state: Any
+
+
+def find_function(name: str) -> Callable[..., Any]:
+    """The function `package.module:name`. Raises ImportError, AttributeError, TypeError, or whatever importing it raises."""
+    module_name, _, attribute = name.partition(":")
+    found: Any = importlib.import_module(module_name)
+    for part in attribute.split("."):
+        found = getattr(found, part)
+    if not callable(found):
+        raise TypeError(f"{name} is not a function but {type(found).__name__}")
+    return found  # type: ignore[no-any-return]
+
+
+def load_work(message: dict[str, Any]) -> Work:
+    """Import the function and run its setup. Raises whatever they raise."""
+    sys.path[:0] = [entry for entry in message["path"] if entry not in sys.path]
+    function = find_function(message["function"])
+    setup = find_function(message["setup"]) if message["setup"] else None
+    options = message["options"]
+    return Work(function, options, setup(options) if setup else None)
+
+
+def serve(work: Work, message: dict[str, Any]) -> int:
+    """Answer events until the server drains this worker; the exit status."""
+    faulthandler.enable()
+    os.environ["RAYTHENA_WORKER"] = str(message["worker"])
+    server = EventServer(message["socket"], message["scratch"])
+    os.chdir(server.scratch)
+    context = WorkerContext(server.scratch, work.options, work.state, server.worker)
+    for event in server:
+        answer(event, work.function, context)
+    return 0
+
+
+def answer(event: Event, function: Function, context: WorkerContext) -> None:
+    """Compute one event and report it."""
+    try:
+        output = function(EventRange(event.id, event.lfn, event.pfn, event.guid, event.first, event.last), context)
+    except Exception:  # noqa: BLE001
+        # Whatever the user's function raises fails this attempt, with its traceback, and nothing else.
+        event.failed(traceback.format_exc()[-LONGEST_TRACEBACK:])
+        return
+    if isinstance(output, bytes | bytearray | memoryview):
+        try:
+            event.done_bytes(bytes(output))
+        except OSError as problem:
+            event.failed(f"the output could not be written: {problem}")
+    elif isinstance(output, Path | str):
+        event.done(output)
+    else:
+        event.failed(f"the function returned {type(output).__name__}; expected a path or bytes")
