@@ -8,11 +8,11 @@ unless the site patches them with a `sitecustomize.py`.
 from __future__ import annotations
 
 import re
-import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from raythena.domain.errors import PayloadError
+from raythena.payloads.pilot.unpacking import unpack
 
 FIRST_BROKEN = (3, 10, 3, 82)
 LAST_KNOWN_BROKEN = (3, 11, 5, 1)
@@ -53,7 +53,7 @@ def find_release(pilot: Path | None, default_config: Path | None, version: str, 
     """Look at what the option `pilot` names; an archive is unpacked below `unpack_to`. Raises PayloadError."""
     if pilot is None:
         return Release(version, None, default_config)
-    place = _unpacked(pilot, unpack_to) if pilot.is_file() and pilot.suffix != ".py" else pilot
+    place = unpack(pilot, unpack_to) if pilot.is_file() and pilot.suffix != ".py" else pilot
     program = place if place.is_file() else _program(place)
     config = default_config or program.parent / "pilot" / "util" / "default.cfg"
     if not config.is_file():
@@ -70,15 +70,6 @@ def _program(place: Path) -> Path:
         f"pilot: there is no pilot.py in {place}; the wheel on the package index lacks it, the source archive has it, and so has "
         "/cvmfs/atlas.cern.ch/repo/sw/PandaPilot/pilot3/<version>"
     )
-
-
-def _unpacked(archive: Path, place: Path) -> Path:
-    try:
-        with tarfile.open(archive) as stream:
-            stream.extractall(place, filter="data")
-    except (tarfile.TarError, OSError) as problem:
-        raise PayloadError(f"pilot: {archive} cannot be unpacked: {problem}") from problem
-    return place
 
 
 def _version(place: Path) -> str:
