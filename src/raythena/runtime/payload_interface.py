@@ -12,7 +12,7 @@ Rules a payload keeps (`raythena.testing.payload_conformance` checks them):
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -23,6 +23,7 @@ from raythena.domain.job import Job
 from raythena.domain.job_number import JobNumbers
 from raythena.domain.ranges import EventRange
 from raythena.domain.results import FailureKind
+from raythena.runtime.clock import SYSTEM_CLOCK, Clock
 
 ENTRY_POINT_GROUP = "raythena.payloads"
 
@@ -50,6 +51,8 @@ class PayloadContext:
     """The whole job, for payloads that are told more by it than by their options; None in tests."""
     numbers: JobNumbers = field(default_factory=JobNumbers)
     """For starts of a transform: the agent's, so that a payload that is started again goes on counting."""
+    clock: Clock = SYSTEM_CLOCK
+    """What the payload asks for the time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,9 +148,9 @@ class PayloadPlugin:
     """What an entry point of `raythena.payloads` names."""
 
     name: str
-    factory: type[Any]
-    """Called without arguments; gives a `Payload`."""
-    check_options: Any = field(default=None)
+    factory: Callable[[], Payload]
+    """Must not touch the outside world yet; that is for `start`."""
+    check_options: Callable[[dict[str, Any], str], None] | None = field(default=None)
     """`check_options(options, source)` raises InvalidInput for options the payload would refuse; may be None."""
     buffer_s: float = 0.0
     """Computing time a node must hold ahead for this payload, where the setting `engine.buffer_s` is less."""

@@ -225,7 +225,7 @@ def test_a_worker_may_hand_back_and_leave(tmp_path):
 
 
 def test_a_worker_that_hangs_up_but_lives_on_is_killed(tmp_path, monkeypatch):
-    monkeypatch.setattr("raythena.payloads.workers.worker_pool.GRACE_S", 0.1)
+    monkeypatch.setattr("raythena.payloads.workers.supervisor.GRACE_S", 0.1)
 
     async def scene(pool):
         worker = await pool.strings.worker()
@@ -239,7 +239,7 @@ def test_a_worker_that_hangs_up_but_lives_on_is_killed(tmp_path, monkeypatch):
 
 
 def test_a_connection_held_open_by_somebody_else_is_not_waited_for(tmp_path, monkeypatch):
-    monkeypatch.setattr("raythena.payloads.workers.worker_pool.GRACE_S", 0.1)
+    monkeypatch.setattr("raythena.payloads.workers.supervisor.GRACE_S", 0.1)
 
     async def scene(pool):
         worker = await pool.strings.worker()

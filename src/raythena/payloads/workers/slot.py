@@ -7,23 +7,28 @@ successor's.
     EMPTY ──spawn──> STARTING ──`ready`──> READY ──> ENDING ──exit and end of its messages──> EMPTY
                          └──────────────────────────────^
 
-A slot only keeps the books; the pool decides.
+`TRANSITIONS` is the same as a table. A slot is a record; who changes it is said at its fields.
 """
 
 from __future__ import annotations
 
 import asyncio
 import signal
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
 from raythena.payloads.last_words import end_of
+from raythena.payloads.lifecycle import Lifecycle
+from raythena.payloads.restart_policy import BackOff, RestartPolicy
 from raythena.payloads.workers.output_inspection import OutputInspector
 from raythena.runtime.payload_interface import LeasedRange
 
 TAIL_LINES = 24
 TAIL_BYTES = 2500
+MAX_FAILED_STARTS = 3
+"""Workers of one slot dying in a row before they are ready, while no other is ready, before the payload is given up."""
+BACK_OFF = BackOff(first_s=0.2, longest_s=5.0, free=1)
 
 
 class SlotState(Enum):
@@ -35,6 +40,14 @@ class SlotState(Enum):
     READY = "ready"
     ENDING = "ending"
     """Told to end, killed, or gone already: what it still says is not relied on."""
+
+
+TRANSITIONS = {
+    SlotState.EMPTY: frozenset({SlotState.STARTING}),
+    SlotState.STARTING: frozenset({SlotState.READY, SlotState.ENDING, SlotState.EMPTY}),  # EMPTY: it could not be started
+    SlotState.READY: frozenset({SlotState.ENDING}),
+    SlotState.ENDING: frozenset({SlotState.ENDING, SlotState.EMPTY}),  # ENDING: killed, after it was told to end
+}
 
 
 @dataclass(slots=True)
@@ -58,52 +71,51 @@ class SpawnRequest:
     log: Path
 
 
-@dataclass(slots=True)
 class WorkerSlot:
-    """Books of one slot. Times are monotonic seconds unless they say otherwise."""
+    """One slot and the worker on it. Times are monotonic seconds unless they say otherwise."""
 
-    number: int
-    log: Path
-    state: SlotState = SlotState.EMPTY
-    incarnation: int = 0
-    pid: int | None = None
-    transport: asyncio.Transport | None = None
-    listener: asyncio.AbstractServer | None = None
-    inspector: OutputInspector | None = None
-    queue: dict[str, InFlight] = field(default_factory=dict)
-    """Ranges sent, oldest first; the first is the one being computed."""
-    current_since: float = 0.0
-    current_at: float = 0.0
-    """The same moment, wall-clock seconds since the epoch."""
-    state_since: float = 0.0
-    respawn_at: float = 0.0
-    log_start: int = 0
-    finished: int = 0
-    """Results of this incarnation."""
-    was_ready: bool = False
-    runs_without_result: int = 0
-    """Incarnations in a row that ended without a single result."""
-    failed_starts: int = 0
-    """Incarnations in a row that ended before they were ready."""
-    status: int | None = None
-    """Exit status of the worker, once it is known."""
-    hung_up: bool = False
-    """The worker's connection has ended."""
-    distrusted: bool = False
-    """Nothing this worker says counts any more."""
-    trouble: str = ""
-    """Why it could not even be started."""
+    def __init__(self, number: int, log: Path) -> None:
+        self.number = number
+        self.log = log
+        self.lifecycle: Lifecycle[SlotState] = Lifecycle(f"worker slot {number}", TRANSITIONS, SlotState.EMPTY)
+        self.restarts = RestartPolicy(BACK_OFF, MAX_FAILED_STARTS)
+        self.respawn_at = 0.0
+        self.incarnation = 0
+        self.queue: dict[str, InFlight] = {}
+        """Ranges sent, oldest first; the first is the one being computed."""
+        self.current_since = 0.0
+        self.current_at = 0.0
+        """The same moment, wall-clock seconds since the epoch."""
+        self.transport: asyncio.Transport | None = None
+        self.listener: asyncio.AbstractServer | None = None
+        self.log_start = 0
+        self._reset()
+
+    def _reset(self) -> None:
+        """Everything that concerns one incarnation alone."""
+        self.pid: int | None = None
+        self.inspector: OutputInspector | None = None
+        self.finished = 0
+        """Results of this incarnation."""
+        self.was_ready = False
+        self.status: int | None = None
+        """Exit status of the worker, once it is known."""
+        self.hung_up = False
+        """The worker's connection has ended."""
+        self.distrusted = False
+        """Nothing this worker says counts any more."""
+        self.trouble = ""
+        """Why it could not even be started."""
+
+    @property
+    def state(self) -> SlotState:
+        """Where its worker stands."""
+        return self.lifecycle.state
 
     def begin(self) -> None:
-        """Open the books of the next incarnation."""
+        """The next incarnation."""
         self.incarnation += 1
-        self.pid, self.status, self.inspector, self.trouble = None, None, None, ""
-        self.hung_up, self.was_ready, self.distrusted, self.finished = False, False, False, 0
-
-    def enter(self, state: SlotState, now: float) -> None:
-        """Change state."""
-        self.state = state
-        self.state_since = now
+        self._reset()
 
     def current(self) -> InFlight | None:
         """The range the worker is computing, as far as can be known."""
