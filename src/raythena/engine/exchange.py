@@ -173,12 +173,22 @@ class NodeExchange:
             box.drain,
             next_exchange_s=self._interval_s(box),
             given=self._described(leases),
+            attempts=self._attempts(leases),
         )
 
     def _described(self, leases: tuple[Indices, ...]) -> tuple[EventRange, ...]:
         """What a node cannot know of its leases by itself."""
         table = self.engine.table
         return tuple(table.event_ranges(np.concatenate(leases))) if table.given and leases else ()
+
+    def _attempts(self, leases: tuple[Indices, ...]) -> tuple[tuple[int, int], ...]:
+        """(range, attempt) of those that were tried before."""
+        if not leases:
+            return ()
+        ranges = np.concatenate(leases)
+        failed = self.engine.table.attempt[ranges]
+        again = np.flatnonzero(failed)
+        return tuple((int(ranges[at]), min(int(failed[at]) + 1, 255)) for at in again)
 
     def _interval_s(self, box: _Outbox) -> float:
         config = self.config

@@ -101,6 +101,8 @@ class CoordinatorReply:
     next_exchange_s: float | None = None
     given: tuple[EventRange, ...] = ()
     """The ranges of `leases`, one by one, in a job whose ranges are given: a node cannot derive them from the inputs."""
+    attempts: tuple[tuple[int, int], ...] = ()
+    """(range, attempt) for each range of `leases` that was tried before; the others are tried for the first time."""
 
 
 class Destinations(Protocol):

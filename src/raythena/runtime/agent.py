@@ -236,7 +236,8 @@ class Agent:
             return
         indices = self.core.to_feed(payload.appetite)
         if indices:
-            payload.feed([LeasedRange(index, self._book.event_range(index)) for index in indices])
+            book = self._book
+            payload.feed([LeasedRange(index, book.event_range(index), book.attempt(index)) for index in indices])
 
     def _take(self, outcomes: Sequence[PayloadOutcome]) -> None:
         core = self.core
@@ -246,7 +247,7 @@ class Agent:
                 case Done():
                     self._restarts = 0
                     self._scratch.produced(outcome.size_bytes)
-                    if not core.done(_finished(outcome), now):
+                    if not core.done(_finished(outcome, self._book.attempt(outcome.index)), now):
                         self._discard(outcome)
                 case Started():
                     core.started(outcome.index, outcome.at)
@@ -373,14 +374,14 @@ class Agent:
             task.cancel()
 
 
-def _finished(done: Done) -> FinishedRange:
+def _finished(done: Done, attempt: int) -> FinishedRange:
     return FinishedRange(
         done.index,
         str(done.path),
         done.offset,
         done.size_bytes,
         done.whole_file,
-        1,
+        attempt,
         done.cpu_s,
         done.wall_s,
         done.started_at,

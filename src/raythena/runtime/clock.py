@@ -1,26 +1,48 @@
-"""The two clocks a process has, as a value that is passed in, so that a test can pass another.
+"""The clocks of a process as an object that is passed in, so that a test can pass one that it moves itself.
 
-Rules: durations and time limits use `monotonic`, which nobody sets back; `wall` is for what a person or another machine reads.
+Rules: durations and time limits use the monotonic clock, which nobody sets back; the wall clock is for what a person or another
+machine reads.
 """
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from typing import Protocol
 
 
-@dataclass(frozen=True, slots=True)
-class Clock:
-    """Both in seconds."""
+class Clock(Protocol):
+    """What is asked for the time, and waited with."""
 
-    monotonic: Callable[[], float] = time.monotonic
-    wall: Callable[[], float] = time.time
-    """Since the epoch."""
+    def monotonic_s(self) -> float:
+        """Seconds since some moment; never set back."""
 
-    def wall_of(self, monotonic_s: float) -> float:
-        """The wall-clock time of a moment given by the monotonic clock."""
-        return self.wall() - (self.monotonic() - monotonic_s)
+    def wall_s(self) -> float:
+        """Seconds since the epoch."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait so long."""
 
 
-SYSTEM_CLOCK = Clock()
+class SystemClock:
+    """The clock of this machine."""
+
+    def monotonic_s(self) -> float:
+        """See `Clock`."""
+        return time.monotonic()
+
+    def wall_s(self) -> float:
+        """See `Clock`."""
+        return time.time()
+
+    async def sleep(self, seconds: float) -> None:
+        """See `Clock`."""
+        await asyncio.sleep(seconds)
+
+
+SYSTEM_CLOCK: Clock = SystemClock()
+
+
+def wall_of(clock: Clock, monotonic_s: float) -> float:
+    """The wall-clock time of a moment that was read from the monotonic clock."""
+    return clock.wall_s() - (clock.monotonic_s() - monotonic_s)

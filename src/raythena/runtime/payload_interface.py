@@ -63,6 +63,7 @@ class LeasedRange:
     """Range index: the payload hands it back with the outcome and uses it for nothing else."""
     event_range: EventRange
     attempt: int = 1
+    """Counted from 1: how often the range has failed before, and one more. What was lost with a node does not count."""
 
 
 @dataclass(frozen=True, slots=True)

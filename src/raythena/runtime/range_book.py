@@ -1,4 +1,5 @@
-"""What a node knows of ranges by their index: derived from the job's inputs, or, where ranges are given, told with each lease.
+"""What a node knows of ranges by their index: derived from the job's inputs, or, where ranges are given, told with each lease;
+and which attempt each is, told with the lease of every range that was tried before.
 
 What was told is forgotten once the node has no part in the range any more; memory follows what is in hand, not what has passed.
 """
@@ -27,17 +28,27 @@ class RangeBook:
         )
         self._files = {file.lfn: index for index, file in enumerate(job.inputs)}
         self._told: dict[int, EventRange] = {}
+        self._attempts: dict[int, int] = {}
+        """Of ranges that were tried before."""
         self._tidy_above = _TIDY_ABOVE
 
     def learn(self, reply: CoordinatorReply, held: Callable[[], Indices]) -> None:
         """Take note of the ranges leased in a reply; `held` tells what the node has in hand besides."""
-        if not self._given:
-            return
-        if len(self._told) > self._tidy_above:
-            self._told = {index: self._told[index] for index in held().tolist() if index in self._told}
-            self._tidy_above = 2 * len(self._told) + _TIDY_ABOVE
-        indices = [index for ranges in reply.leases for index in ranges.tolist()]
-        self._told.update(zip(indices, reply.given, strict=True))
+        if len(self._told) + len(self._attempts) > self._tidy_above:
+            self._tidy(held().tolist())
+        self._attempts.update(reply.attempts)
+        if self._given:
+            indices = [index for ranges in reply.leases for index in ranges.tolist()]
+            self._told.update(zip(indices, reply.given, strict=True))
+
+    def _tidy(self, held: list[int]) -> None:
+        self._told = {index: self._told[index] for index in held if index in self._told}
+        self._attempts = {index: self._attempts[index] for index in held if index in self._attempts}
+        self._tidy_above = 2 * (len(self._told) + len(self._attempts)) + _TIDY_ABOVE
+
+    def attempt(self, index: int) -> int:
+        """Which attempt at the range this node's is, counted from 1."""
+        return self._attempts.get(index, 1)
 
     def event_range(self, index: int) -> EventRange:
         """The range as a payload needs it."""

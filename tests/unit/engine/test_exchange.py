@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from raythena.domain.ranges import RangeState
+from raythena.domain.results import FailureKind, RangeFailure
 from raythena.engine import commands as do
 from raythena.engine import events as ev
 from raythena.engine.engine import Engine
@@ -48,6 +49,18 @@ def test_a_stray_copy_of_an_older_message_has_no_effect():
     assert leased(it.exchange(message(1, returned=np.asarray([0])), 0.2)) == []
     assert it.engine.table.state[0] == RangeState.LEASED
     assert it.exchange(message(2, queued=2), 0.3) is second
+
+
+def test_a_lease_says_of_which_ranges_it_is_not_the_first_attempt():
+    it = NodeExchange(Engine(small_job((2,), 2)), ExchangeConfig())
+    it.register("a", 1, NOTHING, 0.0)
+    assert it.exchange(message(1), 0.0).attempts == ()
+    failures = (RangeFailure(1, FailureKind.REPORTED, "no", "a", 1.0),)
+    it.exchange(NodeMessage("a", 2, (), failures, NOTHING, 0, (), (), 0), 1.0)
+    it.step(ev.Tick(), 100.0)
+    reply = it.exchange(message(3), 100.0)
+    assert sorted(leased(reply)) == [0, 1]
+    assert reply.attempts == ((1, 2),)
 
 
 def test_leases_that_never_arrived_are_given_out_again():

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
+from hand_clock import HandClock
 
 from raythena.domain.ranges import EventRange
 from raythena.domain.results import FailureKind
@@ -12,7 +13,6 @@ from raythena.payloads.outcome_queue import OutcomeQueue
 from raythena.payloads.workers.range_dispatch import RangeDispatch
 from raythena.payloads.workers.slot import SlotState, WorkerSlot
 from raythena.payloads.workers.time_limit import Pace
-from raythena.runtime.clock import Clock
 from raythena.runtime.payload_interface import Failed, LeasedRange, PayloadContext, Released
 
 
@@ -31,8 +31,7 @@ class Wire:
 
 class Bench:
     def __init__(self, workers):
-        self.now = 100.0
-        clock = Clock(monotonic=lambda: self.now, wall=lambda: 1e9 + self.now)
+        self.clock = clock = HandClock()
         self.outcomes = OutcomeQueue()
         self.slots = [WorkerSlot(number, Path("/none")) for number in range(workers)]
         pace = Pace(PayloadContext("n", workers, Path("/none"), {}, "job", Path("/none")))
@@ -80,7 +79,7 @@ def test_what_a_lost_worker_had_goes_in_front(bench):
 
 def test_only_the_current_range_is_charged(bench):
     bench.feed(1, 2)
-    bench.now = 107.5
+    bench.clock.now = 107.5
     assert bench.dispatch.charge_current(bench.slots[0], FailureKind.CRASH, "dead")
     assert not bench.dispatch.charge_current(bench.slots[0], FailureKind.CRASH, "dead")
     assert bench.taken() == [Failed(1, FailureKind.CRASH, "dead", 7.5)]

@@ -8,6 +8,7 @@ import zipfile
 from collections import deque
 from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -39,6 +40,7 @@ class InProcessPayload:
     lost: frozenset[int] = frozenset()
     break_after = 10**9
     started = 0
+    attempts: ClassVar[dict[int, list[int]]] = {}
 
     def __init__(self) -> None:
         self._waiting: deque[LeasedRange] = deque()
@@ -79,6 +81,7 @@ class InProcessPayload:
     def _compute(self, lease):
         self._computed += 1
         index = lease.index
+        self.attempts.setdefault(index, []).append(lease.attempt)
         if lease.event_range.first_event in self.poison:
             return Failed(index, FailureKind.REPORTED, "poison")
         path = self._scratch / f"{index}.out"
@@ -299,6 +302,14 @@ class FullForAWhile:
             return ""
         self._bad -= 1
         return "no space left in the test" if self._bad >= 0 else ""
+
+
+def test_a_payload_is_told_which_attempt_at_an_event_it_makes(run_agent, monkeypatch):
+    monkeypatch.setattr(InProcessPayload, "attempts", {})
+    run_agent(poison=frozenset({39}), link=DeskLink(job_of(), EngineConfig(retry_delay_s=0.01, max_attempts=3)))
+    attempts = InProcessPayload.attempts
+    assert attempts.pop(38) == [1, 2, 3]
+    assert set(map(tuple, attempts.values())) == {(1,)}
 
 
 @pytest.mark.parametrize("good", [0, 1, 3], ids=["before it starts", "before its first event", "in the middle"])

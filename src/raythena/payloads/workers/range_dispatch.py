@@ -74,9 +74,9 @@ class RangeDispatch:
         ahead = min(self._pace.ahead, max(0, len(self._backlog) - slots) // slots)
         if len(slot.queue) > (1 + ahead) // 2:
             return
-        now = self._clock.monotonic()
+        now = self._clock.monotonic_s()
         if not slot.queue:
-            slot.current_since, slot.current_at = now, self._clock.wall()
+            slot.current_since, slot.current_at = now, self._clock.wall_s()
         count = min(1 + ahead - len(slot.queue), len(self._backlog))
         lines = [self._issue(slot, self._backlog.popleft(), now) for _ in range(count)]
         assert slot.transport is not None  # noqa: S101
@@ -124,7 +124,7 @@ class RangeDispatch:
         if in_flight is None:
             return False
         del slot.queue[in_flight.token]
-        self._outcomes.finish(Failed(in_flight.lease.index, kind, text, self._clock.monotonic() - slot.current_since))
+        self._outcomes.finish(Failed(in_flight.lease.index, kind, text, self._clock.monotonic_s() - slot.current_since))
         return True
 
     def why_unknown(self, token: str) -> str:

@@ -109,9 +109,9 @@ class WorkerSupervisor:
                 slot.transport.write(encode(DrainMessage()))
             elif slot.state is SlotState.STARTING:
                 self.end(slot)
-        deadline = self._clock.monotonic() + deadline_s
-        while self._busy_slots() and self._clock.monotonic() < deadline:  # noqa: ASYNC110
-            await asyncio.sleep(TICK_MIN_S)
+        deadline = self._clock.monotonic_s() + deadline_s
+        while self._busy_slots() and self._clock.monotonic_s() < deadline:
+            await self._clock.sleep(TICK_MIN_S)
         for slot in self._busy_slots():
             self.end(slot)
             self._parts.dispatch.reclaim(slot)
@@ -123,7 +123,7 @@ class WorkerSupervisor:
 
     def _tick(self) -> None:
         """Look at every slot: start workers that are due, notice hanging ones, announce long events."""
-        now = self._clock.monotonic()
+        now = self._clock.monotonic_s()
         for slot in self._parts.slots:
             self._look_after(slot, now)
         self._timer = asyncio.get_running_loop().call_later(self._tick_s, self._tick)
@@ -180,7 +180,7 @@ class WorkerSupervisor:
             return
         if slot.incarnation == incarnation and slot.status is None:
             slot.pid = pid
-            slot.lifecycle.since = self._clock.monotonic()
+            slot.lifecycle.since = self._clock.monotonic_s()
             if self._draining or slot.state is SlotState.ENDING:
                 self._spawner.kill(pid)
 
@@ -216,7 +216,7 @@ class WorkerSupervisor:
 
     def end(self, slot: WorkerSlot) -> None:
         """Kill the slot's worker; the rest follows when its exit is known."""
-        slot.lifecycle.enter(SlotState.ENDING, self._clock.monotonic())
+        slot.lifecycle.enter(SlotState.ENDING, self._clock.monotonic_s())
         slot.distrusted = True
         if slot.pid is not None and slot.status is None:
             self._spawner.kill(slot.pid)
@@ -240,7 +240,7 @@ class WorkerSupervisor:
             return
         if slot.status is None or not slot.hung_up:
             if slot.state is not SlotState.ENDING:
-                slot.lifecycle.enter(SlotState.ENDING, self._clock.monotonic())
+                slot.lifecycle.enter(SlotState.ENDING, self._clock.monotonic_s())
             return
         if not (self._draining and slot.status == 0):
             self._parts.dispatch.charge_current(slot, FailureKind.CRASH, f"the worker died: {slot.exit_summary()}")
@@ -249,7 +249,7 @@ class WorkerSupervisor:
 
     def _vacate(self, slot: WorkerSlot) -> None:
         """The worker is gone: decide when its successor comes, or that none will."""
-        now = self._clock.monotonic()
+        now = self._clock.monotonic_s()
         self._disconnect(slot)
         slot.lifecycle.enter(SlotState.EMPTY, now)
         slot.respawn_at = now + slot.restarts.ended(came_up=slot.was_ready, had_result=slot.finished > 0)

@@ -128,7 +128,7 @@ class WorkerPool:
 
     def received(self, slot: WorkerSlot, lines: list[bytes]) -> None:
         """Lines from a worker, in order."""
-        now = self._clock.monotonic()
+        now = self._clock.monotonic_s()
         for line in lines:
             if slot.distrusted:
                 break
@@ -149,7 +149,7 @@ class WorkerPool:
         if in_flight is None:
             raise ProtocolViolation(self._dispatch.why_unknown(message.range))
         held_s = now - slot.current_since
-        slot.current_since, slot.current_at = now, self._clock.wall()
+        slot.current_since, slot.current_at = now, self._clock.wall_s()
         if isinstance(message, DoneMessage):
             self._intake.take(slot, in_flight, message, held_s)
         elif isinstance(message, FailedMessage):

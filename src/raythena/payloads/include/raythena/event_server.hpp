@@ -44,7 +44,7 @@ struct Event {
     std::string id;     ///< what people call the range
     std::string lfn, pfn, guid;
     std::int64_t first = 0, last = 0;
-    int attempt = 1;
+    int attempt = 1;  ///< how often the range has failed before, and one more
 };
 
 namespace detail {
