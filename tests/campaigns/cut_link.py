@@ -155,7 +155,7 @@ def play(network: Network, base: Path) -> None:
     payload = {"python": "hurried:process", "setup": "hurried:setup", "path": [str(base)], "options": {"as_file": False}}
     toy = make_job(base / "job", [3000, 3000], 1000, payload=payload)
     session = LiveSession(os.environ["E2E_MARK"], toy, {}, resume=False)
-    session.change(desk=ExchangeConfig(node_timeout_s=2.0))
+    session.change(node_exchange=ExchangeConfig(node_timeout_s=2.0))
     with session:
         session.until(lambda progress: sum(node.finished > 0 for node in progress.nodes) == 2, "both nodes at work", LIMIT_S)
         cut_briefly(network, session)

@@ -20,6 +20,7 @@ def test_from_beginning_to_end(tmp_path, mark):
     assert command.errors == ""
     *_, last = command.lines()
     assert (last["result"], last["events"], last["finished"]) == ("complete", 60, 60)
+    assert toy.report()["cmdLine"].startswith(f"raythena run {toy.path} --taskdir {toy.task} --json")
     toy.assert_complete()
 
 

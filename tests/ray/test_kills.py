@@ -136,7 +136,7 @@ def test_a_node_that_was_given_up_comes_back(cluster, tmp_path):
     """Its results come too late and are refused; its work goes on."""
     toy = toy_job(tmp_path)
     session = cluster.session(toy)
-    session.change(panda=ExchangeConfig(node_timeout_s=1.5))
+    session.change(node_exchange=ExchangeConfig(node_timeout_s=1.5))
     with session:
         session.until_finished(10)
         frozen = session.one("agent")
@@ -152,7 +152,7 @@ def test_a_node_that_was_given_up_comes_back(cluster, tmp_path):
 def test_agents_frozen_for_good_are_replaced_on_their_nodes(cluster, tmp_path):
     toy = toy_job(tmp_path)
     session = cluster.session(toy)
-    session.change(panda=ExchangeConfig(node_timeout_s=2.0), frozen_agent_s=3.0)
+    session.change(node_exchange=ExchangeConfig(node_timeout_s=2.0), frozen_agent_s=3.0)
     with session:
         session.until(lambda progress: len(progress.nodes) == 2 and progress.finished >= 10, "both nodes at work")
         frozen = session.find("agent")

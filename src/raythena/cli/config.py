@@ -28,7 +28,7 @@ def config() -> None:
 
 
 @config_app.command("show")
-def show_command(config: ConfigOption = None, leases: SetOption = None, as_json: JsonOption = False) -> None:
+def show_command(config: ConfigOption = None, assignments: SetOption = None, as_json: JsonOption = False) -> None:
     """List every setting, its value, and where the value comes from.
 
     Later sources win: built-in default, the user's file (~/.config/raythena/config.yaml), ./raythena.yaml, environment
@@ -40,7 +40,7 @@ def show_command(config: ConfigOption = None, leases: SetOption = None, as_json:
       raythena config show --config site.yaml --set nodes.count=4
       RAYTHENA_ENGINE_MAX_ATTEMPTS=5 raythena config show --json
     """
-    loaded = settings_from(config, leases)
+    loaded = settings_from(config, assignments)
     if as_json:
         typer.echo(json.dumps(_document(loaded), indent=2))
         return

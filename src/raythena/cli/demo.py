@@ -61,7 +61,7 @@ def demo_command(  # noqa: PLR0917 (one parameter per option)
     display: DisplayOption = None,
     as_json: JsonLinesOption = False,
     config: ConfigOption = None,
-    leases: SetOption = None,
+    assignments: SetOption = None,
 ) -> None:
     """Run a real event-service job on this machine, with nothing else installed.
 
@@ -79,7 +79,7 @@ def demo_command(  # noqa: PLR0917 (one parameter per option)
 
     began = time.time()
     overrides = {**cluster_options(nodes, cores, "json" if as_json else display), **time_limits(walltime, grace)}
-    settings = settings_from(config, leases, overrides).settings
+    settings = settings_from(config, assignments, overrides).settings
     say = _Chapters(settings.display.mode in ("json", "quiet"))
     say(f"generating {events} proton-proton events in {files} files")
     base = directory.absolute()

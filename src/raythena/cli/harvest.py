@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from raythena.cli.exit_codes import INTERRUPTED
 from raythena.cli.held_signals import HELD, let_signals_come
 from raythena.cli.options import ConfigOption, SetOption, settings_from
 from raythena.cli.run import (
@@ -24,11 +25,12 @@ from raythena.cli.run import (
     cluster_options,
     time_limits,
 )
+from raythena.domain.errors import ExitCode
 
 if TYPE_CHECKING:
     from types import FrameType
 
-    from raythena.cli.settings import HarvesterSettings, Settings
+    from raythena.cli.settings import Settings
     from raythena.gateways.harvester.conversation import Patience
     from raythena.gateways.harvester.last_word import Ending
     from raythena.gateways.harvester.worker import HarvesterWorker
@@ -93,7 +95,7 @@ def harvest_command(  # noqa: PLR0917 (one parameter per option)
     display: DisplayOption = None,
     as_json: JsonLinesOption = False,
     config: ConfigOption = None,
-    leases: SetOption = None,
+    assignments: SetOption = None,
 ) -> None:
     """Run the job Harvester has for this worker, and tell PanDA through Harvester what became of it.
 
@@ -132,7 +134,7 @@ def harvest_command(  # noqa: PLR0917 (one parameter per option)
     ending, problem = _work(
         lambda: _session(
             shift,
-            settings_from(config, leases, overrides).settings,
+            settings_from(config, assignments, overrides).settings,
             payload,
             taskdir,
             began,
@@ -174,7 +176,7 @@ def _session(
 
     if outputs not in list(DeliveryForm):
         raise InvalidInput("--outputs", "", f"is {outputs!r}", expected=" or ".join(DeliveryForm))
-    shift.patience = _patience(settings.harvester)
+    shift.patience = _patience(settings)
     job = shift.wait_for_job(*load_payload(payload), late_binding=late_binding)
     directory = shift.choose_task_directory(taskdir)
     task = prepare_task(job, directory, resume=TaskDirectory(directory).ledger.exists())
@@ -191,17 +193,13 @@ def _session(
     return Ending(int(result.exit_code), result.reason, result.error, events, cores, result.core_s)
 
 
-def _patience(settings: HarvesterSettings) -> Patience:
-    """The settings of a site as the gateway wants them."""
+def _patience(settings: Settings) -> Patience:
+    """The settings of a site as the gateway wants them: the longer pause is never shorter than the short one."""
+    from raythena.cli.settings import placed
     from raythena.gateways.harvester.conversation import Patience
 
-    return Patience(
-        invisible_s=settings.answer_patience_s,
-        settle_s=settings.settle_s,
-        torn_s=settings.torn_patience_s,
-        first_poll_s=settings.first_poll_s,
-        last_poll_s=max(settings.first_poll_s, settings.last_poll_s),
-    )
+    patience = placed(Patience(), settings)
+    return replace(patience, last_poll_s=max(patience.first_poll_s, patience.last_poll_s))
 
 
 def _work(work: Callable[[], Ending]) -> tuple[Ending, BaseException | None]:
@@ -241,5 +239,5 @@ def _ignore_signals() -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
-_STOPPED = (5, TERMINATED, 130)
-"""Exit codes after which somebody is about to kill us: stopped (`ExitCode.STOPPED`), SIGTERM, Ctrl-C."""
+_STOPPED = (ExitCode.STOPPED, TERMINATED, INTERRUPTED)
+"""Exit codes after which somebody is about to kill us."""

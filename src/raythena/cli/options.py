@@ -25,7 +25,7 @@ SetOption = Annotated[
 
 
 def settings_from(
-    config: Path | None, leases: Iterable[str] | None = None, overrides: dict[str, object] | None = None
+    config: Path | None, assignments: Iterable[str] | None = None, overrides: dict[str, object] | None = None
 ) -> LoadedSettings:
     """The settings in force: files, the environment of this process, `--set`, and a command's own options.
 
@@ -35,4 +35,4 @@ def settings_from(
     from raythena.cli.settings import load_settings, parse_assignments
 
     given = {name: value for name, value in (overrides or {}).items() if value is not None}
-    return load_settings(config, os.environ, {**parse_assignments(leases or ()), **given})
+    return load_settings(config, os.environ, {**parse_assignments(assignments or ()), **given})

@@ -66,7 +66,7 @@ def run_command(  # noqa: PLR0917 (one parameter per option)
     display: DisplayOption = None,
     as_json: JsonLinesOption = False,
     config: ConfigOption = None,
-    leases: SetOption = None,
+    assignments: SetOption = None,
 ) -> None:
     """Run a job to the end: compute every event, merge the outputs, write the job report.
 
@@ -87,7 +87,7 @@ def run_command(  # noqa: PLR0917 (one parameter per option)
 
     began = time.time()
     overrides = {**cluster_options(nodes, cores, "json" if as_json else display), **time_limits(walltime, grace)}
-    settings = settings_from(config, leases, overrides).settings
+    settings = settings_from(config, assignments, overrides).settings
     computed_by, merged_by = load_payload(payload) if payload else (None, None)
     loaded = load_job(job, payload=computed_by, merge=merged_by)
     task = prepare_task(loaded, taskdir or Path(f"{loaded.name}.raythena"), resume=resume)

@@ -11,30 +11,31 @@ import asyncio
 import contextlib
 import json
 import secrets
+import shlex
 import signal
+import sys
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from raythena.cli.exit_codes import INTERRUPTED
-from raythena.cli.settings import Settings
+from raythena.cli.settings import Settings, placed
 from raythena.domain.errors import ClusterError, InvalidInput, LedgerBusy
 from raythena.domain.job import Job
 from raythena.domain.taxonomy import EndCause
-from raythena.engine.engine_config import BudgetConfig, DeadlineConfig, EngineConfig
-from raythena.engine.exchange import ExchangeConfig
-from raythena.engine.node_core import NodeConfig
 from raythena.launch.local import LocalCluster
 from raythena.monitor.display import Display
 from raythena.runtime.merger_interface import check_merge
-from raythena.runtime.payload_interface import payload_plugin
-from raythena.runtime.session_config import PayloadLimits, SessionConfig, StopOrder
+from raythena.runtime.payload_interface import PayloadPlugin, payload_plugin
+from raythena.runtime.session_config import SessionConfig, StopOrder
 from raythena.storage.atomic import write_atomically
 from raythena.storage.task_lease import TaskLease
 from raythena.storage.taskdir import TaskDirectory
 
 if TYPE_CHECKING:
+    from raythena.engine.engine_config import EngineConfig
     from raythena.runtime.driver import Session
     from raythena.runtime.session_end import SessionResult
 
@@ -97,36 +98,28 @@ def session_config(job: Job, task: TaskDirectory, settings: Settings, began: flo
     `began` is when the command was started, in seconds since the epoch: from then on its walltime counts.
     """
     plugin = payload_plugin(job.payload.kind)
-    engine, runtime, payload = settings.engine, settings.runtime, settings.payload
     name = time.strftime("%Y%m%d-%H%M%S-", time.gmtime()) + secrets.token_hex(3)
-    return SessionConfig(
+    walltime_s = settings.engine.walltime_s
+    config = SessionConfig(
         session=name,
         task_directory=str(task.root),
         job=job,
-        engine=EngineConfig(
-            max_attempts=engine.max_attempts,
-            max_losses=engine.max_losses,
-            buffer_s=max(engine.buffer_s, plugin.buffer_s),
-            max_lease=engine.max_lease,
-            duplicate_stragglers=engine.duplicate_stragglers,
-            max_merges=engine.max_merges,
-            drain_limit_s=runtime.drain_s,
-            budget=BudgetConfig(**settings.budget.model_dump()),
-            deadline=DeadlineConfig(margin_s=max(engine.margin_s, plugin.margin_s)),
-        ),
-        node_exchange=ExchangeConfig(exchange_interval_s=runtime.exchange_interval_s),
-        node=NodeConfig(
-            group_events=runtime.group_events,
-            group_bytes=runtime.group_bytes,
-            group_age_s=runtime.group_age_s,
-            exchange_interval_s=runtime.exchange_interval_s,
-        ),
-        limits=PayloadLimits(payload.min_time_limit_s, payload.time_limit_factor, payload.first_time_limit_s),
-        commit_interval_s=runtime.commit_interval_s,
-        scratch_directory=runtime.scratch_dir,
-        storage_patience_s=runtime.storage_patience_s,
-        ends_at=(began or time.time()) + engine.walltime_s if engine.walltime_s else None,
+        command_line=command_line(),
+        ends_at=(began or time.time()) + walltime_s if walltime_s else None,
     )
+    config = placed(config, settings)
+    return replace(config, engine=_engine_for(plugin, config.engine))
+
+
+def _engine_for(plugin: PayloadPlugin, engine: EngineConfig) -> EngineConfig:
+    """What a payload needs at least is its author's knowledge, and goes before a smaller setting."""
+    deadline = replace(engine.deadline, margin_s=max(engine.deadline.margin_s, plugin.margin_s))
+    return replace(engine, buffer_s=max(engine.buffer_s, plugin.buffer_s), deadline=deadline)
+
+
+def command_line() -> str:
+    """The command as it was typed, or as a batch script gave it."""
+    return shlex.join(["raythena", *sys.argv[1:]])
 
 
 def run_session(config: SessionConfig, settings: Settings, display: Display) -> SessionResult:

@@ -17,14 +17,19 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 from annotated_types import Ge, Le
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.fields import FieldInfo
 
+from raythena.cli.setting_targets import Target, filled, setting, targets_of
 from raythena.cli.settings_file import read_settings_file
 from raythena.domain.errors import InvalidInput
+from raythena.gateways.harvester.conversation import Patience
+from raythena.runtime.session_config import SessionConfig
+
+C = TypeVar("C")
 
 ENVIRONMENT_PREFIX = "RAYTHENA_"
 CONFIG_VARIABLE = "RAYTHENA_CONFIG"
@@ -45,102 +50,151 @@ class _Group(BaseModel):
 class NodeSettings(_Group):
     """The cluster to start."""
 
-    count: int = Field(default=2, ge=1, le=10_000, description="logical nodes to start on this machine")
-    cores_per_node: int = Field(default=1, ge=1, le=4096, description="events computed at the same time on each node")
+    count: int = setting("logical nodes to start on this machine", default=2, ge=1, le=10_000)
+    cores_per_node: int = setting("events computed at the same time on each node", default=1, ge=1, le=4096)
 
 
 class EngineSettings(_Group):
     """How ranges are handed out."""
 
-    max_attempts: int = Field(default=3, ge=1, le=255, description="attempts at an event before it is recorded as failed")
-    max_losses: int = Field(default=5, ge=1, le=255, description="lost nodes that cost an event its place in the job")
-    buffer_s: float = Field(default=2.0, ge=0.01, le=DAY_S, description="computing time a node holds ahead of its cores")
-    max_lease: int = Field(default=512, ge=1, le=1_000_000, description="event ranges in one lease at most")
-    duplicate_stragglers: bool = Field(default=True, description="compute late events a second time on idle cores")
-    max_merges: int = Field(default=2, ge=1, le=1024, description="merges running at the same time")
-    walltime_s: float = Field(
-        default=0.0, ge=0, le=YEAR_S, description="time from the start of the command to the end of the allocation; 0: not known"
+    max_attempts: int = setting(
+        "attempts at an event before it is recorded as failed", Target(SessionConfig, "engine.max_attempts"), ge=1, le=255
     )
-    margin_s: float = Field(
-        default=20.0, ge=0, le=DAY_S, description="time kept between the last event and the end of the allocation, at least"
+    max_losses: int = setting(
+        "lost nodes that cost an event its place in the job", Target(SessionConfig, "engine.max_losses"), ge=1, le=255
     )
+    buffer_s: float = setting(
+        "computing time a node holds ahead of its cores", Target(SessionConfig, "engine.buffer_s"), ge=0.01, le=DAY_S
+    )
+    max_lease: int = setting("event ranges in one lease at most", Target(SessionConfig, "engine.max_lease"), ge=1, le=1_000_000)
+    duplicate_stragglers: bool = setting(
+        "compute late events a second time on idle cores", Target(SessionConfig, "engine.duplicate_stragglers")
+    )
+    max_merges: int = setting("merges running at the same time", Target(SessionConfig, "engine.max_merges"), ge=1, le=1024)
+    walltime_s: float = setting(
+        "time from the start of the command to the end of the allocation; 0: not known", default=0.0, ge=0, le=YEAR_S
+    )
+    margin_s: float = setting(
+        "time kept between the last event and the end of the allocation, at least",
+        Target(SessionConfig, "engine.deadline.margin_s"),
+        ge=0,
+        le=DAY_S,
+    )
+
+
+def _budget(name: str) -> Target:
+    return Target(SessionConfig, f"engine.budget.{name}")
 
 
 class BudgetSettings(_Group):
     """How much may go wrong before the job is stopped; of two limits the smaller one counts."""
 
-    max_lost_nodes: int = Field(default=10_000, ge=0, le=1_000_000, description="nodes that may be lost or set aside")
-    max_lost_node_fraction: float = Field(
-        default=0.75, ge=0, le=1, description="the same, of all nodes that joined (3 always may)"
+    max_lost_nodes: int = setting("nodes that may be lost or set aside", _budget("max_lost_nodes"), ge=0, le=1_000_000)
+    max_lost_node_fraction: float = setting(
+        "the same, of all nodes that joined (3 always may)", _budget("max_lost_node_fraction"), ge=0, le=1
     )
-    lost_after_s: float = Field(default=120.0, ge=0, le=DAY_S, description="time after which a node that is away counts as lost")
-    max_failed_events: int = Field(default=100_000, ge=0, le=1 << 40, description="events that may fail for good in one session")
-    max_failed_fraction: float = Field(default=0.1, ge=0, le=1, description="the same, of the job's events (20 always may)")
-    repeated_failures: int = Field(
-        default=20,
+    lost_after_s: float = setting("time after which a node that is away counts as lost", _budget("lost_after_s"), ge=0, le=DAY_S)
+    max_failed_events: int = setting(
+        "events that may fail for good in one session", _budget("max_failed_events"), ge=0, le=1 << 40
+    )
+    max_failed_fraction: float = setting(
+        "the same, of the job's events (20 always may)", _budget("max_failed_fraction"), ge=0, le=1
+    )
+    repeated_failures: int = setting(
+        "attempts failing with one message on several nodes that stop a job without success",
+        _budget("repeated_failures"),
         ge=1,
         le=1_000_000,
-        description="attempts failing with one message on several nodes that stop a job without success",
     )
-    bad_node_failures: int = Field(
-        default=10, ge=1, le=1_000_000, description="attempts failing in a row that set a node aside while others succeed"
+    bad_node_failures: int = setting(
+        "attempts failing in a row that set a node aside while others succeed", _budget("bad_node_failures"), ge=1, le=1_000_000
     )
 
 
 class RuntimeSettings(_Group):
     """How nodes and coordinator work together."""
 
-    exchange_interval_s: float = Field(default=0.5, ge=0.01, le=600, description="pause between two exchanges of a node")
-    group_events: int = Field(default=256, ge=1, le=1_000_000, description="events whose outputs are stored in one group at most")
-    group_bytes: int = Field(default=67_108_864, ge=1024, le=1 << 40, description="size at which a group is closed")
-    group_age_s: float = Field(default=2.0, ge=0.01, le=DAY_S, description="age at which a group is closed")
-    commit_interval_s: float = Field(default=0.1, ge=0, le=60, description="pause between two commits of the ledger")
-    scratch_dir: str = Field(
-        default="",
+    exchange_interval_s: float = setting(
+        "pause between two exchanges of a node",
+        Target(SessionConfig, "node_exchange.exchange_interval_s"),
+        Target(SessionConfig, "node.exchange_interval_s"),
+        ge=0.01,
+        le=600,
+    )
+    group_events: int = setting(
+        "events whose outputs are stored in one group at most", Target(SessionConfig, "node.group_events"), ge=1, le=1_000_000
+    )
+    group_bytes: int = setting("size at which a group is closed", Target(SessionConfig, "node.group_bytes"), ge=1024, le=1 << 40)
+    group_age_s: float = setting("age at which a group is closed", Target(SessionConfig, "node.group_age_s"), ge=0.01, le=DAY_S)
+    commit_interval_s: float = setting(
+        "pause between two commits of the ledger", Target(SessionConfig, "commit_interval_s"), ge=0, le=60
+    )
+    scratch_dir: str = setting(
+        "node-local directory for outputs of single events; empty: the system's temporary one",
+        Target(SessionConfig, "scratch_directory"),
+        expected="an absolute path, or nothing",
         pattern=r"^(/[^\x00]*)?$",
-        description="node-local directory for outputs of single events; empty: the system's temporary one",
-        json_schema_extra={"expected": "an absolute path, or nothing"},
     )
-    storage_patience_s: float = Field(
-        default=300.0, ge=0, le=DAY_S, description="how long a disk may refuse before the node, or the job, is given up"
+    storage_patience_s: float = setting(
+        "how long a disk may refuse before the node, or the job, is given up",
+        Target(SessionConfig, "storage_patience_s"),
+        ge=0,
+        le=DAY_S,
     )
-    drain_s: float = Field(
-        default=30.0, ge=0, le=DAY_S, description="time running events get after Ctrl-C, and everything after SIGTERM or SIGUSR1"
+    drain_s: float = setting(
+        "time running events get after Ctrl-C, and everything after SIGTERM or SIGUSR1",
+        Target(SessionConfig, "engine.drain_limit_s"),
+        ge=0,
+        le=DAY_S,
     )
 
 
 class PayloadSettings(_Group):
     """How long an event may take."""
 
-    min_time_limit_s: float = Field(default=60.0, ge=0.1, le=YEAR_S, description="no event is killed before it has run this long")
-    time_limit_factor: float = Field(default=20.0, ge=1, le=1e6, description="mean event times after which an event is killed")
-    first_time_limit_s: float = Field(default=3600.0, ge=0.1, le=YEAR_S, description="time limit while no mean is known")
+    min_time_limit_s: float = setting(
+        "no event is killed before it has run this long", Target(SessionConfig, "limits.min_time_limit_s"), ge=0.1, le=YEAR_S
+    )
+    time_limit_factor: float = setting(
+        "an event is killed after this many times the longest of the finished ones",
+        Target(SessionConfig, "limits.time_limit_factor"),
+        ge=1,
+        le=1e6,
+    )
+    first_time_limit_s: float = setting(
+        "time limit while fewer than ten events have finished on the node",
+        Target(SessionConfig, "limits.first_time_limit_s"),
+        ge=0.1,
+        le=YEAR_S,
+    )
 
 
 class HarvesterSettings(_Group):
     """How long `raythena harvest` waits for what Harvester writes."""
 
-    answer_patience_s: float = Field(
-        default=45.0,
+    answer_patience_s: float = setting(
+        "time until a job or event ranges are asked for again, or a job counts as missing",
+        Target(Patience, "invisible_s"),
         ge=1,
         le=DAY_S,
-        description="time until a job or event ranges are asked for again, or a job counts as missing",
     )
-    torn_patience_s: float = Field(
-        default=120.0, ge=1, le=DAY_S, description="time after which a file that cannot be read counts as cut short for good"
+    torn_patience_s: float = setting(
+        "time after which a file that cannot be read counts as cut short for good", Target(Patience, "torn_s"), ge=1, le=DAY_S
     )
-    settle_s: float = Field(
-        default=1.0, ge=0, le=600, description="pause between an answered request for ranges and the next one"
+    settle_s: float = setting(
+        "pause between an answered request for ranges and the next one", Target(Patience, "settle_s"), ge=0, le=600
     )
-    first_poll_s: float = Field(default=0.2, ge=0.01, le=600, description="pause between two looks right after a change")
-    last_poll_s: float = Field(default=5.0, ge=0.01, le=600, description="the same when nothing has changed for long")
+    first_poll_s: float = setting(
+        "pause between two looks right after a change", Target(Patience, "first_poll_s"), ge=0.01, le=600
+    )
+    last_poll_s: float = setting("the same when nothing has changed for long", Target(Patience, "last_poll_s"), ge=0.01, le=600)
 
 
 class DisplaySettings(_Group):
     """How progress is shown."""
 
-    mode: Literal["auto", "live", "lines", "json", "quiet"] = Field(
-        default="auto", description="auto is live on a terminal and lines elsewhere"
+    mode: Literal["auto", "live", "lines", "json", "quiet"] = setting(
+        "auto is live on a terminal and lines elsewhere", default="auto"
     )
 
 
@@ -166,6 +220,8 @@ class Setting:
     description: str
     kind: type
     group: type[BaseModel]
+    targets: tuple[Target, ...]
+    """The fields of configurations it fills; none for a setting the command itself decides by."""
 
     @property
     def variable(self) -> str:
@@ -195,8 +251,7 @@ class LoadedSettings:
 
     def value(self, name: str) -> Any:
         """The value of `group.name`."""
-        group, _, key = name.partition(".")
-        return getattr(getattr(self.settings, group), key)
+        return value_of(self.settings, name)
 
 
 def load_settings(
@@ -211,7 +266,7 @@ def load_settings(
     `overrides` maps `group.name` to a value (text is parsed, None means not given); `directory` is where `raythena.yaml` is
     looked for, the current one by default. Raises InvalidInput for a file that cannot be read, an unknown key or a bad value.
     """
-    values = {setting.name: setting.default for setting in SETTINGS.values()}
+    values = {entry.name: entry.default for entry in SETTINGS.values()}
     origin = dict.fromkeys(values, "default")
     for path in _files(config_file, environ, directory or Path.cwd()):
         for name, (value, where) in _from_file(path):
@@ -223,13 +278,25 @@ def load_settings(
     return LoadedSettings(_assembled(values), MappingProxyType(origin))
 
 
-def parse_assignments(leases: Iterable[str]) -> dict[str, str]:
+def value_of(settings: Settings, name: str) -> Any:
+    """The value of `group.name`."""
+    group, _, key = name.partition(".")
+    return getattr(getattr(settings, group), key)
+
+
+def placed(config: C, settings: Settings) -> C:
+    """`config` with every setting that goes into configurations of its type."""
+    values = ((target, value_of(settings, name)) for name, entry in SETTINGS.items() for target in entry.targets)
+    return filled(config, values)
+
+
+def parse_assignments(assignments: Iterable[str]) -> dict[str, str]:
     """Turn `--set group.name=value` into overrides. Raises InvalidInput for text without `=` or an unknown name."""
     overrides: dict[str, str] = {}
-    for lease in leases:
-        name, equals, text = lease.partition("=")
+    for assignment in assignments:
+        name, equals, text = assignment.partition("=")
         if not equals:
-            raise InvalidInput("--set", "", f"{lease!r} assigns nothing", expected="GROUP.NAME=VALUE")
+            raise InvalidInput("--set", "", f"{assignment!r} assigns nothing", expected="GROUP.NAME=VALUE")
         overrides[_known(name.strip(), SETTINGS, "--set")] = text
     return overrides
 
@@ -258,22 +325,22 @@ def _from_file(path: Path) -> Iterator[tuple[str, tuple[Any, str]]]:
 
 
 def _from_environment(environ: Mapping[str, str]) -> Iterator[tuple[str, tuple[Any, str]]]:
-    names = {setting.variable: setting for setting in SETTINGS.values()}
+    names = {entry.variable: entry for entry in SETTINGS.values()}
     for variable in sorted(environ):
         if not variable.startswith(ENVIRONMENT_PREFIX) or variable in RESERVED_VARIABLES:
             continue
-        setting = names[_known(variable, names, "environment")]
+        entry = names[_known(variable, names, "environment")]
         source = f"environment {variable}"
-        yield setting.name, (setting.parsed(environ[variable], source), source)
+        yield entry.name, (entry.parsed(environ[variable], source), source)
 
 
 def _from_command_line(overrides: Mapping[str, object]) -> Iterator[tuple[str, Any]]:
     for name, value in overrides.items():
-        setting = SETTINGS[_known(name, SETTINGS, "command line")]
+        entry = SETTINGS[_known(name, SETTINGS, "command line")]
         if isinstance(value, str):
-            yield name, setting.parsed(value, "command line")
+            yield name, entry.parsed(value, "command line")
         elif value is not None:
-            yield name, setting.checked(value, "command line")
+            yield name, entry.checked(value, "command line")
 
 
 def _known(name: str, names: Mapping[str, object], source: str) -> str:
@@ -311,7 +378,7 @@ def _shown(value: object) -> str:
 
 
 def _expected(info: FieldInfo) -> str:
-    if isinstance(info.json_schema_extra, dict):
+    if isinstance(info.json_schema_extra, dict) and "expected" in info.json_schema_extra:
         return str(info.json_schema_extra["expected"])
     if get_origin(info.annotation) is Literal:
         return "one of " + ", ".join(get_args(info.annotation))
@@ -333,8 +400,9 @@ def _catalogue() -> Iterator[Setting]:
     for group, group_info in Settings.model_fields.items():
         model: Any = group_info.annotation
         for key, info in model.model_fields.items():
-            yield Setting(f"{group}.{key}", info.default, _expected(info), info.description or "", _kind(info), model)
+            targets, description = targets_of(info.json_schema_extra), info.description or ""
+            yield Setting(f"{group}.{key}", info.default, _expected(info), description, _kind(info), model, targets)
 
 
-SETTINGS: Mapping[str, Setting] = MappingProxyType({setting.name: setting for setting in _catalogue()})
+SETTINGS: Mapping[str, Setting] = MappingProxyType({entry.name: entry for entry in _catalogue()})
 """Every setting by its name, in the order they are shown."""

@@ -22,7 +22,7 @@ from raythena.domain.ranges import EventRange, Indices
 from raythena.engine import commands as do
 from raythena.engine import events as ev
 from raythena.engine.engine import Engine
-from raythena.engine.node_core import CoordinatorReply, NodeMessage
+from raythena.engine.node_core import CoordinatorReply, NodeConfig, NodeMessage
 
 _MISSED_INTERVALS = 10
 
@@ -34,7 +34,8 @@ EffectCommand = do.Commit | do.DiscardGroups | do.StartMerge | do.RequestRanges 
 class ExchangeConfig:
     """How often nodes report and when they count as lost."""
 
-    exchange_interval_s: float = 0.5
+    exchange_interval_s: float = NodeConfig().exchange_interval_s
+    """What the nodes are set to."""
     hungry_interval_s: float = 0.1
     """Interval of nodes with idle cores, and of all nodes at the end of the job."""
     interval_per_node_s: float = 0.002

@@ -34,7 +34,7 @@ class NodeConfig:
 
     group_events: int = 256
     group_bytes: int = 64 * 1024 * 1024
-    group_age_s: float = 5.0
+    group_age_s: float = 2.0
     exchange_interval_s: float = 0.5
     min_exchange_interval_s: float = 0.02
     """Pause between two messages even when the queue runs low."""

@@ -1,8 +1,9 @@
 """A Ray cluster of several logical nodes on this machine, for a laptop, the demo and tests.
 
-Real raylets on free ports, all behind loopback and a token made for this run. A process guard starts them, so they cannot
-outlive this process, whatever kills it. The head is up before `start` returns; the other nodes come one after the other,
-because raylets that start at the same time compete for names.
+Real raylets on free ports. They find each other through loopback, but Ray listens on every interface of the machine; what keeps
+others out is a token made for this run. A process guard starts the raylets, so they cannot outlive this process, whatever kills
+it. The head is up before `start` returns; the other nodes come one after the other, because raylets that start at the same time
+compete for names.
 """
 
 from __future__ import annotations

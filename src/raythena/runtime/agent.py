@@ -20,6 +20,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -163,7 +164,6 @@ class Agent:
         self._home = home = Path(tempfile.mkdtemp(prefix="payload-", dir=self._scratch.directory))
         log_dir = self._directory.logs / config.session / self._order.node
         log_dir.mkdir(parents=True, exist_ok=True)
-        limits = config.limits
         context = PayloadContext(
             self._order.node,
             self._order.cores,
@@ -171,11 +171,9 @@ class Agent:
             config.job.payload.options,
             config.job.name,
             log_dir,
-            limits.min_time_limit_s,
-            limits.time_limit_factor,
-            limits.first_time_limit_s,
             config.job,
             self._numbers,
+            **asdict(config.limits),
         )
         payload: Payload = payload_plugin(config.job.payload.kind).factory()
         self._payload = payload

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import shlex
-import sys
 from collections import defaultdict
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -38,6 +36,8 @@ class Verdict:
     error: RaythenaError | None = None
     """What made going on pointless."""
     warnings: tuple[str, ...] = ()
+    command_line: str = ""
+    """The command that began the session."""
 
 
 def job_report(job: Job, ledger: Ledger, summary: LedgerSummary, verdict: Verdict, logs: Path) -> dict[str, Any]:
@@ -55,7 +55,7 @@ def job_report(job: Job, ledger: Ledger, summary: LedgerSummary, verdict: Verdic
             unfinished=_unfinished(ledger, restored.failed),
             resources=_resources(summary, verdict.cores_per_node),
             sessions=_sessions(summary),
-            command_line=shlex.join(sys.argv),
+            command_line=verdict.command_line,
             error=of_end(str(verdict.finish.outcome), verdict.finish.cause, verdict.error),
             warnings=verdict.warnings,
             ending=_ending(verdict.finish),

@@ -28,9 +28,21 @@ from raythena.runtime.clock import SYSTEM_CLOCK, Clock
 ENTRY_POINT_GROUP = "raythena.payloads"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimeLimits:
+    """When an event counts as hanging."""
+
+    min_time_limit_s: float = 60.0
+    """No event is given less than this before it counts as hanging."""
+    time_limit_factor: float = 20.0
+    """An event hangs when it takes longer than this many times the longest of the finished ones."""
+    first_time_limit_s: float = 3600.0
+    """Time limit while fewer than ten events have finished."""
+
+
 @dataclass(frozen=True, slots=True)
-class PayloadContext:
-    """What a payload is told about the place it runs in."""
+class PayloadContext(TimeLimits):
+    """What a payload is told about the place it runs in, and how long an event may take there."""
 
     node: str
     cores: int
@@ -41,12 +53,6 @@ class PayloadContext:
     job_name: str
     log_dir: Path
     """Where the payload's standard output and error go; kept after the job."""
-    min_time_limit_s: float = 60.0
-    """No event is given less than this before it counts as hanging."""
-    time_limit_factor: float = 20.0
-    """An event hangs when it takes longer than this many times the longest of the finished ones."""
-    first_time_limit_s: float = 3600.0
-    """Time limit while fewer than ten events have finished."""
     job: Job | None = None
     """The whole job, for payloads that are told more by it than by their options; None in tests."""
     numbers: JobNumbers = field(default_factory=JobNumbers)

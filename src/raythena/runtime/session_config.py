@@ -12,19 +12,11 @@ from raythena.domain.taxonomy import EndCause
 from raythena.engine.engine_config import EngineConfig
 from raythena.engine.exchange import ExchangeConfig
 from raythena.engine.node_core import NodeConfig
+from raythena.runtime.payload_interface import TimeLimits
 from raythena.storage.taskdir import group_path
 
 NODE_RESOURCE = "raythena_core"
 """Ray resource that marks a node as ours; its amount is the number of cores to keep busy."""
-
-
-@dataclass(frozen=True, slots=True)
-class PayloadLimits:
-    """When an event counts as hanging; see `PayloadContext`."""
-
-    min_time_limit_s: float = 60.0
-    time_limit_factor: float = 20.0
-    first_time_limit_s: float = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +61,7 @@ class SessionConfig:
     engine: EngineConfig = field(default_factory=EngineConfig)
     node_exchange: ExchangeConfig = field(default_factory=ExchangeConfig)
     node: NodeConfig = field(default_factory=NodeConfig)
-    limits: PayloadLimits = field(default_factory=PayloadLimits)
+    limits: TimeLimits = field(default_factory=TimeLimits)
     commit_interval_s: float = 0.1
     """Pause between two commits of the ledger: results wait at most this long for their acknowledgement."""
     storage_patience_s: float = 300.0
@@ -82,6 +74,8 @@ class SessionConfig:
     """Node-local directory; empty: `$TMPDIR` or the system's."""
     batch_job: str = ""
     """Id of the batch job, for the lease file."""
+    command_line: str = ""
+    """The command that began the session, for the job report."""
     ends_at: float | None = None
     """Wall-clock seconds since the epoch at which the allocation ends and everything is killed; None: not known."""
 

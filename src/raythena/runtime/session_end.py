@@ -67,7 +67,7 @@ def write_report(
     summary = ledger.summary()
     ledger.end_session(str(finish.outcome), time.time())
     cores_per_node = max((node.cores for node in progress.nodes), default=1)
-    verdict = Verdict(finish, exit_code, cores_per_node, cause, progress.warnings)
+    verdict = Verdict(finish, exit_code, cores_per_node, cause, progress.warnings, config.command_line)
     report = job_report(config.job, ledger, summary, verdict, directory.logs)
     write_atomically(directory.report, json.dumps(report, indent=1))
     nodes = [node for node in summary.nodes if summary.sessions[node.session - 1].name == config.session]

@@ -134,7 +134,7 @@ def test_every_wait_has_a_setting_and_reaches_the_gateway(tmp_path):
     from dataclasses import asdict
 
     from raythena.cli.harvest import _patience
-    from raythena.cli.settings import HarvesterSettings
+    from raythena.cli.settings import HarvesterSettings, Settings
     from raythena.gateways.harvester.access_point import AccessPoint
     from raythena.gateways.harvester.conversation import Patience
     from raythena.gateways.harvester.gateway import HarvesterGateway
@@ -142,9 +142,9 @@ def test_every_wait_has_a_setting_and_reaches_the_gateway(tmp_path):
     from raythena.gateways.harvester.worker import HarvesterWorker
     from raythena.runtime.gateway_interface import GatewayContext
 
-    assert _patience(HarvesterSettings()) == Patience()
+    assert _patience(Settings()) == Patience()
     own = HarvesterSettings(answer_patience_s=7, torn_patience_s=8, settle_s=9, first_poll_s=10, last_poll_s=11)
-    patience = _patience(own)
+    patience = _patience(Settings(harvester=own))
     assert asdict(patience) == {"invisible_s": 7, "settle_s": 9, "torn_s": 8, "first_poll_s": 10, "last_poll_s": 11}
     spec = HarvesterWorker(AccessPoint(tmp_path, FileNames()), patience=patience).gateway(1.0)
     job = Job("panda", (), ("HITS",), PayloadSpec("python"), MergeSpec("none"), 1, job_id="1", ranges_given=True)

@@ -66,3 +66,8 @@ def test_a_signal_that_announces_a_kill_leaves_the_grace_period(number):
 
 def test_who_presses_ctrl_c_can_wait():
     assert _stop_order(signal.SIGINT, 30.0).by is None
+
+
+def test_the_session_knows_the_command_it_was_begun_with(tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["/opt/venv/bin/raythena", "run", "my job.yaml", "--resume"])
+    assert config_of(tmp_path, {}).command_line == "raythena run 'my job.yaml' --resume"

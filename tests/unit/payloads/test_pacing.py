@@ -11,7 +11,8 @@ from raythena.runtime.payload_interface import PayloadContext
 
 
 def pace():
-    return Pace(PayloadContext("n", 1, Path("s"), {}, "j", Path("l"), 60.0, 20.0, 3600.0))
+    limits = {"min_time_limit_s": 60.0, "time_limit_factor": 20.0, "first_time_limit_s": 3600.0}
+    return Pace(PayloadContext("n", 1, Path("s"), {}, "j", Path("l"), **limits))
 
 
 def after(wall_s, events=100):

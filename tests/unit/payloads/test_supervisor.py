@@ -52,7 +52,8 @@ class Bench:
     def __init__(self, directory):
         (directory / "sockets").mkdir()
         self.clock = clock = HandClock()
-        self.context = PayloadContext("n", 1, directory, {}, "job", directory, 1.0, 20.0, 50.0, clock=clock)
+        limits = {"min_time_limit_s": 1.0, "time_limit_factor": 20.0, "first_time_limit_s": 50.0}
+        self.context = PayloadContext("n", 1, directory, {}, "job", directory, clock=clock, **limits)
         self.outcomes, self.spawner = OutcomeQueue(), Spawner()
         self.slot = WorkerSlot(0, directory / "worker_0.log")
         pace = Pace(self.context)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import zipfile
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -270,6 +271,12 @@ def test_a_gateway_that_breaks_ends_the_job(tmp_path, computer):
     result = asyncio.run(session(config(tmp_path), Broken(GatewayContext(JOB, "s1", Path("/"), {}))))
     assert (result.outcome, result.exit_code) == ("aborted", ExitCode.INTERNAL)
     assert "ZeroDivisionError: a defect" in result.reason
+
+
+def test_the_report_has_the_command_that_began_the_session(tmp_path, computer):
+    words = "raythena harvest --access-point '/a b'"
+    asyncio.run(session(config(tmp_path, command_line=words), gateway(1)))
+    assert json.loads((tmp_path / "jobReport.json").read_text())["cmdLine"] == words
 
 
 def test_the_outside_may_ask_for_an_early_end(tmp_path, computer):

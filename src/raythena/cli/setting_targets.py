@@ -1,0 +1,77 @@
+"""Where a setting goes: the fields of the configurations that the runtime, the engine and the gateways decide by.
+
+A setting is declared once. What it means, which values it takes and where it goes stands in `cli.settings`; its default stands
+in the configuration it goes to, because the engine and the tests use those without any command. So the default is read from
+there, and the value is put there, by the same path: nothing is copied by hand, and a path that leads nowhere fails at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import MISSING, Field, dataclass, fields, replace
+from typing import Any, TypeVar
+
+import pydantic
+
+C = TypeVar("C")
+
+_TARGETS = "targets"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A field of a configuration: `path` is dotted, each part but the last names a configuration inside the one before."""
+
+    config: type
+    path: str
+
+    @property
+    def default(self) -> object:
+        """The default of that field. Raises TypeError if there is no such field, or it has no plain default."""
+        *parts, last = self.path.split(".")
+        holder = self.config
+        for part in parts:
+            inner: object = _field(holder, part).default_factory
+            holder = inner if isinstance(inner, type) else _nothing(holder, part)
+        default: object = _field(holder, last).default
+        return _nothing(holder, last) if default is MISSING else default
+
+
+def setting(description: str, *targets: Target, expected: str = "", **constraints: Any) -> Any:
+    """Declare a setting that goes to `targets`, all of which must have the same default.
+
+    `expected` says in words what is taken where the bounds among `constraints` (pydantic's) do not. Raises TypeError.
+    """
+    defaults = {target.default for target in targets}
+    if len(defaults) > 1:
+        raise TypeError(f"{description}: the targets have different defaults: {sorted(map(str, defaults))}")
+    extra: dict[str, Any] = {_TARGETS: targets} | ({"expected": expected} if expected else {})
+    constraints.setdefault("default", next(iter(defaults), ...))
+    return pydantic.Field(description=description, json_schema_extra=extra, **constraints)
+
+
+def targets_of(extra: object) -> tuple[Target, ...]:
+    """The targets among what pydantic keeps for us with a field (`json_schema_extra`)."""
+    targets: tuple[Target, ...] = extra.get(_TARGETS, ()) if isinstance(extra, dict) else ()
+    return targets
+
+
+def filled(config: C, values: Iterable[tuple[Target, object]]) -> C:
+    """`config` with each value where its target says; targets in configurations of other types are left out."""
+    for target, value in values:
+        if target.config is type(config):
+            config = _placed(config, target.path.split("."), value)
+    return config
+
+
+def _placed(config: Any, path: list[str], value: object) -> Any:
+    first, *rest = path
+    return replace(config, **{first: _placed(getattr(config, first), rest, value) if rest else value})
+
+
+def _field(holder: type, name: str) -> Field[Any]:
+    return next((field for field in fields(holder) if field.name == name), None) or _nothing(holder, name)
+
+
+def _nothing(holder: type, name: str) -> Any:
+    raise TypeError(f"{holder.__name__}.{name} is no field with a default, and no setting can go there")
