@@ -95,6 +95,13 @@ class RequestRanges:
 
 
 @dataclass(frozen=True, slots=True)
+class AcceptRanges:
+    """Tell whoever handed ranges out how many of the last ones were new; the others are known already."""
+
+    n_new: int
+
+
+@dataclass(frozen=True, slots=True)
 class PublishReport:
     """Tell whoever handed ranges out what became of these: those of a group, which are finished, or some that were given up."""
 
@@ -153,6 +160,7 @@ Command = (
     | Commit
     | StartMerge
     | RequestRanges
+    | AcceptRanges
     | PublishReport
     | Finish
 )

@@ -26,7 +26,7 @@ from raythena.engine.node_core import CoordinatorReply, NodeConfig, NodeMessage
 
 _MISSED_INTERVALS = 10
 
-EffectCommand = do.Commit | do.DiscardGroups | do.StartMerge | do.RequestRanges | do.PublishReport | do.Finish
+EffectCommand = do.Commit | do.DiscardGroups | do.StartMerge | do.RequestRanges | do.AcceptRanges | do.PublishReport | do.Finish
 """Commands that are not for a node."""
 
 

@@ -56,7 +56,7 @@ class RangeSource:
         return sum(self._leasing.beginnable(node, now) or 0 for node in nodes)
 
     def given(self, event: ev.RangesGiven, now: float) -> None:
-        """Ranges came; those that came before are left out."""
+        """Ranges came; those that came before are left out, and whoever gave them is told how many are new."""
         if self._state.supply is None:
             raise InternalError("ranges were handed out in a job that cuts its own")
         self._state.supply.answered(now)
@@ -67,6 +67,7 @@ class RangeSource:
         if len(chunk):
             self._append(chunk)
             self._state.journal.commit(RangesTaken(chunk), now)
+        self._state.journal.do(do.AcceptRanges(len(chunk)))
         self.ask(now)
 
     def _append(self, chunk: GivenRanges) -> None:

@@ -19,6 +19,7 @@ from raythena.domain.progress import Progress
 from raythena.domain.ranges import Indices
 from raythena.domain.results import MergedOutput
 from raythena.engine.node_core import CoordinatorReply, NodeMessage
+from raythena.runtime.cluster import RayCluster
 from raythena.runtime.coordinator import Coordinator
 from raythena.runtime.log_files import log_to_file
 from raythena.runtime.merge_task import MergeOrder, merge_output, merge_place
@@ -105,7 +106,7 @@ class CoordinatorActor:
         return self._coordinator
 
     async def _supervise(self, coordinator: Coordinator) -> None:
-        supervisor = Supervisor(self._config, coordinator)
+        supervisor = Supervisor(self._config, coordinator, RayCluster(self._config.namespace))
         try:
             await supervisor.run()
         except Exception:  # a defect; without a supervisor nothing goes on, so it must end the job

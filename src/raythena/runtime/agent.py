@@ -18,9 +18,8 @@ import asyncio
 import logging
 import shutil
 import tempfile
-import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +28,8 @@ from raythena.domain.errors import ClusterError, NumbersExhausted, PayloadError,
 from raythena.domain.job_number import JobNumbers
 from raythena.domain.results import ENTRY_DTYPE, FailureKind, GroupReport, RangeFailure
 from raythena.engine.node_core import CoordinatorReply, FinishedRange, GroupToWrite, NodeCore
+from raythena.engine.restart_policy import AgentEnd, GiveUp, PayloadEnd, PayloadRestarts
+from raythena.runtime.clock import SYSTEM_CLOCK, Clock
 from raythena.runtime.link import Link, RayLink
 from raythena.runtime.log_files import log_to_file
 from raythena.runtime.payload_interface import (
@@ -54,8 +55,6 @@ logger = logging.getLogger(__name__)
 
 _POLL_S = 0.1
 _LONGEST_BREATH_S = 0.05
-_MAX_RESTARTS = 3
-_RESTART_PAUSE_S = 1.0
 _STORAGE_PAUSE_S = 1.0
 _CLEAR_AFTER_S = 5.0
 """A payload with nothing to do on a full scratch disk is ended after so long, and what it left there removed."""
@@ -64,8 +63,9 @@ _CLEAR_AFTER_S = 5.0
 class Agent:
     """One incarnation of a node."""
 
-    def __init__(self, order: AgentOrder, link: Link) -> None:
+    def __init__(self, order: AgentOrder, link: Link, clock: Clock = SYSTEM_CLOCK) -> None:
         config = order.config
+        self._clock = clock
         self._order = order
         self._link = link
         self._book = RangeBook(config.job)
@@ -82,7 +82,7 @@ class Agent:
         self._exchange: asyncio.Task[None] | None = None
         self._writes: set[asyncio.Task[None]] = set()
         self._over = False
-        self._restarts = 0
+        self._restarts = PayloadRestarts()
         self._numbers = JobNumbers(order.coordinator, order.number)
 
     async def run(self) -> None:
@@ -115,7 +115,7 @@ class Agent:
 
     async def _look_at_disks(self, *, urgent: bool = False) -> None:
         """Notice that a disk refuses, or accepts again. Raises StorageError when one has refused for too long."""
-        now = time.monotonic()
+        now = self._clock.monotonic_s()
         if urgent or self._scratch.is_due(now):
             await self._scratch.look(now)
         if self._problem is not None:
@@ -131,7 +131,7 @@ class Agent:
             if not self._registered:
                 await self._register()
             self._go_on()
-            await asyncio.sleep(_STORAGE_PAUSE_S)
+            await self._clock.sleep(_STORAGE_PAUSE_S)
             await self._look_at_disks(urgent=True)
 
     async def _clear_scratch(self) -> None:
@@ -146,16 +146,16 @@ class Agent:
 
     async def _begin(self) -> None:
         """Start the payload as soon as the disks let it. Raises PayloadError, StorageError."""
-        began = time.monotonic()
+        began = self._clock.monotonic_s()
         while not self._over:
             await self._wait_for_room()
             try:
                 await self._start_payload()
             except OSError as problem:
-                if not is_disk_trouble(problem) or time.monotonic() - began > self._order.config.storage_patience_s:
+                if not is_disk_trouble(problem) or self._clock.monotonic_s() - began > self._order.config.storage_patience_s:
                     raise
                 logger.error("the payload could not be started, trying again: %s", problem)
-                await asyncio.sleep(_STORAGE_PAUSE_S)
+                await self._clock.sleep(_STORAGE_PAUSE_S)
             else:
                 return
 
@@ -178,22 +178,26 @@ class Agent:
         payload: Payload = payload_plugin(config.job.payload.kind).factory()
         self._payload = payload
         await payload.start(context)
+        self._restarts.started(self._clock.monotonic_s())
 
     async def _restart_payload(self, problem: PayloadError) -> None:
-        if isinstance(problem, NumbersExhausted):
-            raise problem  # another agent has numbers of its own
-        await self._look_at_disks(urgent=True)
-        if not self._scratch.refusal:  # a payload cannot help it when it finds no room
-            self._restarts += 1
-        logger.error("the payload failed (%d of %d): %s", self._restarts, _MAX_RESTARTS, problem)
+        how = await self._how_it_ended(problem)
+        decision = self._restarts.ended(how, self._clock.monotonic_s())
+        logger.error("the payload failed (%d of %d): %s", self._restarts.failures, self._restarts.limits.max_failures, problem)
         if self._payload is not None:
             await self._payload.stop()
         for index in self.core.payload_lost():
             self._failed(index, FailureKind.CRASH, str(problem))
-        if self._restarts >= _MAX_RESTARTS:
+        if isinstance(decision, GiveUp):
             raise problem
-        await asyncio.sleep(_RESTART_PAUSE_S * self._restarts)
+        await self._clock.sleep(decision.pause_s)
         await self._begin()
+
+    async def _how_it_ended(self, problem: PayloadError) -> PayloadEnd:
+        if isinstance(problem, NumbersExhausted):
+            return PayloadEnd.NUMBERS_EXHAUSTED
+        await self._look_at_disks(urgent=True)
+        return PayloadEnd.NO_ROOM if self._scratch.refusal else PayloadEnd.FAILED
 
     async def _work(self) -> None:
         while not self._over and self._payload is not None:
@@ -205,12 +209,12 @@ class Agent:
             await self._look_at_disks(urgent=any(isinstance(outcome, Failed) for outcome in outcomes))
             self._take(outcomes)
             self._go_on()
-            if self._scratch.refused_for_s(time.monotonic()) > _CLEAR_AFTER_S and not self.core.has_results:
+            if self._scratch.refused_for_s(self._clock.monotonic_s()) > _CLEAR_AFTER_S and not self.core.has_results:
                 await self._clear_scratch()
                 continue
             if outcomes and self.core.computing >= 2 * self._order.cores:
                 # The cores have work for a while: let news collect instead of waking up for every single event.
-                await asyncio.sleep(self._breath_s())
+                await self._clock.sleep(self._breath_s())
 
     def _breath_s(self) -> float:
         """A quarter of the time the payload's ranges last."""
@@ -219,7 +223,7 @@ class Agent:
     def _go_on(self) -> None:
         """Everything that may have become possible: begin, group, report."""
         self._feed()
-        now = time.monotonic()
+        now = self._clock.monotonic_s()
         for group in self.core.groups_due(now):
             self._spawn_write(group)
         if self._exchange is not None and self._exchange.done():
@@ -239,11 +243,11 @@ class Agent:
 
     def _take(self, outcomes: Sequence[PayloadOutcome]) -> None:
         core = self.core
-        now = time.monotonic()
+        now = self._clock.monotonic_s()
         for outcome in outcomes:
             match outcome:
                 case Done():
-                    self._restarts = 0
+                    self._restarts.proved_sound()
                     self._scratch.produced(outcome.size_bytes)
                     if not core.done(_finished(outcome, self._book.attempt(outcome.index)), now):
                         self._discard(outcome)
@@ -257,7 +261,7 @@ class Agent:
 
     def _failed(self, index: int, kind: FailureKind, message: str, wall_s: float = 0.0) -> None:
         """An attempt failed; while the scratch disk refuses, that is the disk's fault."""
-        if self._scratch.is_to_blame(message, time.monotonic()):
+        if self._scratch.is_to_blame(message, self._clock.monotonic_s()):
             kind = FailureKind.SCRATCH_REFUSED
             message = f"{message} ({self._scratch.refusal or 'the scratch disk refused a moment ago'})"
         self.core.failed(RangeFailure(index, kind, message, self._order.node, wall_s))
@@ -287,7 +291,7 @@ class Agent:
         """Make a group durable. A disk that refuses is asked again: the results are safe on scratch so far."""
         config = self._order.config
         name = f"{config.session}/{self._order.node}/{group.number:06d}"
-        began = time.monotonic()
+        began = self._clock.monotonic_s()
         while True:
             try:
                 report, bad = await asyncio.to_thread(self._write_group, name, group)
@@ -295,10 +299,10 @@ class Agent:
             except StorageError as problem:
                 logger.error("group %s could not be written, trying again: %s", name, problem)
                 self._unwritten = str(problem)
-                waited_s = time.monotonic() - began
+                waited_s = self._clock.monotonic_s() - began
                 if waited_s > config.storage_patience_s:
                     self._problem = StorageError(f"the shared disk has refused for {waited_s:.0f} s: {problem}")
-                await asyncio.sleep(_STORAGE_PAUSE_S)
+                await self._clock.sleep(_STORAGE_PAUSE_S)
         self._unwritten = ""
         if bad:
             await self._look_at_disks(urgent=True)
@@ -346,7 +350,7 @@ class Agent:
         self._obey(reply, self.core.apply(reply))
 
     async def _exchange_once(self) -> None:
-        message = self.core.message(time.monotonic(), time.time())
+        message = self.core.message(self._clock.monotonic_s(), self._clock.wall_s())
         reply = await self._link.exchange(message)
         if reply.register:
             await self._register()
@@ -386,14 +390,22 @@ def _finished(done: Done, attempt: int) -> FinishedRange:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class AgentExit:
+    """How an agent's work ended; `message` is empty when nothing went wrong."""
+
+    how: AgentEnd
+    message: str = ""
+
+
 class NodeAgentActor:
     """The Ray face of an agent: one actor per node incarnation."""
 
     def __init__(self) -> None:
-        self._work: asyncio.Task[str] | None = None
+        self._work: asyncio.Task[AgentExit] | None = None
 
-    async def run(self, order: AgentOrder) -> str:
-        """Work until the job is over. Returns "" or why the node gave up; raises only for defects.
+    async def run(self, order: AgentOrder) -> AgentExit:
+        """Work until the job is over, or the node gives up; raises only for defects.
 
         A second call, from a coordinator that replaces the first one, waits for the same work.
         """
@@ -404,13 +416,25 @@ class NodeAgentActor:
     async def ping(self) -> None:
         """Answer, which shows that this process is alive and its loop turns."""
 
-    async def _run(self, order: AgentOrder) -> str:
+    async def _run(self, order: AgentOrder) -> AgentExit:
         log_to_file(Path(order.config.task_directory) / "logs" / order.config.session / order.node / "agent.log")
         logger.info("node %s: %d cores", order.node, order.cores)
         try:
             await Agent(order, RayLink(order.config.namespace, order.config.coordinator_patience_s)).run()
         except (PayloadError, ClusterError, StorageError) as problem:
             logger.error("giving up: %s", problem)
-            return f"{type(problem).__name__}: {problem}"
+            return AgentExit(_how_ended(problem), f"{type(problem).__name__}: {problem}")
         logger.info("node %s: done", order.node)
-        return ""
+        return AgentExit(AgentEnd.LEFT)
+
+
+def _how_ended(problem: PayloadError | ClusterError | StorageError) -> AgentEnd:
+    match problem:
+        case NumbersExhausted():
+            return AgentEnd.NUMBERS_EXHAUSTED
+        case PayloadError():
+            return AgentEnd.PAYLOAD_FAILED
+        case StorageError():
+            return AgentEnd.DISK_REFUSED
+        case _:
+            return AgentEnd.COORDINATOR_LOST

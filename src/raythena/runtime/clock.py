@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable
 from typing import Protocol
 
 
@@ -46,3 +47,20 @@ SYSTEM_CLOCK: Clock = SystemClock()
 def wall_of(clock: Clock, monotonic_s: float) -> float:
     """The wall-clock time of a moment that was read from the monotonic clock."""
     return clock.wall_s() - (clock.monotonic_s() - monotonic_s)
+
+
+async def answer_within(limit_s: float, answer: Awaitable[None], clock: Clock) -> bool:
+    """Wait for an answer, no longer than `limit_s`; False: it did not come, and is not waited for any more.
+
+    Raises what the answer raises.
+    """
+    asked, alarm = asyncio.ensure_future(answer), asyncio.ensure_future(clock.sleep(limit_s))
+    try:
+        await asyncio.wait({asked, alarm}, return_when=asyncio.FIRST_COMPLETED)
+        if not asked.done():
+            return False
+        await asked
+        return True
+    finally:
+        asked.cancel()
+        alarm.cancel()

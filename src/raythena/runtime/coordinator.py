@@ -16,7 +16,6 @@ import json
 import logging
 import os
 import socket
-import time
 import uuid
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
@@ -34,6 +33,7 @@ from raythena.engine import events as ev
 from raythena.engine.engine import Engine
 from raythena.engine.exchange import NodeExchange
 from raythena.engine.node_core import CoordinatorReply, NodeMessage
+from raythena.runtime.clock import SYSTEM_CLOCK, Clock
 from raythena.runtime.gateway_interface import Gateway
 from raythena.runtime.gateway_runner import GatewayRunner, gateway_of
 from raythena.runtime.ledger_writer import LedgerWriter
@@ -70,22 +70,24 @@ class Coordinator:
         restored: Restored,
         *,
         gateway: Gateway | None = None,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self.config = config
+        self._clock = clock
         self._merge = merge
         self._directory = TaskDirectory(Path(config.task_directory))
         self._lease = lease
         self._ledger = ledger
         self.number = ledger.session
         """Of this life among all those the task has seen, from 1."""
-        now = time.monotonic()
-        engine = Engine(config.job, restored, config.engine, time.time() - now)
+        now = self._clock.monotonic_s()
+        engine = Engine(config.job, restored, config.engine, self._clock.wall_s() - now)
         self._node_exchange = NodeExchange(engine, config.node_exchange)
         self._meter = ProgressMeter(engine, now)
-        self._writer = LedgerWriter(ledger, config.commit_interval_s, config.storage_patience_s, self.tell)
+        self._writer = LedgerWriter(ledger, config.commit_interval_s, config.storage_patience_s, self.tell, clock)
         self._merged_before = restored.merged
         self._gateway_runner = (
-            None if gateway is None else GatewayRunner(config, gateway, self, engine.table, self._writer.settled)
+            None if gateway is None else GatewayRunner(config, gateway, self, engine.table, self._writer.settled, clock=clock)
         )
         self._tasks: set[asyncio.Task[None]] = set()
         self._writing: asyncio.Task[None] | None = None
@@ -97,7 +99,9 @@ class Coordinator:
         self.result: SessionResult | None = None
 
     @classmethod
-    async def take_over(cls, config: SessionConfig, merge: Merge, gateway: Gateway | None = None) -> Coordinator:
+    async def take_over(
+        cls, config: SessionConfig, merge: Merge, gateway: Gateway | None = None, clock: Clock = SYSTEM_CLOCK
+    ) -> Coordinator:
         """Take a task over: lease, ledger, engine; begin to work. `gateway` instead of the configured one.
 
         Raises LedgerError and its kinds, StorageError, InvalidInput.
@@ -112,11 +116,11 @@ class Coordinator:
         lease = TaskLease(directory.lease)
         await asyncio.to_thread(lease.acquire, session=config.session, batch_job=config.batch_job)
         try:
-            ledger, restored = await asyncio.to_thread(_open_ledger, config, directory)
+            ledger, restored = await asyncio.to_thread(_open_ledger, config, directory, clock)
         except BaseException:
             await asyncio.to_thread(lease.release)
             raise
-        coordinator = cls(config, merge, lease, ledger, restored, gateway=gateway)
+        coordinator = cls(config, merge, lease, ledger, restored, gateway=gateway, clock=clock)
         coordinator.begin()
         return coordinator
 
@@ -127,7 +131,7 @@ class Coordinator:
         self._spawn(self._keep_time())
         self._writing = self._spawn(self._write_ledger())
         if self.config.ends_at is not None:
-            self.tell(ev.DeadlineSet(time.monotonic() + self.config.ends_at - time.time()))
+            self.tell(ev.DeadlineSet(self._clock.monotonic_s() + self.config.ends_at - self._clock.wall_s()))
         if self._gateway_runner is not None:
             self._gateway_runner.begin(self._merged_before)
         self.tell(ev.Tick())
@@ -143,7 +147,7 @@ class Coordinator:
 
     def register(self, node: str, cores: int, held: Indices) -> CoordinatorReply:
         """An agent introduces itself."""
-        reply = self._node_exchange.register(node, cores, held, time.monotonic())
+        reply = self._node_exchange.register(node, cores, held, self._clock.monotonic_s())
         logger.info("node %s registered: %d cores, %d ranges in hand", node, cores, len(held))
         self._note_lease(node, reply)
         self._carry_out()
@@ -151,7 +155,7 @@ class Coordinator:
 
     def exchange(self, message: NodeMessage) -> CoordinatorReply:
         """An agent reports."""
-        reply = self._node_exchange.exchange(message, time.monotonic())
+        reply = self._node_exchange.exchange(message, self._clock.monotonic_s())
         self._note_lease(message.node, reply)
         self._carry_out()
         return reply
@@ -164,12 +168,12 @@ class Coordinator:
 
     def silence_s(self, node: str) -> float:
         """How long nothing has been heard of an agent; infinite when nothing ever was."""
-        return self._node_exchange.silence_s(node, time.monotonic())
+        return self._node_exchange.silence_s(node, self._clock.monotonic_s())
 
     def node_lost(self, node: str, reason: str) -> None:
         """An agent or its node is known to be gone."""
         logger.warning("node %s lost: %s", node, reason)
-        self._node_exchange.lose(node, reason, time.monotonic())
+        self._node_exchange.lose(node, reason, self._clock.monotonic_s())
         self._carry_out()
 
     def stop(self, reason: str, cause: RaythenaError | None = None) -> None:
@@ -184,7 +188,7 @@ class Coordinator:
         logger.warning("stopping: %s", order.reason)
         if self._gateway_runner is not None:
             self._gateway_runner.hurry(order.by)
-        within_s = None if order.by is None else max(0.0, order.by - time.time())
+        within_s = None if order.by is None else max(0.0, order.by - self._clock.wall_s())
         self.tell(ev.StopRequested(order.reason, within_s=within_s, cause=order.cause))
 
     def give_up(self, problem: BaseException | None) -> None:
@@ -197,12 +201,12 @@ class Coordinator:
 
     def tell(self, event: ev.Event) -> None:
         """Hand an event to the engine and do what it says."""
-        self._node_exchange.step(event, time.monotonic())
+        self._node_exchange.step(event, self._clock.monotonic_s())
         self._carry_out()
 
     def progress(self) -> Progress:
         """The job at this moment."""
-        return self._meter.read(time.monotonic())
+        return self._meter.read(self._clock.monotonic_s())
 
     @property
     def over(self) -> bool:
@@ -223,6 +227,8 @@ class Coordinator:
                     self._spawn(self._run_merge(command))
                 case do.RequestRanges() if self._gateway_runner is not None:
                     self._gateway_runner.ranges_wanted(command)
+                case do.AcceptRanges() if self._gateway_runner is not None:
+                    self._gateway_runner.ranges_accepted(command)
                 case do.PublishReport() if self._gateway_runner is not None:
                     self._gateway_runner.report_due(command)
                 case do.Finish() if self._finish is None:
@@ -259,7 +265,7 @@ class Coordinator:
     async def _keep_time(self) -> None:
         status_at = heartbeat_at = float("-inf")
         while not self.over:
-            now = time.monotonic()
+            now = self._clock.monotonic_s()
             for name in self._node_exchange.lose_silent_nodes(now):
                 logger.warning("node %s lost: silent", name)
             self.tell(ev.Tick())
@@ -272,7 +278,7 @@ class Coordinator:
                 if self._gateway_runner is not None:
                     self._gateway_runner.progressed(progress)
                 await asyncio.to_thread(self._write_status, progress, {})
-            await asyncio.sleep(_TICK_S)
+            await self._clock.sleep(_TICK_S)
 
     async def _beat(self) -> None:
         try:
@@ -284,7 +290,13 @@ class Coordinator:
             logger.error("cannot renew the lease: %s", problem)
 
     def _write_status(self, progress: Progress, more: dict[str, object]) -> None:
-        document = {**progress.to_dict(), "written_at": time.time(), "host": socket.gethostname(), "pid": os.getpid(), **more}
+        document = {
+            **progress.to_dict(),
+            "written_at": self._clock.wall_s(),
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            **more,
+        }
         content = json.dumps(document)
         try:
             write_atomically(self._directory.status, content)
@@ -314,7 +326,7 @@ class Coordinator:
     async def _run_merge(self, command: do.StartMerge) -> None:
         """Merge one output; move it into place; tell the engine."""
         if command.delay_s:
-            await asyncio.sleep(command.delay_s)
+            await self._clock.sleep(command.delay_s)
         lfn = self.config.job.outputs[command.output]
         groups: list[GroupReport] = []
         try:
@@ -346,12 +358,12 @@ class Coordinator:
                 await asyncio.to_thread(durable_rename, self._directory.root / merged.path, self._directory.root / final)
                 return replace(merged, path=str(final))
             except StorageError as problem:
-                since = since or time.monotonic()
-                if self.over or time.monotonic() - since > self.config.storage_patience_s:
+                since = since or self._clock.monotonic_s()
+                if self.over or self._clock.monotonic_s() - since > self.config.storage_patience_s:
                     raise
                 logger.error("merging waits for the disk: %s", problem)
                 self.tell(ev.MergeStalled(command.merge, str(problem)))
-                await asyncio.sleep(_DISK_PAUSE_S)
+                await self._clock.sleep(_DISK_PAUSE_S)
 
     def _merge_order(self, command: do.StartMerge, groups: tuple[GroupReport, ...]) -> MergeOrder:
         job = self.config.job
@@ -412,10 +424,10 @@ class Coordinator:
                 self._writing.cancel()
 
 
-def _open_ledger(config: SessionConfig, directory: TaskDirectory) -> tuple[Ledger, Restored]:
+def _open_ledger(config: SessionConfig, directory: TaskDirectory, clock: Clock) -> tuple[Ledger, Restored]:
     path = directory.ledger
     ledger = Ledger.open(path, config.job) if path.exists() else Ledger.create(path, config.job)
-    info = SessionInfo(config.session, socket.gethostname(), os.getpid(), time.time(), config.batch_job, __version__)
+    info = SessionInfo(config.session, socket.gethostname(), os.getpid(), clock.wall_s(), config.batch_job, __version__)
     ledger.begin_session(info)
     return ledger, ledger.restore()
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -22,6 +21,7 @@ from raythena.domain.results import MergedOutput
 from raythena.domain.taxonomy import EndCause
 from raythena.engine import commands as do
 from raythena.engine import events as ev
+from raythena.runtime.clock import SYSTEM_CLOCK, Clock
 from raythena.runtime.gateway_interface import FinalOutput, Gateway, GatewayContext, gateway_plugin
 from raythena.runtime.session_config import DeliveryForm, SessionConfig, StopOrder
 from raythena.runtime.session_end import SessionResult
@@ -49,8 +49,16 @@ class GatewayRunner:
     """A session's gateway and the conversation with it. It is the gateway's `CoordinatorLine`."""
 
     def __init__(
-        self, config: SessionConfig, gateway: Gateway, inside: Inside, layout: RangeLayout, settled: Callable[[], Awaitable[None]]
+        self,
+        config: SessionConfig,
+        gateway: Gateway,
+        inside: Inside,
+        layout: RangeLayout,
+        settled: Callable[[], Awaitable[None]],
+        *,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
+        self._clock = clock
         self._config = config
         self._gateway = gateway
         self._inside = inside
@@ -58,6 +66,8 @@ class GatewayRunner:
         self._settled = settled
         self._running: asyncio.Task[None] | None = None
         self._ends_by = config.ends_at
+        self._n_new = 0
+        """Of the ranges that are being handed over, how many the engine did not know."""
 
     def begin(self, merged: Iterable[MergedOutput]) -> None:
         """Tell what an earlier life has told, and let the gateway work."""
@@ -80,6 +90,10 @@ class GatewayRunner:
         logger.info("asking for %d event ranges", command.count)
         self._gateway.ranges_wanted(command.count)
 
+    def ranges_accepted(self, command: do.AcceptRanges) -> None:
+        """The engine's answer to the ranges that the gateway is handing over."""
+        self._n_new = command.n_new
+
     def report_due(self, command: do.PublishReport) -> None:
         """See `Gateway.report_due`."""
         self._gateway.report_due(range_report(command, self._layout, self._config))
@@ -100,7 +114,7 @@ class GatewayRunner:
         await self._cancel()
         left_s = self._config.gateway_patience_s
         if self._ends_by is not None:
-            left_s = min(left_s, max(_LEAST_S, self._ends_by - time.time()))
+            left_s = min(left_s, max(_LEAST_S, self._ends_by - self._clock.wall_s()))
         try:
             await asyncio.wait_for(self._gateway.ended(result), left_s)
         except TimeoutError:
@@ -118,12 +132,12 @@ class GatewayRunner:
     async def ranges_given(self, ranges: Sequence[EventRange]) -> int:
         """See `CoordinatorLine.ranges_given`."""
         chunk = await asyncio.to_thread(GivenRanges.pack, ranges, self._config.job.inputs)
-        before = len(self._layout)
-        self._inside.tell(ev.RangesGiven(chunk))
-        new = len(self._layout) - before
-        logger.info("%d event ranges were given, %d of them new", len(chunk), new)
+        self._n_new = 0
+        self._inside.tell(ev.RangesGiven(chunk))  # does at once what the engine says: `ranges_accepted`, unless all is over
+        n_new = self._n_new
+        logger.info("%d event ranges were given, %d of them new", len(chunk), n_new)
         await self._settled()
-        return new
+        return n_new
 
     def ranges_ended(self) -> None:
         """See `CoordinatorLine.ranges_ended`."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -17,6 +16,7 @@ from typing import TypeVar
 from raythena.domain.errors import LedgerCorrupt, StorageError
 from raythena.engine import commands as do
 from raythena.engine import events as ev
+from raythena.runtime.clock import SYSTEM_CLOCK, Clock
 from raythena.storage.ledger import Ledger
 
 logger = logging.getLogger(__name__)
@@ -28,7 +28,15 @@ _T = TypeVar("_T")
 class LedgerWriter:
     """Commits records in the background. `tell` receives `Committed`, `StorageStalled` and `StorageRecovered`."""
 
-    def __init__(self, ledger: Ledger, interval_s: float, patience_s: float, tell: Callable[[ev.Event], None]) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        interval_s: float,
+        patience_s: float,
+        tell: Callable[[ev.Event], None],
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
+        self._clock = clock
         self._ledger = ledger
         self._interval_s = interval_s
         self._patience_s = patience_s
@@ -59,7 +67,7 @@ class LedgerWriter:
         """Commit until cancelled. Raises StorageError when the disk has refused for too long, LedgerCorrupt."""
         while True:
             await self._wake.wait()
-            await asyncio.sleep(self._interval_s)
+            await self._clock.sleep(self._interval_s)
             self._wake.clear()
             batch, self._waiting = self._waiting, []
             await self._commit(batch)
@@ -78,12 +86,12 @@ class LedgerWriter:
                 if first is None:
                     raise
                 # After an I/O error SQLite takes for damage what it cannot read: the disk is still the one to blame.
-                stalled_since = stalled_since or time.monotonic()
+                stalled_since = stalled_since or self._clock.monotonic_s()
                 logger.error("the ledger cannot be written: %s", problem)
-                if time.monotonic() - stalled_since > self._patience_s:
+                if self._clock.monotonic_s() - stalled_since > self._patience_s:
                     raise first from problem
                 self._tell(ev.StorageStalled(str(first)))
-                await asyncio.sleep(_RETRY_PAUSE_S)
+                await self._clock.sleep(_RETRY_PAUSE_S)
         if stalled_since is not None:
             self._tell(ev.StorageRecovered())
         self.commits += 1

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
@@ -20,6 +19,7 @@ from ray.exceptions import RayError
 from raythena.domain.errors import ClusterError
 from raythena.domain.ranges import Indices
 from raythena.engine.node_core import CoordinatorReply, NodeMessage
+from raythena.runtime.clock import SYSTEM_CLOCK, Clock
 from raythena.runtime.session_config import COORDINATOR
 
 logger = logging.getLogger(__name__)
@@ -42,7 +42,8 @@ class Link(Protocol):
 class RayLink:
     """A `Link` to the coordinator actor of a Ray namespace."""
 
-    def __init__(self, namespace: str, patience_s: float) -> None:
+    def __init__(self, namespace: str, patience_s: float, clock: Clock = SYSTEM_CLOCK) -> None:
+        self._clock = clock
         self._namespace = namespace
         self._patience_s = patience_s
         self._actor: ActorHandle[Any] | None = None
@@ -56,7 +57,7 @@ class RayLink:
         return await self._insist(lambda actor: actor.exchange.remote(message))
 
     async def _insist(self, call: Callable[[ActorHandle[Any]], Awaitable[CoordinatorReply]]) -> CoordinatorReply:
-        began = time.monotonic()
+        began = self._clock.monotonic_s()
         pause_s = _FIRST_PAUSE_S
         while True:
             try:
@@ -65,9 +66,9 @@ class RayLink:
                 return await asyncio.wait_for(call(self._actor), _CALL_LIMIT_S)
             except (RayError, ValueError, TimeoutError) as problem:  # ValueError: no actor of that name (any more)
                 self._actor = None
-                away_s = time.monotonic() - began
+                away_s = self._clock.monotonic_s() - began
                 if away_s > self._patience_s:
                     raise ClusterError(f"the coordinator has not answered for {away_s:.0f} s: {problem}") from problem
                 logger.warning("no answer from the coordinator (%s), trying again", type(problem).__name__)
-                await asyncio.sleep(pause_s)
+                await self._clock.sleep(pause_s)
                 pause_s = min(pause_s * 2, _LAST_PAUSE_S)

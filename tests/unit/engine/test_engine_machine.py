@@ -68,6 +68,7 @@ class EngineMachine(RuleBasedStateMachine):
 
     def step(self, event, after_s=0.01):
         self.now += after_s
+        self.known_before = len(self.engine.table)
         commands = self.engine.step(event, self.now)
         for command in commands:
             getattr(self, f"on_{type(command).__name__.lower()}")(command)
@@ -407,6 +408,9 @@ class GivenMachine(EngineMachine):
         assert 0 < command.count <= GROWING.supply.max_ahead
         assert self.engine.stopping is None
         self.asked = True
+
+    def on_acceptranges(self, command):
+        assert command.n_new == len(self.engine.table) - self.known_before
 
     def on_publishreport(self, command):
         assert command.number not in self.published

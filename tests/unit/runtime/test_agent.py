@@ -29,6 +29,7 @@ from raythena.runtime import scratch as scratch_module
 from raythena.runtime.agent import Agent
 from raythena.runtime.payload_interface import Done, Failed, LeasedRange, PayloadPlugin, Released
 from raythena.runtime.session_config import AgentOrder, SessionConfig
+from raythena.testing.clocks import HurriedClock
 
 EVENTS = 40
 
@@ -147,7 +148,6 @@ def run_agent(tmp_path, monkeypatch):
     def run(job=None, node=None, link=None, patience_s=300.0, **behaviour):
         payload = type("Payload", (InProcessPayload,), {**behaviour, "started": 0})
         monkeypatch.setattr(agent_module, "payload_plugin", lambda kind: PayloadPlugin(kind, payload))
-        monkeypatch.setattr(agent_module, "_RESTART_PAUSE_S", 0.01)
         (tmp_path / "scratch").mkdir(exist_ok=True)
         job = job or job_of()
         config = SessionConfig(
@@ -159,7 +159,7 @@ def run_agent(tmp_path, monkeypatch):
             storage_patience_s=patience_s,
         )
         link = link or DeskLink(job)
-        asyncio.run(asyncio.wait_for(Agent(AgentOrder("n.1", 2, config), link).run(), 120))
+        asyncio.run(asyncio.wait_for(Agent(AgentOrder("n.1", 2, config), link, HurriedClock()).run(), 120))
         return link, payload
 
     return run
@@ -316,7 +316,6 @@ def test_a_payload_is_told_which_attempt_at_an_event_it_makes(run_agent, monkeyp
 def test_a_full_scratch_disk_costs_no_event_an_attempt(run_agent, monkeypatch, good):
     monkeypatch.setattr(scratch_module, "refusal", FullForAWhile(good, 4))
     monkeypatch.setattr(scratch_module, "_LOOK_S", 0.0)
-    monkeypatch.setattr(agent_module, "_STORAGE_PAUSE_S", 0.01)
     link, _ = run_agent(poison=frozenset({39}), link=DeskLink(job_of(), EngineConfig(retry_delay_s=0.01, max_attempts=1)))
     assert len(stored(link)) == EVENTS - 1
 
@@ -350,7 +349,6 @@ def test_a_payload_that_finds_no_room_is_cleared_away_and_started_again(run_agen
 
     monkeypatch.setattr(scratch_module, "refusal", refuse_until_cleared)
     monkeypatch.setattr(scratch_module, "_LOOK_S", 0.0)
-    monkeypatch.setattr(agent_module, "_STORAGE_PAUSE_S", 0.01)
     monkeypatch.setattr(agent_module, "_CLEAR_AFTER_S", 0.0)
     link, payload = run_agent(link=link)
     assert payload.started == 2
@@ -369,6 +367,5 @@ def test_a_group_that_cannot_be_written_ends_the_agent_in_time(run_agent, monkey
         raise StorageError("no space left")
 
     monkeypatch.setattr(agent_module, "write_group", refuse)
-    monkeypatch.setattr(agent_module, "_STORAGE_PAUSE_S", 0.01)
     with pytest.raises(StorageError, match="no space left"):
         run_agent(patience_s=0.05)

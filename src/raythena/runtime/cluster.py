@@ -1,0 +1,168 @@
+"""What the supervisor needs of Ray, and nothing more: machines, and an actor for each agent.
+
+Rules: no error of Ray's passes this module. A call that failed because nobody knows is a `ClusterError`; an agent is
+`AgentDied` only when Ray is certain, and `AgentUnreachable` as long as it is not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import ray
+from ray.actor import ActorHandle
+from ray.exceptions import ActorUnavailableError, RayError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from raythena.domain.errors import ClusterError
+from raythena.domain.node_name import NodeName
+from raythena.runtime.agent import AgentExit, NodeAgentActor
+from raythena.runtime.session_config import NODE_RESOURCE, AgentOrder
+
+_AGENT = "agent-"
+
+
+class AgentDied(Exception):
+    """The agent's process is gone. The text says why, on one line."""
+
+
+class AgentUnreachable(Exception):
+    """The agent may be alive: its machine does not answer at the moment."""
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """One Ray node. `cores` are those that are to be kept busy, 0 on a node that is not for payloads."""
+
+    machine_id: str
+    host: str
+    cores: int
+    alive: bool
+
+
+class AgentHandle(Protocol):
+    """An agent's actor."""
+
+    async def run(self, order: AgentOrder) -> AgentExit:
+        """Have it work to its end. Raises AgentDied, AgentUnreachable."""
+
+    async def ping(self) -> None:
+        """Have it answer. Raises AgentDied, AgentUnreachable."""
+
+    async def kill(self) -> None:
+        """End its process."""
+
+
+class Cluster(Protocol):
+    """Machines and agents. Every call may raise ClusterError."""
+
+    async def machines(self) -> list[Machine]:
+        """All that were ever part of the cluster."""
+
+    async def living_agents(self) -> list[NodeName]:
+        """Agents of this session."""
+
+    async def start_agent(self, name: NodeName, machine_id: str) -> AgentHandle:
+        """The agent of that name: the one that is there, or a new one on this machine. Raises AgentDied."""
+
+    async def find_agent(self, name: NodeName) -> AgentHandle | None:
+        """The agent of that name; None if it is gone."""
+
+
+class RayCluster:
+    """The real one, for one Ray namespace."""
+
+    def __init__(self, namespace: str) -> None:
+        self._namespace = namespace
+
+    async def machines(self) -> list[Machine]:
+        """See `Cluster`."""
+        try:
+            return [_machine(entry) for entry in await asyncio.to_thread(ray.nodes)]
+        except RayError as problem:
+            raise ClusterError(_one_line(problem)) from problem
+
+    async def living_agents(self) -> list[NodeName]:
+        """See `Cluster`."""
+        try:
+            actors = await asyncio.to_thread(ray.util.list_named_actors, all_namespaces=True)
+        except RayError as problem:
+            raise ClusterError(_one_line(problem)) from problem
+        names = [str(actor["name"]) for actor in actors if actor["namespace"] == self._namespace]
+        return [NodeName.parse(name.removeprefix(_AGENT)) for name in names if name.startswith(_AGENT)]
+
+    async def start_agent(self, name: NodeName, machine_id: str) -> AgentHandle:
+        """See `Cluster`."""
+        factory: Any = ray.remote(NodeAgentActor)
+        actor = factory.options(
+            num_cpus=0,
+            max_restarts=0,
+            max_concurrency=16,
+            lifetime="detached",
+            get_if_exists=True,
+            scheduling_strategy=NodeAffinitySchedulingStrategy(machine_id, soft=False),
+            name=f"{_AGENT}{name}",
+            namespace=self._namespace,
+        )
+        try:
+            return RayAgent(await asyncio.to_thread(actor.remote))
+        except RayError as problem:
+            raise AgentDied(_one_line(problem)) from problem
+
+    async def find_agent(self, name: NodeName) -> AgentHandle | None:
+        """See `Cluster`."""
+        try:
+            return RayAgent(await asyncio.to_thread(ray.get_actor, f"{_AGENT}{name}", namespace=self._namespace))
+        except ValueError:  # no actor of that name (any more)
+            return None
+        except RayError as problem:
+            raise ClusterError(_one_line(problem)) from problem
+
+
+class RayAgent:
+    """The real agent."""
+
+    def __init__(self, actor: ActorHandle[Any]) -> None:
+        self._actor = actor
+
+    async def run(self, order: AgentOrder) -> AgentExit:
+        """See `AgentHandle`."""
+        try:
+            ended: AgentExit = await self._actor.run.remote(order)
+        except RayError as problem:
+            raise _translated(problem) from problem
+        return ended
+
+    async def ping(self) -> None:
+        """See `AgentHandle`."""
+        try:
+            await self._actor.ping.remote()
+        except RayError as problem:
+            raise _translated(problem) from problem
+
+    async def kill(self) -> None:
+        """See `AgentHandle`."""
+        try:
+            await asyncio.to_thread(ray.kill, self._actor)
+        except RayError as problem:
+            raise _translated(problem) from problem
+
+
+def _machine(entry: dict[str, Any]) -> Machine:
+    machine_id = str(entry["NodeID"])
+    resources = entry["Resources"]
+    cores = int(resources.get(NODE_RESOURCE, 0)) if isinstance(resources, dict) else 0
+    host = str(entry.get("NodeManagerHostname") or entry.get("NodeManagerAddress") or "node")
+    return Machine(machine_id, f"{host.partition('.')[0]}-{machine_id[:6]}", cores, bool(entry["Alive"]))
+
+
+def _translated(problem: RayError) -> AgentDied | AgentUnreachable:
+    return (AgentUnreachable if isinstance(problem, ActorUnavailableError) else AgentDied)(_one_line(problem))
+
+
+def _one_line(problem: RayError) -> str:
+    """What went wrong. Ray puts a traceback with colours around an error of ours; that one is what counts."""
+    cause = getattr(problem, "cause", None)
+    told: BaseException = cause if isinstance(cause, Exception) else problem
+    return f"{type(told).__name__}: {(str(told).splitlines() or ['no message'])[0]}"
