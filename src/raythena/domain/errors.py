@@ -127,18 +127,19 @@ class NumbersExhausted(PayloadError):
 class MergeError(RaythenaError):
     """An output could not be merged.
 
-    `bad_ranges` lists the range indices whose stored outputs are at fault (missing, truncated, altered); empty when
-    the merge itself is to blame.
+    `bad_ranges` lists the range indices whose stored outputs are at fault; empty when the merge itself is to blame.
+    `reasons` says of each what is wrong with it as the payload wrote it; empty when outputs were lost or altered since.
     """
 
     exit_code = ExitCode.MERGE
 
-    def __init__(self, message: str, bad_ranges: tuple[int, ...] = ()) -> None:
+    def __init__(self, message: str, bad_ranges: tuple[int, ...] = (), reasons: tuple[str, ...] = ()) -> None:
         super().__init__(message)
         self.bad_ranges = bad_ranges
+        self.reasons = reasons
 
     def __reduce__(self) -> tuple[object, ...]:
-        return (type(self), (str(self), self.bad_ranges))
+        return (type(self), (str(self), self.bad_ranges, self.reasons))
 
 
 class ClusterError(RaythenaError):

@@ -110,11 +110,15 @@ class MergeSucceeded:
 
 @dataclass(frozen=True, slots=True)
 class MergeFailed:
-    """A merge failed. `bad` names stored outputs at fault: (group, range indices)."""
+    """A merge failed. `bad` names stored outputs at fault: (group, range indices).
+
+    `reasons`: (range index, what is wrong with its output) where the payload is to blame, not a disk.
+    """
 
     merge: int
     message: str
     bad: tuple[tuple[str, tuple[int, ...]], ...] = ()
+    reasons: tuple[tuple[int, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

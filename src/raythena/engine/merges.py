@@ -43,7 +43,7 @@ class Merges:
             self.start()
 
     def failed(self, event: ev.MergeFailed, now: float) -> None:
-        """A merge failed; perhaps because stored outputs are lost, which are then computed again."""
+        """A merge failed; perhaps because stored outputs are lost or no good: these are then computed again."""
         if event.merge not in self._planner.running:
             return
         output = self._planner.running[event.merge].output
@@ -51,7 +51,7 @@ class Merges:
         if lost:
             self._planner.abandoned(event.merge, sum(len(ranges) for ranges in lost.values()))
             for group, ranges in lost.items():
-                self._retract(group, ranges, event.message, now)
+                self._retract(group, ranges, event, now)
         else:
             self._planner.failed(event.merge, event.message)
         self.start()
@@ -76,11 +76,13 @@ class Merges:
                     seen.add(index)
         return lost
 
-    def _retract(self, group: str, ranges: list[int], message: str, now: float) -> None:
-        """Stored outputs are lost: compute their ranges again, at the cost of an attempt each."""
+    def _retract(self, group: str, ranges: list[int], event: ev.MergeFailed, now: float) -> None:
+        """Stored outputs are lost or no good: compute their ranges again, at the cost of an attempt each."""
         self._state.journal.commit(RangesRetracted(group, tuple(ranges)), now)
+        reasons = dict(event.reasons)
         for index in ranges:
-            failure = RangeFailure(index, FailureKind.STORED_OUTPUT_LOST, message)
+            kind = FailureKind.BAD_OUTPUT if index in reasons else FailureKind.STORED_OUTPUT_LOST
+            failure = RangeFailure(index, kind, reasons.get(index, event.message))
             attempt = self._failures.charge(index)
             if attempt >= self._state.config.max_attempts:
                 self._failures.give_up(failure, attempt, now)

@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -22,7 +23,7 @@ from raythena.engine.node_core import CoordinatorReply, NodeMessage
 from raythena.runtime.cluster import RayCluster
 from raythena.runtime.coordinator import Coordinator
 from raythena.runtime.log_files import log_to_file
-from raythena.runtime.merge_task import MergeOrder, merge_output, merge_place
+from raythena.runtime.merge_task import MergeOrder, check_sample, merge_output, merge_place
 from raythena.runtime.session_config import SessionConfig, StopOrder
 from raythena.runtime.session_end import SessionResult
 from raythena.runtime.supervisor import Supervisor
@@ -34,16 +35,25 @@ _DISMISS_S = 10.0
 
 async def merge_in_ray(order: MergeOrder) -> MergedOutput:
     """Run `merge_output` in a Ray task, near the coordinator; elsewhere when it failed there."""
+    merged: MergedOutput = await _in_ray(merge_output, order)
+    return merged
+
+
+async def check_sample_in_ray(order: MergeOrder) -> None:
+    """Run `check_sample` where a merge would run."""
+    await _in_ray(check_sample, order)
+
+
+async def _in_ray(work: Callable[[MergeOrder], Any], order: MergeOrder) -> Any:
     nodes = [node["NodeID"] for node in await asyncio.to_thread(ray.nodes) if node["Alive"]]
     place = merge_place(order, ray.get_runtime_context().get_node_id(), nodes)
-    task = ray.remote(merge_output).options(
+    task = ray.remote(work).options(
         num_cpus=0, max_retries=0, scheduling_strategy=NodeAffinitySchedulingStrategy(place, soft=True)
     )
     try:
-        merged: MergedOutput = await task.remote(order)
+        return await task.remote(order)
     except ray.exceptions.RayTaskError as problem:
         raise problem.cause if isinstance(problem.cause, RaythenaError) else problem from problem
-    return merged
 
 
 class CoordinatorActor:
@@ -100,7 +110,7 @@ class CoordinatorActor:
         async with self._lock:
             if self._coordinator is None:
                 log_to_file(Path(self._config.task_directory) / "logs" / self._config.session / "coordinator.log")
-                coordinator = await Coordinator.take_over(self._config, merge_in_ray)
+                coordinator = await Coordinator.take_over(self._config, merge_in_ray, check_sample=check_sample_in_ray)
                 self._coordinator = coordinator
                 self._supervision = asyncio.create_task(self._supervise(coordinator))
         return self._coordinator

@@ -25,7 +25,7 @@ from raythena import __version__
 from raythena.domain.errors import ExitCode, InternalError, InvalidInput, LedgerError, MergeError, RaythenaError, StorageError
 from raythena.domain.progress import Progress
 from raythena.domain.ranges import Indices
-from raythena.domain.records import Restored
+from raythena.domain.records import GroupStored, Restored
 from raythena.domain.results import GroupReport, MergedOutput
 from raythena.domain.taxonomy import EndCause, of_exit_code
 from raythena.engine import commands as do
@@ -39,6 +39,7 @@ from raythena.runtime.gateway_runner import GatewayRunner, gateway_of
 from raythena.runtime.ledger_writer import LedgerWriter
 from raythena.runtime.merge_task import MergeOrder
 from raythena.runtime.progress_meter import ProgressMeter
+from raythena.runtime.sample_check import SampleCheck, Sampler
 from raythena.runtime.session_config import SessionConfig, StopOrder
 from raythena.runtime.session_end import SessionResult, sweep_staging, write_report
 from raythena.storage.atomic import disk_errors, durable_rename, overwrite_in_place, write_atomically
@@ -71,6 +72,7 @@ class Coordinator:
         *,
         gateway: Gateway | None = None,
         clock: Clock = SYSTEM_CLOCK,
+        check_sample: Sampler | None = None,
     ) -> None:
         self.config = config
         self._clock = clock
@@ -89,6 +91,7 @@ class Coordinator:
         self._gateway_runner = (
             None if gateway is None else GatewayRunner(config, gateway, self, engine.table, self._writer.settled, clock=clock)
         )
+        self._sample = SampleCheck(config, check_sample, self.stop)
         self._tasks: set[asyncio.Task[None]] = set()
         self._writing: asyncio.Task[None] | None = None
         self._ended = asyncio.Event()
@@ -100,9 +103,16 @@ class Coordinator:
 
     @classmethod
     async def take_over(
-        cls, config: SessionConfig, merge: Merge, gateway: Gateway | None = None, clock: Clock = SYSTEM_CLOCK
+        cls,
+        config: SessionConfig,
+        merge: Merge,
+        gateway: Gateway | None = None,
+        clock: Clock = SYSTEM_CLOCK,
+        check_sample: Sampler | None = None,
     ) -> Coordinator:
         """Take a task over: lease, ledger, engine; begin to work. `gateway` instead of the configured one.
+
+        `check_sample` shows the merger the first outputs of events; without it nobody does.
 
         Raises LedgerError and its kinds, StorageError, InvalidInput.
         """
@@ -120,7 +130,7 @@ class Coordinator:
         except BaseException:
             await asyncio.to_thread(lease.release)
             raise
-        coordinator = cls(config, merge, lease, ledger, restored, gateway=gateway, clock=clock)
+        coordinator = cls(config, merge, lease, ledger, restored, gateway=gateway, clock=clock, check_sample=check_sample)
         coordinator.begin()
         return coordinator
 
@@ -221,6 +231,8 @@ class Coordinator:
             match command:
                 case do.Commit():
                     self._writer.add(command)
+                    if isinstance(command.record, GroupStored) and self._sample.wanted:
+                        self._spawn(self._sample.look(command.record.group))
                 case do.DiscardGroups():
                     self._spawn(self._discard(command.groups))
                 case do.StartMerge():
@@ -333,7 +345,8 @@ class Coordinator:
             merged = await self._merge_patiently(command, groups)
         except MergeError as problem:
             logger.error("merging %s failed: %s", lfn, problem)
-            self.tell(ev.MergeFailed(command.merge, str(problem), _by_group(groups, problem.bad_ranges)))
+            reasons = tuple(zip(problem.bad_ranges, problem.reasons, strict=False))
+            self.tell(ev.MergeFailed(command.merge, str(problem), _by_group(groups, problem.bad_ranges), reasons))
         except (StorageError, LedgerError) as problem:
             await self._give_up_disk(problem)
         except Exception as problem:  # noqa: BLE001 (the merge process may die of anything; it goes into the log and to the engine)

@@ -20,10 +20,11 @@ import numpy as np
 from raythena.domain.errors import MergeError, StorageError
 from raythena.domain.job import MergeSpec
 from raythena.domain.results import GroupReport, MergedOutput
-from raythena.runtime.merger_interface import MergeContext, Merged, merger_named
+from raythena.runtime.merger_interface import BadInputs, MergeContext, Merged, merger_named
 from raythena.runtime.scratch import scratch_directory
 from raythena.storage.atomic import adler32_of, is_disk_trouble, refusal, sync_file
 from raythena.storage.groups import read_members
+from raythena.storage.root.contents import RootFileError, count_by_convention
 from raythena.storage.taskdir import TaskDirectory
 
 
@@ -124,12 +125,50 @@ def _merge(order: MergeOrder, inputs: list[Path], target: Path, work: Path) -> M
     context = MergeContext(order.lfn, order.guid, order.spec.options, order.expected, work, log)
     try:
         merged = merger_named(order.spec.kind)(inputs, target, context) or Merged()
+    except BadInputs as problem:
+        raise _charged(order, inputs, problem) from problem
     except MergeError:
         raise
     except Exception as problem:  # a merger is foreign code: whatever it raises is told as its failure
         raise MergeError(f"{order.lfn}: the {order.spec.kind} merger failed: {type(problem).__name__}: {problem}") from problem
     if not target.is_file() or target.stat().st_size == 0:
         raise MergeError(f"{order.lfn}: the {order.spec.kind} merger wrote nothing")
-    if merged.n_events not in (None, order.expected):
-        raise MergeError(f"{order.lfn}: the merged file holds {merged.n_events} events, expected {order.expected}")
+    n_events = _counted(order, target) if merged.n_events is None else merged.n_events
+    if n_events not in (None, order.expected):
+        raise MergeError(f"{order.lfn}: the merged file holds {n_events} events, expected {order.expected}")
     return merged
+
+
+def _counted(order: MergeOrder, target: Path) -> int | None:
+    """The events of a merged file, whoever wrote it, if it is a ROOT file with an event tree known by its name."""
+    try:
+        return count_by_convention(target)
+    except RootFileError as problem:
+        raise MergeError(f"{order.lfn}: the merged file {problem}") from problem
+
+
+def _charged(order: MergeOrder, inputs: Sequence[Path], problem: BadInputs) -> MergeError:
+    """The merger's accusation, told of event ranges instead of files."""
+    faults = {int(inputs[position].name): reason for position, reason in problem.faults.items()}
+    first = min(faults)
+    counted = f"the outputs of {len(faults):,} of {len(inputs):,} events cannot be merged, the first is"
+    text = f"{order.lfn}: {counted} that of range {first}: {faults[first]}"
+    return MergeError(text, tuple(faults), tuple(faults.values()))
+
+
+def check_sample(order: MergeOrder) -> None:
+    """Show the merger the one output of `order` before there is anything to merge.
+
+    Raises MergeError if outputs like it cannot be merged, with `bad_ranges` if it is this one that is no good; StorageError.
+    """
+    check = getattr(merger_named(order.spec.kind), "check_sample", None)
+    if check is None:
+        return
+    with scratch_directory(order.scratch_directory, order.task_directory, order.session, "sample") as scratch:
+        (sample,) = _unpack(order, TaskDirectory(Path(order.task_directory)), scratch)
+        work = scratch / "work"
+        work.mkdir()
+        try:
+            check(sample, MergeContext(order.lfn, order.guid, order.spec.options, order.expected, work, scratch / "sample"))
+        except BadInputs as problem:
+            raise _charged(order, [sample], problem) from problem

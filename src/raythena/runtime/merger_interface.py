@@ -5,18 +5,19 @@ writes one file. It runs in a Ray task of its own and may take its time; it must
 learns of the merged file on the way (the GUID inside it, its number of events) it may return.
 
 A merger with a method `check_options(options, source)` is asked before the job begins whether it can work with its options; it
-raises InvalidInput if not.
+raises InvalidInput if not. One with a method `check_sample(sample, context)` is handed the output of an event as soon as the
+first is there, and raises MergeError if outputs like it cannot be merged: the job ends before more is computed in vain.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Protocol
 
-from raythena.domain.errors import InvalidInput
+from raythena.domain.errors import InvalidInput, MergeError
 from raythena.domain.job import MergeSpec
 
 ENTRY_POINT_GROUP = "raythena.mergers"
@@ -45,6 +46,20 @@ class Merged:
     guid: str = ""
     """The GUID inside the file, which then counts instead of that of the context."""
     n_events: int | None = None
+
+
+class BadInputs(MergeError):
+    """Some of the files handed to a merger are at fault: their events are to be charged, not the merge.
+
+    `faults`: position in `inputs` → what is wrong with the file, without its path.
+    """
+
+    def __init__(self, lfn: str, inputs: Sequence[Path], faults: Mapping[int, str]) -> None:
+        first = min(faults)
+        super().__init__(
+            f"{lfn}: {len(faults):,} of {len(inputs):,} files cannot be merged, the first is {inputs[first]}: {faults[first]}"
+        )
+        self.faults = dict(faults)
 
 
 class Merger(Protocol):

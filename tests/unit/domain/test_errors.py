@@ -20,6 +20,7 @@ def test_errors_cross_process_boundaries_whole():
     refusal = pickle.loads(pickle.dumps(InvalidInput("a", "b", "c", expected="d", hint="e")))
     assert (refusal.source, refusal.field, refusal.problem, refusal.expected, refusal.hint) == ("a", "b", "c", "d", "e")
     assert pickle.loads(pickle.dumps(MergeError("x", (1, 2)))).bad_ranges == (1, 2)
+    assert pickle.loads(pickle.dumps(MergeError("x", (1, 2), ("a", "b")))).reasons == ("a", "b")
 
 
 @pytest.mark.parametrize("error", [kind for kind in CLASSES if kind is not InvalidInput])

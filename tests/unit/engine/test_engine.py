@@ -7,6 +7,7 @@ import pytest
 
 from raythena.domain.errors import InternalError
 from raythena.domain.ranges import RangeState
+from raythena.domain.records import AttemptFailed
 from raythena.domain.results import FailureKind, RangeFailure
 from raythena.engine import commands as do
 from raythena.engine import events as ev
@@ -226,6 +227,19 @@ def test_lost_outputs_are_computed_again_and_false_accusations_have_no_effect():
     it.commit()
     assert [it.state(index) for index in (0, 1, 4)] == [RangeState.STORED, RangeState.READY, RangeState.STORED]
     assert sorted(it.ledger.stored) == [0, 2, 3, 4]
+
+
+def test_outputs_that_are_no_good_are_the_payloads_failures_each_with_its_reason():
+    it = Driver((4,), 4, max_attempts=1)
+    it.group("g", [0, 1]), it.group("h", [2, 3])
+    (merge,) = only(do.StartMerge, it.commit())
+    bad, reasons = (("g", (1,)), ("h", (3,))), ((1, "tree 'HITS' has 2 entries"), (3, "branch 'x' is new"))
+    records = [commit.record for commit in only(do.Commit, it.tell(ev.MergeFailed(merge.merge, "2 of 4", bad, reasons)))]
+    failures = [record for record in records if isinstance(record, AttemptFailed)]
+    assert [(each.range_index, each.message) for each in failures] == list(reasons)
+    assert {(each.kind, each.final) for each in failures} == {(FailureKind.BAD_OUTPUT, True)}
+    (again,) = only(do.StartMerge, it.commit())
+    assert (again.expected, again.missing, again.attempt) == (2, (1, 3), 1)
 
 
 def test_a_merge_that_blames_the_innocent_is_tried_a_few_times_only():

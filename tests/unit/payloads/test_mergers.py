@@ -1,11 +1,11 @@
 """Mergers that know no format: bytes one after the other, and the user's own function."""
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from raythena.domain.errors import InvalidInput, MergeError
-from raythena.payloads.mergers.simple import merge_concat, merge_python
+from raythena.payloads.mergers.simple import CONTAINERS, merge_concat, merge_python
 from raythena.runtime.merger_interface import MergeContext, merger_named
 
 MODULE = """
@@ -38,6 +38,7 @@ def context(**options):
 
 @given(contents=st.lists(st.binary(max_size=40), min_size=1, max_size=6))
 def test_concat_is_concatenation(tmp_path_factory, contents):
+    assume(not contents[0].startswith(tuple(start for start, _ in CONTAINERS.values())))
     place = tmp_path_factory.mktemp("concat")
     paths = [place / str(number) for number in range(len(contents))]
     for path, content in zip(paths, contents, strict=True):
@@ -81,6 +82,30 @@ def test_python_options_that_cannot_work(files, place, options, field, problem):
         merge_python(files, files[0].with_name("out"), context(**({"path": [place]} | options)))
     assert refusal.value.field == f"merge.options.{field}"
     assert problem in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("start", "kind"),
+    [
+        (b"root\0\0", "ROOT"),
+        (b"\x89HDF\r\n\x1a\n\0", "HDF5"),
+        (b"PAR1", "Parquet"),
+        (b"ARROW1\0\0", "Arrow"),
+        (b"PK\3\4", "ZIP"),
+        (b"SQLite format 3\0", "SQLite"),
+    ],
+)
+def test_files_that_would_show_one_event_only_are_never_concatenated(tmp_path, start, kind):
+    sample = tmp_path / "1"
+    sample.write_bytes(start + bytes(100))
+    context = MergeContext("OUT", "GUID", {})
+    said = f"OUT: {kind} files one behind the other are no {kind} file"
+    with pytest.raises(MergeError, match=said):
+        merge_concat.check_sample(sample, context)
+    with pytest.raises(MergeError, match=said):
+        merge_concat([sample] * 2, tmp_path / "x", context)
+    sample.write_bytes(b"\x1f\x8b gzip, text and much else can be put together")
+    merge_concat.check_sample(sample, context)
 
 
 def test_mergers_are_registered():

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import errno
 import os
+import pickle
 import shutil
 import zlib
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import uproot
 
 from raythena.domain.errors import MergeError, StorageError
 from raythena.domain.job import MergeSpec
 from raythena.domain.results import ENTRY_DTYPE, GroupReport
 from raythena.runtime import merge_task
-from raythena.runtime.merge_task import MergeOrder, merge_output, merge_place
+from raythena.runtime.merge_task import MergeOrder, check_sample, merge_output, merge_place
 from raythena.runtime.merger_interface import Merged
 from raythena.runtime.scratch import scratch_directory
 from raythena.storage.groups import Member, write_group
+
+GUID = "0B6C2D2E-6E0B-4E5C-8A4C-5B1B6A1C7D11"
 
 
 @pytest.fixture
@@ -191,3 +195,76 @@ def test_a_merge_is_tried_again_on_another_node(task):
     assert len(set(again)) == 2
     assert "here" not in again
     assert merge_place(replace(order, attempt=2), "here", ["here"]) == "here"
+
+
+def root_group_of(task, entries, **trees):
+    """A group of outputs that are ROOT files, one for each item of `entries`, with so many entries."""
+    members = []
+    for index, count in enumerate(entries):
+        with uproot.recreate(task / f"{index}.root") as file:
+            for tree, entry_count in ({"HITS": count} | trees).items():
+                file.mktree(tree, {"EventNumber": "int64"}).extend({"EventNumber": np.arange(entry_count)})
+        members.append(Member(index, task / f"{index}.root"))
+    written = write_group(task / "task" / "staging" / "r.zip", members)
+    report = np.zeros(len(members), ENTRY_DTYPE)
+    report["range"], report["size"], report["adler32"] = written.indices, written.sizes, written.adlers
+    return GroupReport("r", "n", 0, "staging/r.zip", written.size_bytes, written.adler32, report)
+
+
+def test_outputs_without_an_event_or_with_two_are_charged_and_nothing_is_merged(task):
+    order = order_of(task, [root_group_of(task, [1, 2, 1, 0, 1])], 5, "root")
+    with pytest.raises(MergeError, match="outputs of 2 of 5 events cannot be merged, the first is that of range 1") as problem:
+        merge_output(replace(order, guid=GUID))
+    assert dict(zip(problem.value.bad_ranges, problem.value.reasons, strict=True)) == {
+        1: "tree 'HITS' has 2 entries, where one event has 1",
+        3: "tree 'HITS' has 0 entries, where one event has 1",
+    }
+    assert not (task / "task" / order.temporary).exists()
+
+
+def test_a_mergers_accusation_crosses_processes(task):
+    with pytest.raises(MergeError) as problem:
+        merge_output(replace(order_of(task, [root_group_of(task, [2, 1])], 2, "root"), guid=GUID))
+    assert pickle.loads(pickle.dumps(problem.value)).reasons == problem.value.reasons != ()
+
+
+@pytest.mark.parametrize("count", [0, 2, 4])
+def test_whoever_wrote_it_a_root_file_with_another_number_of_events_is_not_committed(task, monkeypatch, count):
+    def merger(inputs, output, context):
+        with uproot.recreate(output) as file:
+            file.mktree("reco/HITS", {"x": "int64"}).extend({"x": np.arange(count)})
+
+    monkeypatch.setattr(merge_task, "merger_named", lambda kind: merger)
+    with pytest.raises(MergeError, match=f"the merged file holds {count} events, expected 3"):
+        merge_output(order_of(task, [group_of(task, "a", [0, 1, 2])], 3))
+
+
+def test_what_is_written_beside_events_is_no_wrong_number_of_events(task, monkeypatch):
+    def merger(inputs, output, context):
+        with uproot.recreate(output) as file:
+            file.mktree("summary", {"EventNumber": "int64"}).extend({"EventNumber": [1]})
+
+    monkeypatch.setattr(merge_task, "merger_named", lambda kind: merger)
+    assert merge_output(order_of(task, [group_of(task, "a", [0, 1, 2])], 3)).n_events == 3
+
+
+def test_a_merger_that_left_half_a_root_file_is_refused(task, monkeypatch):
+    def merger(inputs, output, context):
+        output.write_bytes(b"root" + bytes(60))
+
+    monkeypatch.setattr(merge_task, "merger_named", lambda kind: merger)
+    with pytest.raises(MergeError, match="the merged file is a damaged ROOT file"):
+        merge_output(order_of(task, [group_of(task, "a", [0])], 1))
+
+
+def test_a_sample_is_shown_to_the_merger_that_wants_one(task):
+    order = replace(order_of(task, [root_group_of(task, [1])], 1, "root"), guid=GUID)
+    check_sample(order)
+    check_sample(replace(order, spec=MergeSpec("python")))  # has no use for samples
+    with pytest.raises(MergeError, match="ROOT files one behind the other are no ROOT file") as problem:
+        check_sample(replace(order, spec=MergeSpec("concat")))
+    assert problem.value.bad_ranges == ()
+    with pytest.raises(MergeError, match="tree 'HITS' has 2 entries") as problem:
+        check_sample(replace(order, groups=(root_group_of(task, [2]),)))
+    assert problem.value.bad_ranges == (0,)
+    assert list((task / "scratch").iterdir()) == []

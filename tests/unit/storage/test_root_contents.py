@@ -112,7 +112,7 @@ def test_the_branch_with_the_numbers(tmp_path: Path, name: str) -> None:
         assert (event_branch(file, "T"), event_branch(file, "U#")) == (None, "EventNumber")
 
 
-@pytest.mark.parametrize("content", [b"", b"roo", b"PK\3\4", bytes(1000)])
+@pytest.mark.parametrize("content", [b"", b"roo", b"root mean square: 3", b"PK\3\4", bytes(1000)])
 def test_what_is_no_root_file(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "x").write_bytes(content)
     with pytest.raises(NotRoot, match="is no ROOT file"):

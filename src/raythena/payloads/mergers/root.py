@@ -1,10 +1,13 @@
-"""Merging ROOT files: the trees of many files, one behind the other, in one file.
+"""Merging ROOT files: what many files hold, one behind the other, in one file.
 
-Every TTree of the inputs is merged, event by event in the order of the inputs; lists of numbers keep the branches that count
-them. Trees are told apart by name and must have the same branches in every input. What is not a tree stays behind.
+Trees (TTrees and RNTuples, in directories too) are merged entry by entry in the order of the inputs, histograms beside them are
+added, texts kept. Every input must have the schema of the others, and one entry in its event tree; what comes out is read again
+and must have the same schema and as many events as went in. Nothing is dropped or changed: what cannot be kept as it is (for
+example `std::vector` in a TTree) is refused by name, with the first event's output if `check_sample` is asked.
 
-Rules: memory is bounded by `CHUNK_BYTES` of uncompressed columns, whatever the number of files; an input that cannot be read,
-or does not look like the others, is named in the error; the output is written as it goes and is nobody's before we return.
+Rules: memory is bounded by a chunk of uncompressed columns, whatever the number of files; when an input is at fault all inputs
+are looked at, and each one at fault is named with its reason; the output is written as it goes and is nobody's before we
+return.
 
 Two ways lead to the columns of an input. uproot reads anything, but spends 10 ms on a file before the first number, which is
 most of the time when each file holds one event. `fast_reader` reads in a tenth of that what looks like the file before.
@@ -12,238 +15,310 @@ most of the time when each file holds one event. `fast_reader` reads in a tenth 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-import awkward as ak
-import numpy as np
 import uproot
 
 from raythena.domain.errors import InvalidInput, MergeError
-from raythena.runtime.merger_interface import MergeContext
+from raythena.payloads.mergers.process import work_directory
+from raythena.payloads.plugin_options import refuse_unknown
+from raythena.runtime.merger_interface import BadInputs, MergeContext, Merged
+from raythena.storage.root import contents as root
 from raythena.storage.root import fast_reader
-from raythena.storage.root.columns import Branch, Chunk, Rows
+from raythena.storage.root.ntuple_part import NtuplePart, read_through, same_numbers
+from raythena.storage.root.object_parts import object_part, shape_of
+from raythena.storage.root.parts import Part, Unsupported
+from raythena.storage.root.schema import FileSchema, difference, file_schema, unordered
+from raythena.storage.root.tree_part import TreePart, all_rows, branches_of, chunks_of
 
-CHUNK_BYTES = 32 << 20
-"""Columns are written once this much has been collected: about the size of a cluster in ROOT's own files."""
+PREFIX = "merge.options"
 COMPRESSIONS = {"zstd": uproot.ZSTD, "zlib": uproot.ZLIB, "lz4": uproot.LZ4, "lzma": uproot.LZMA}
-_IN_THIS_THREAD = {
-    "decompression_executor": uproot.source.futures.TrivialExecutor(),
-    "interpretation_executor": uproot.source.futures.TrivialExecutor(),
-}
-
-_LIST = "*"
-"""Marks what uproot must not take for the counter's own branch."""
+NO_TREE = "none"
+"""Value of the option `tree`: rows of the trees are no events, and are not counted."""
+_GUID = "GUID"
+"""The text in which the merged file tells its GUID; that of an input is not kept."""
+_ADVICE = "Merge with `hadd`, or write it otherwise"
 
 
-class TreeInMaking:
-    """One tree of the output, and the chunks waiting to be written to it."""
+class RootMerger:
+    """The merger `root`.
 
-    def __init__(self, branches: tuple[Branch, ...], writable: Any) -> None:
-        self.branches = branches
-        self._writable = writable
-        self._waiting: list[Chunk] = []
-        self._waiting_bytes = 0
-
-    def add(self, chunk: Chunk) -> None:
-        """Take some more events; write when there are enough."""
-        self._waiting.append(chunk)
-        self._waiting_bytes += sum(rows.size_bytes for rows in chunk)
-        if self._waiting_bytes >= CHUNK_BYTES:
-            self.flush()
-
-    def flush(self) -> None:
-        """Write what is waiting."""
-        if not self._waiting:
-            return
-        columns = [_column([chunk[number] for chunk in self._waiting]) for number in range(len(self.branches))]
-        self._writable.extend(_by_counter(self.branches, columns, _zipped))
-        self._waiting, self._waiting_bytes = [], 0
-
-
-def merge_root(inputs: Sequence[Path], output: Path, context: MergeContext) -> None:
-    """Merge the trees of `inputs` into the new file `output`. Raises MergeError.
-
-    Options: `compression` (`zstd`, `zlib`, `lz4`, `lzma` or `none`; default zstd) and `level` (default 1). The GUID becomes the
-    UUID of the ROOT file and is written beside the trees as the string `GUID`.
+    Options: `compression` (`zstd`, `zlib`, `lz4`, `lzma` or `none`; default zstd), `level` (default 1), and `tree`, the event
+    tree, where it is not to be known otherwise; `none` if no tree has one entry for each event.
     """
-    identity = _identity(context)
-    with uproot.recreate(output, compression=_compression(context.options), uuid_function=lambda: identity) as merged:
-        trees: dict[str, TreeInMaking] = {}
-        layout: fast_reader.RootLayout | None = None
-        for number, path in enumerate(inputs):
-            if layout is not None and (chunk := _read_layout(layout, path)) is not None:
-                trees[layout.tree].add(chunk)
-                continue
-            _append(path, trees, merged, like=inputs[0] if number else None)
-            layout = fast_reader.learn(path, trees[next(iter(trees))].branches)
-        for tree in trees.values():
-            tree.flush()
-        merged["GUID"] = str(identity).upper()
+
+    def __call__(self, inputs: Sequence[Path], output: Path, context: MergeContext) -> Merged:
+        """Merge. Raises BadInputs when some inputs are at fault, MergeError for everything else that goes wrong.
+
+        The GUID becomes the UUID of the ROOT file and is written beside the trees as the string `GUID`.
+        """
+        self.check_options(context.options, "job")
+        options = _Options.of(context)
+        try:
+            with uproot.recreate(output, compression=options.compression, uuid_function=lambda: options.guid) as merged:
+                copy = _Copy(merged, options)
+                for position, path in enumerate(inputs):
+                    copy.add(position, path)
+                copy.finish()
+            return Merged("", _checked(output, copy))
+        except root.RootFileError as problem:
+            raise MergeError(f"{context.lfn}: what was written {problem}. {_ADVICE}") from problem
+        except _Refusal as refusal:
+            faults = _Survey(inputs, options).faults() or ({} if refusal.of_all else {refusal.position: refusal.problem})
+            if faults:
+                raise BadInputs(context.lfn, inputs, faults) from refusal
+            path = inputs[refusal.position]
+            raise MergeError(f"{context.lfn}: {path}: {refusal.problem}. {_ADVICE}") from refusal
+
+    def check_options(self, options: Mapping[str, Any], source: str) -> None:
+        """Refuse options that cannot work. Raises InvalidInput naming the field."""
+        refuse_unknown(options, ("compression", "level", "tree"), source, PREFIX)
+        _compression(options, source)
+        tree = options.get("tree")
+        if tree is not None and (not isinstance(tree, str) or not tree):
+            raise InvalidInput(source, f"{PREFIX}.tree", f"is {tree!r}", expected="the name of a tree, or none")
+
+    def check_sample(self, sample: Path, context: MergeContext) -> None:
+        """Try to merge a single event's output, and compare what comes out number by number.
+
+        Raises as a merge does: BadInputs for this output, MergeError if none like it can be merged.
+        """
+        with work_directory(context) as directory:
+            output = directory / "sample.root"
+            self([sample], output, context)
+            try:
+                with root.opened(sample) as file, root.opened(output) as merged:
+                    _compare(file, merged)
+            except root.RootFileError as problem:
+                raise MergeError(f"{context.lfn}: {sample}: {problem}. {_ADVICE}") from problem
 
 
-def _read_layout(layout: fast_reader.RootLayout, path: Path) -> Chunk | None:
-    with _blaming(path):
-        return layout.read(path)
+merge_root = RootMerger()
 
 
-def _append(path: Path, trees: dict[str, TreeInMaking], merged: Any, *, like: Path | None) -> None:
-    """Add all entries of all trees of one input. The first defines the trees; the others must have those of the first, `like`."""
-    seen = set()
-    for name, branches, chunks in _trees_of(path):
-        if like is None:
-            trees[name] = TreeInMaking(branches, _new_tree(merged, name, branches))
-        elif name not in trees:
-            raise MergeError(f"{path}: holds a tree {name!r} that {like} has not")
-        elif branches != trees[name].branches:
-            raise MergeError(f"{path}: tree {name!r} differs from that in {like}: {_difference(trees[name].branches, branches)}")
-        for chunk in chunks:
-            trees[name].add(chunk)
-        seen.add(name)
-    if missing := trees.keys() - seen:
-        raise MergeError(f"{path}: has no tree {min(missing)!r}, which {like} has")
-    if not seen:
-        raise MergeError(f"{path}: holds no tree")
+@dataclass(frozen=True, slots=True)
+class _Options:
+    """What a merge is asked for."""
+
+    guid: UUID
+    compression: Any
+    tree: str | None
+    per_input: int | None
+    """Entries each input's event tree must have; None: any number."""
+
+    @classmethod
+    def of(cls, context: MergeContext) -> _Options:
+        tree = context.options.get("tree")
+        counted = context.expected is not None and tree != NO_TREE
+        return cls(_identity(context), _compression(context.options, "job"), tree, 1 if counted else None)
 
 
-def _trees_of(path: Path) -> Iterator[tuple[str, tuple[Branch, ...], Iterator[Chunk]]]:
-    """(name, branches, chunks) of every tree of an input."""
-    with _blaming(path):
-        file = uproot.open(path)
-    with file:
-        with _blaming(path):
-            trees = [(name, file[name]) for name in file.keys(cycle=False, filter_classname="TTree")]
-        for name, tree in trees:
-            branches = _branches_of(path, tree)
-            yield name, branches, _chunks_of(path, tree, branches)
+class _Refusal(Exception):
+    """An input cannot be taken; `of_all`: because of what may be true of all inputs."""
+
+    def __init__(self, position: int, problem: str, *, of_all: bool) -> None:
+        super().__init__(problem)
+        self.position = position
+        self.problem = problem
+        self.of_all = of_all
 
 
-@contextmanager
-def _blaming(path: Path) -> Iterator[None]:
-    """Whatever goes wrong inside is the fault of the file `path`."""
-    try:
-        yield
-    # uproot meets a damaged file with whatever breaks first: struct.error, IndexError, AssertionError, its own and others'.
-    except Exception as error:
-        raise MergeError(f"{path}: cannot be read as a ROOT file: {type(error).__name__}: {error}") from error
+class _Copy:
+    """A merged file in the making."""
 
+    def __init__(self, merged: Any, options: _Options) -> None:
+        self._merged = merged
+        self._options = options
+        self.held: dict[str, str] = {}
+        self.schema: FileSchema = {}
+        self.event_tree: str | None = None
+        self.n_events = 0
+        self._parts: dict[str, Part] = {}
+        self._only_tree: TreePart | None = None
+        """The part of the only tree of the inputs, if it is a TTree; it may be read the quick way."""
+        self._layout: fast_reader.RootLayout | None = None
 
-def _branches_of(path: Path, tree: Any) -> tuple[Branch, ...]:
-    """The columns to copy: all branches but the counters, which are made again. Raises MergeError for what can't be copied."""
-    counters = {branch.count_branch.name for branch in tree.branches if branch.count_branch is not None}
-    return tuple(_described(path, branch) for branch in tree.branches if branch.name not in counters)
+    def add(self, position: int, path: Path) -> None:
+        """Take what one more input holds. Raises _Refusal."""
+        try:
+            with root.opened(path) as file:
+                held = _contents(file)
+                if not self._parts:
+                    self._begin(file, held)
+                elif held != self.held:
+                    raise root.RootFileError(difference(self.schema, file_schema(file, held)))
+                self._take(path, file)
+        except root.RootFileError as problem:
+            raise _Refusal(position, str(problem), of_all=isinstance(problem, Unsupported)) from problem
 
+    def finish(self) -> None:
+        """Write what is left. Raises RootFileError."""
+        for part in self._parts.values():
+            part.finish()
+        self._merged[_GUID] = str(self._options.guid).upper()
 
-def _described(path: Path, branch: Any) -> Branch:
-    shape = branch.interpretation
-    jagged = isinstance(shape, uproot.AsJagged)
-    values = shape.content if jagged else shape
-    if not isinstance(values, uproot.AsDtype) or values.to_dtype.names is not None:
-        raise MergeError(
-            f"{path}: branch {branch.name!r} of type {branch.typename!r} cannot be merged by merger 'root', "
-            "which copies numbers, arrays and lists of numbers"
-        )
-    counter = "" if not jagged else branch.count_branch.name if branch.count_branch is not None else f"n{branch.name}"
-    return Branch(branch.name, values.to_dtype, counter)
+    def _begin(self, file: Any, held: dict[str, str]) -> None:
+        """Make the file like the first input."""
+        self.held, self.schema = held, file_schema(file, held)
+        self.event_tree = _event_tree(file, held, self._options)
+        for path, class_name in held.items():
+            if class_name in root.DIRECTORIES:
+                self._merged.mkdir(path)
+            elif class_name in root.TTREES:
+                self._parts[path] = TreePart(self._merged, path, file[path])
+            elif class_name in root.RNTUPLES:
+                self._parts[path] = NtuplePart(self._merged, path)
+            else:
+                self._parts[path] = object_part(self._merged, path, class_name)
+        trees = [self._parts[tree] for tree in root.trees_of(held)]
+        self._only_tree = trees[0] if len(trees) == 1 and isinstance(trees[0], TreePart) else None
 
-
-def _chunks_of(path: Path, tree: Any, branches: tuple[Branch, ...]) -> Iterator[Chunk]:
-    """All entries of the tree: at once if it is small, else in steps of about `CHUNK_BYTES`."""
-    names = [branch.name for branch in branches]
-    step = max(1, int(tree.num_entries * min(1.0, CHUNK_BYTES / max(1, tree.uncompressed_bytes))))
-    for start in range(0, tree.num_entries, step):
-        with _blaming(path):
-            arrays = tree.arrays(names, entry_start=start, entry_stop=start + step, library="ak", how=dict, **_IN_THIS_THREAD)
-            chunk = tuple(_rows(arrays[branch.name], branch) for branch in branches)
-        yield chunk
-
-
-def _rows(array: ak.Array, branch: Branch) -> Rows:
-    if not branch.counter:
-        return Rows(np.asarray(array), None)
-    layout = ak.to_packed(array).layout.to_ListOffsetArray64(True)
-    return Rows(np.asarray(ak.Array(layout.content)), np.diff(np.asarray(layout.offsets.data)))
-
-
-def _column(parts: Sequence[Rows]) -> Any:
-    """The parts behind each other, in the form uproot writes."""
-    values = np.concatenate([part.values for part in parts])
-    counts = [part.counts for part in parts if part.counts is not None]
-    if not counts:
-        return values
-    offsets = np.concatenate(([0], np.cumsum(np.concatenate(counts)))).astype(np.int64)
-    return ak.contents.ListOffsetArray(ak.index.Index64(offsets), ak.Array(values).layout)
-
-
-def _by_counter(branches: tuple[Branch, ...], items: Sequence[Any], zipped: Callable[[dict[str, Any]], Any]) -> dict[str, Any]:
-    """Items of branches without counter as they are, those that share a counter `zipped` into one."""
-    together: dict[str, dict[str, Any]] = {}
-    result: dict[str, Any] = {}
-    for branch, item in zip(branches, items, strict=True):
-        if branch.counter:
-            key = _LIST + branch.counter
-            together.setdefault(key, {})[branch.name] = item
-            result[key] = None
+    def _take(self, path: Path, file: Any) -> None:
+        """Add all parts of an input: its only TTree the quick way if it looks like the one before."""
+        quick = self._only_tree if self._layout is not None else None
+        chunk = self._layout.read_opened(path, file) if self._layout is not None else None
+        if quick is not None and self._layout is not None and chunk is not None:
+            quick.take(chunk)
+            self.n_events += self._layout.n_entries if self.event_tree is not None else 0
         else:
-            result[branch.name] = item
-    return result | {key: zipped(members) for key, members in together.items()}
+            if problem := difference(self.schema, file_schema(file, self.held)):
+                raise root.RootFileError(problem)
+            self.n_events += _entries(file, self.event_tree, self._options)
+            quick = None
+        for part in self._parts.values():
+            if part is not quick:
+                part.add(file)
+        if quick is None and self._only_tree is not None:
+            self._layout = fast_reader.learn(path, self._only_tree.branches)
 
 
-def _zipped(members: dict[str, Any]) -> ak.Array:
-    """Lists of the same lengths as one list of records."""
-    first = next(iter(members.values()))
-    if any(not np.array_equal(list_.offsets.data, first.offsets.data) for list_ in members.values()):
-        raise MergeError(f"branches {', '.join(members)} share a counter, but not the number of rows")
-    records = ak.contents.RecordArray([list_.content for list_ in members.values()], list(members))
-    return ak.Array(ak.contents.ListOffsetArray(first.offsets, records))
+class _Survey:
+    """All inputs looked at one by one, after one was refused: which are at fault, and why.
+
+    What most inputs look like is right; of several such looks the one that comes first.
+    """
+
+    def __init__(self, inputs: Sequence[Path], options: _Options) -> None:
+        self._inputs = inputs
+        self._options = options
+
+    def faults(self) -> dict[int, str]:
+        """Position of each input at fault → what is wrong with it."""
+        faults: dict[int, str] = {}
+        schemas: dict[int, FileSchema] = {}
+        for position, path in enumerate(self._inputs):
+            try:
+                with root.opened(path) as file:
+                    schemas[position] = _looked_through(file, self._options)
+            except root.RootFileError as problem:
+                faults[position] = str(problem)
+        usual = _most_usual(list(schemas.values()))
+        for position, schema in schemas.items():
+            if different := difference(usual, schema):
+                faults[position] = different
+        return dict(sorted(faults.items()))
 
 
-def _zipped_types(members: dict[str, Any]) -> Any:
-    return ak.types.ListType(ak.types.RecordType([_awkward_type(dtype) for dtype in members.values()], list(members)))
+def _looked_through(file: Any, options: _Options) -> FileSchema:
+    """The schema of an input whose every number can be read. Raises RootFileError."""
+    held = _contents(file)
+    schema = file_schema(file, held)
+    for tree in root.trees_of(held):
+        if held[tree] in root.RNTUPLES:
+            read_through(tree, file[tree])
+            continue
+        with suppress(Unsupported):  # no fault of this input, unless it differs from the others
+            for _ in chunks_of(tree, file[tree], branches_of(tree, file[tree])):
+                pass
+    if (event_tree := _event_tree_or_none(file, held, options)) is not None:
+        _entries(file, event_tree, options)
+    return schema | {path: shape_of(file[path], kind) for path, kind in schema.items() if isinstance(kind, str)}
 
 
-def _awkward_type(dtype: np.dtype[Any]) -> Any:
-    """A type object: uproot would take 60 ms to understand the same as text."""
-    plain = ak.types.NumpyType(dtype.base.name)
-    for length in reversed(dtype.shape):
-        plain = ak.types.RegularType(plain, length)
-    return plain
+def _compare(file: Any, merged: Any) -> None:
+    """Compare the numbers of all trees of a file with those of what was made of it alone. Raises RootFileError."""
+    held = _contents(file)
+    for tree in root.trees_of(held):
+        if held[tree] in root.RNTUPLES:
+            different = not same_numbers(file[tree], merged[tree])
+        else:
+            branches = branches_of(tree, file[tree])
+            columns = (all_rows(tree, read[tree], branches) for read in (file, merged))
+            different = not all(mine.is_same(theirs) for mine, theirs in zip(*columns, strict=True))
+        if different:
+            raise root.RootFileError(f"tree {tree!r} comes out with other numbers")
 
 
-def _new_tree(merged: Any, name: str, branches: tuple[Branch, ...]) -> Any:
-    """An empty tree whose branches are called as in the inputs."""
-    types = _by_counter(branches, [branch.dtype for branch in branches], _zipped_types)
-    return merged.mktree(name, types, counter_name=lambda key: key.removeprefix(_LIST), field_name=lambda outer, inner: inner)
+def _most_usual(schemas: Sequence[FileSchema]) -> FileSchema:
+    counts = Counter(tuple(schema.items()) for schema in schemas)
+    return dict(counts.most_common(1)[0][0]) if counts else {}
 
 
-def _difference(expected: tuple[Branch, ...], found: tuple[Branch, ...]) -> str:
-    """The first thing that is not the same, in words."""
-    ours, theirs = {branch.name: branch for branch in expected}, {branch.name: branch for branch in found}
-    for name in ours | theirs:
-        if name not in theirs:
-            return f"branch {name!r} is missing"
-        if name not in ours:
-            return f"branch {name!r} is new"
-        if ours[name] != theirs[name]:
-            return f"branch {name!r} is {_in_words(theirs[name])} instead of {_in_words(ours[name])}"
-    return "the branches are in another order"
+def _contents(file: Any) -> dict[str, str]:
+    held = root.contents(file)
+    if held.get(_GUID) == "TObjString":
+        del held[_GUID]
+    return held
 
 
-def _in_words(branch: Branch) -> str:
-    return f"{branch.dtype} counted by {branch.counter}" if branch.counter else str(branch.dtype)
+def _event_tree(file: Any, held: Mapping[str, str], options: _Options) -> str | None:
+    """The tree whose entries are counted; None when none is to be. Raises Unsupported when it is not clear."""
+    if options.tree == NO_TREE:
+        return None
+    if not root.trees_of(held):
+        raise Unsupported("holds no tree")
+    try:
+        return root.event_tree(file, options.tree)
+    except root.NoEventTree as problem:
+        if options.per_input is None:
+            return None
+        raise Unsupported(f"cannot be counted: {problem} (the option {PREFIX}.tree tells)") from problem
 
 
-def _compression(options: dict[str, Any]) -> Any:
+def _event_tree_or_none(file: Any, held: Mapping[str, str], options: _Options) -> str | None:
+    with suppress(Unsupported):
+        return _event_tree(file, held, options)
+    return None
+
+
+def _entries(file: Any, tree: str | None, options: _Options) -> int:
+    """Events of an input. Raises RootFileError when it has not those of one event."""
+    if tree is None:
+        return 0
+    found = root.n_entries(file, tree)
+    if options.per_input not in (None, found):
+        raise root.RootFileError(f"tree {tree!r} has {found:,} entries, where one event has {options.per_input}")
+    return found
+
+
+def _checked(output: Path, copy: _Copy) -> int | None:
+    """Read what was written: the number of events in it, None when they cannot be counted. Raises RootFileError."""
+    with root.opened(output) as file:
+        held = _contents(file)
+        if problem := difference(unordered(copy.schema), unordered(file_schema(file, held))):
+            raise root.RootFileError(f"is not as the inputs are: {problem}")
+        if copy.event_tree is None:
+            return None
+        found = root.n_entries(file, copy.event_tree)
+    if found != copy.n_events:
+        raise root.RootFileError(f"holds {found:,} events, the inputs {copy.n_events:,}")
+    return found
+
+
+def _compression(options: Mapping[str, Any], source: str) -> Any:
     name, level = options.get("compression", "zstd"), options.get("level", 1)
     if name == "none":
         return None
     if name not in COMPRESSIONS:
-        raise InvalidInput("job", "merge.options.compression", f"is {name!r}", expected=f"none, {', '.join(COMPRESSIONS)}")
+        raise InvalidInput(source, f"{PREFIX}.compression", f"is {name!r}", expected=f"none, {', '.join(COMPRESSIONS)}")
     if not isinstance(level, int) or isinstance(level, bool) or not 1 <= level <= 9:
-        raise InvalidInput("job", "merge.options.level", f"is {level!r}", expected="a whole number from 1 to 9")
+        raise InvalidInput(source, f"{PREFIX}.level", f"is {level!r}", expected="a whole number from 1 to 9")
     return COMPRESSIONS[name](level)
 
 

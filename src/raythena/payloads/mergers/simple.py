@@ -19,20 +19,50 @@ from raythena.payloads.plugin_options import function_name, refuse_unknown, stri
 from raythena.runtime.merger_interface import MergeContext
 
 COPY_BYTES = 1 << 20
+_OWN = "Merge with a function of your own (`python`), or write one line or record for each event"
+CONTAINERS = {
+    "ROOT": (b"root\0", "Say `merge: root`, or `hadd`"),
+    "HDF5": (b"\x89HDF\r\n\x1a\n", _OWN),
+    "Parquet": (b"PAR1", _OWN),
+    "Arrow": (b"ARROW1", _OWN),
+    "ZIP": (b"PK\3\4", _OWN),
+    "SQLite": (b"SQLite format 3\0", _OWN),
+}
+"""Formats with a table of contents at the end or the start of a file, by how a file begins."""
+LONGEST_START = 16
 LONGEST_TRACEBACK = 3000
 PREFIX = "merge.options"
 KNOWN_OPTIONS = ("function", "path", "options")
 
 
-def merge_concat(inputs: Sequence[Path], output: Path, context: MergeContext) -> None:
-    """Write the bytes of the inputs one after the other. Raises MergeError naming the file that could not be copied."""
-    with output.open("wb") as target:
-        for path in inputs:
-            try:
-                with path.open("rb") as source:
-                    shutil.copyfileobj(source, target, COPY_BYTES)
-            except OSError as problem:
-                raise MergeError(f"{context.lfn}: copying {path} failed: {problem}") from problem
+class ConcatMerger:
+    """The merger `concat`."""
+
+    def __call__(self, inputs: Sequence[Path], output: Path, context: MergeContext) -> None:
+        """Write the bytes of the inputs one after the other. Raises MergeError naming the file that could not be copied."""
+        if len(inputs) > 1:
+            self.check_sample(inputs[0], context)
+        with output.open("wb") as target:
+            for path in inputs:
+                try:
+                    with path.open("rb") as source:
+                        shutil.copyfileobj(source, target, COPY_BYTES)
+                except OSError as problem:
+                    raise MergeError(f"{context.lfn}: copying {path} failed: {problem}") from problem
+
+    def check_sample(self, sample: Path, context: MergeContext) -> None:
+        """Refuse files of which every reader would see one event only. Raises MergeError."""
+        try:
+            with sample.open("rb") as stream:
+                start = stream.read(LONGEST_START)
+        except OSError as problem:
+            raise MergeError(f"{context.lfn}: copying {sample} failed: {problem}") from problem
+        for kind, (beginning, remedy) in CONTAINERS.items():
+            if start.startswith(beginning):
+                raise MergeError(f"{context.lfn}: {kind} files one behind the other are no {kind} file. {remedy}")
+
+
+merge_concat = ConcatMerger()
 
 
 def merge_python(inputs: Sequence[Path], output: Path, context: MergeContext) -> None:

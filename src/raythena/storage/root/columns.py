@@ -30,6 +30,12 @@ class Rows:
         """Memory taken, Python's own share included: it is the larger one for single small events."""
         return self.values.nbytes + 256 + (0 if self.counts is None else self.counts.nbytes + 128)
 
+    def is_same(self, other: Rows) -> bool:
+        """Whether two columns hold the same values, bit by bit, and the same counts."""
+        counts = self.counts is None if other.counts is None else np.array_equal(self.counts, other.counts)  # type: ignore[arg-type]
+        mine, theirs = self.values, other.values
+        return bool(counts and mine.dtype == theirs.dtype and mine.shape == theirs.shape and mine.tobytes() == theirs.tobytes())
+
 
 Chunk = tuple[Rows, ...]
 """Some consecutive events of a tree: one `Rows` for each branch."""

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from raythena.domain.errors import RaythenaError
+from raythena.storage.atomic import is_disk_trouble
 
 TTREES = frozenset({"TTree", "TNtuple", "TNtupleD"})
 RNTUPLES = frozenset({"ROOT::RNTuple", "ROOT::Experimental::RNTuple"})
@@ -40,6 +41,8 @@ EVENT_TREES = (
 EVENT_BRANCH = "eventnumber"
 """The branch with the number of the event; ATLAS writes `EventNumber`, others in other capitals."""
 _MAGIC = b"root"
+_VERSION = b"\0"
+"""The first byte of the version, which follows: no version is large enough to need it."""
 
 
 class RootFileError(Exception):
@@ -60,7 +63,10 @@ class NoEventTree(RootFileError):
 
 @contextmanager
 def opened(path: Path) -> Iterator[Any]:
-    """A ROOT file, as uproot opens it, complete according to its header. Raises RootFileError, also for errors met inside."""
+    """A ROOT file, as uproot opens it, complete according to its header.
+
+    Raises RootFileError, also for errors met inside; OSError when a disk refuses.
+    """
     import uproot
 
     _check_magic(path)
@@ -71,6 +77,10 @@ def opened(path: Path) -> Iterator[Any]:
             yield file
     except (RootFileError, RaythenaError):
         raise
+    except OSError as error:
+        if is_disk_trouble(error):  # no fault of the file's
+            raise
+        raise RootFileError(f"is a damaged ROOT file: {in_one_line(error)}") from error
     # uproot meets damage with whatever breaks first: struct.error, IndexError, AssertionError, its own errors and others'
     except Exception as error:
         raise RootFileError(f"is a damaged ROOT file: {in_one_line(error)}") from error
@@ -146,10 +156,10 @@ def in_one_line(error: BaseException) -> str:
 def _check_magic(path: Path) -> None:
     try:
         with path.open("rb") as stream:
-            magic = stream.read(len(_MAGIC))
+            magic = stream.read(len(_MAGIC) + 1)
     except OSError as error:
         raise RootFileError(f"cannot be read: {error.strerror}") from error
-    if magic != _MAGIC:
+    if magic[:4] != _MAGIC or magic[4:] not in (b"", _VERSION):  # a text may begin with the word
         raise NotRoot("is no ROOT file" if magic else "is empty, so it is no ROOT file")
 
 

@@ -65,12 +65,16 @@ class RootLayout:
 
     def read(self, path: Path) -> Chunk | None:
         """All entries of a file, None when it is not a twin for certain. Raises whatever uproot raises for a broken file."""
-        if path.stat().st_size > LARGEST_BYTES:
-            return None
         with uproot.open(path) as file:
             if file.keys(cycle=False, filter_classname="TTree") != [self.tree]:
                 return None
-            record = _record_of(file, self.tree)
+            return self.read_opened(path, file)
+
+    def read_opened(self, path: Path, file: Any) -> Chunk | None:
+        """The same for a file that is open as `file` and known to have the tree and no other."""
+        if path.stat().st_size > LARGEST_BYTES:
+            return None
+        record = _tree_record(file, self.tree)
         if len(record) != len(self.record) or not np.array_equal(record[self.fixed], self.record[self.fixed]):
             return None
         try:
@@ -120,15 +124,19 @@ def learn(path: Path, branches: tuple[Branch, ...]) -> RootLayout | None:
             return None
 
 
-def _record_of(file: Any, tree: str) -> npt.NDArray[np.uint8]:
+def _tree_record(file: Any, tree: str) -> npt.NDArray[np.uint8]:
     """The serialised tree, without its key."""
-    key = file.key(tree)
+    return record_of(file.key(tree))
+
+
+def record_of(key: Any) -> npt.NDArray[np.uint8]:
+    """The serialised object of a key, without the key itself."""
     chunk, cursor = key.get_uncompressed_chunk_cursor()
     return np.asarray(chunk.get(cursor.index, cursor.index + key.fObjlen, cursor, {}), dtype=np.uint8)
 
 
 def _learnt(file: Any, name: str, branches: tuple[Branch, ...]) -> RootLayout:
-    tree, array = file[name], _record_of(file, name)
+    tree, array = file[name], _tree_record(file, name)
     places: dict[str, BranchOffsets] = {}
     record, changing = array.tobytes(), np.zeros(len(array), dtype=bool)
     numbers = [tree.member(member) for member in ("fEntries", "fTotBytes", "fZipBytes", "fSavedBytes", "fFlushedBytes")]

@@ -1,0 +1,94 @@
+"""What the first finished events tell about merging: which word of the merger's stops a job, and which does not."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from raythena.domain.errors import MergeError, StorageError
+from raythena.domain.job import MergeSpec
+from raythena.domain.results import ENTRY_DTYPE, GroupReport
+from raythena.runtime.sample_check import TRIES, SampleCheck
+
+NO_GOOD = MergeError("the output of range 0 is no good", (0,), ("has 2 entries",))
+LOST = MergeError("the output of range 0 is lost", (0,))
+NEVER = MergeError("branch 'vec' of type std::vector<float> cannot be merged")
+
+
+def group(*ranges: int) -> GroupReport:
+    entries = np.zeros(len(ranges), ENTRY_DTYPE)
+    entries["range"] = ranges
+    return GroupReport("g", "n", 1, "staging/g.zip", 1, 1, entries)
+
+
+class Session:
+    """A check whose merger answers as told, and what came of it."""
+
+    def __init__(self, *answers: Exception | None, merge: str = "root") -> None:
+        job = SimpleNamespace(outputs=("a", "b"), merge=MergeSpec(merge))
+        config: Any = SimpleNamespace(task_directory="/t", session="s", scratch_directory="/x", job=job)
+        self.answers = list(answers)
+        self.seen: list[int] = []
+        self.stopped: list[tuple[str, Exception]] = []
+        self.check = SampleCheck(config, self.sampler, lambda reason, cause: self.stopped.append((reason, cause)))
+
+    async def sampler(self, order: Any) -> None:
+        (shown,) = order.groups
+        assert (order.lfn, order.expected, len(shown.entries)) == ("b", 1, 1)
+        self.seen += shown.entries["range"].tolist()
+        await asyncio.sleep(0)
+        if (answer := self.answers.pop(0)) is not None:
+            raise answer
+
+    def look(self, *groups: GroupReport) -> Session:
+        async def all_at_once() -> None:
+            await asyncio.gather(*(self.check.look(each) for each in groups))
+
+        asyncio.run(all_at_once())
+        return self
+
+
+def test_one_good_event_is_enough() -> None:
+    session = Session(None).look(group(4, 5), group(6)).look(group(7))
+    assert (session.seen, session.stopped, session.check.wanted) == ([4], [], False)
+
+
+def test_what_can_never_be_merged_stops_the_job_at_once() -> None:
+    session = Session(NEVER).look(group(4, 5)).look(group(6))
+    assert session.seen == [4]
+    ((reason, cause),) = session.stopped
+    assert reason == str(cause) == f"outputs cannot be merged: {NEVER}"
+    assert isinstance(cause, MergeError)
+
+
+def test_one_output_that_is_no_good_is_not_the_end() -> None:
+    session = Session(NO_GOOD, NO_GOOD, None).look(group(4)).look(group(4, 5, 6, 7))
+    assert (session.seen, session.stopped) == ([4, 5, 6], [])
+
+
+def test_a_payload_that_writes_nothing_good_is_stopped() -> None:
+    session = Session(*[NO_GOOD] * TRIES).look(group(*range(TRIES - 1)))
+    assert session.stopped == []
+    assert session.check.wanted
+    session.look(group(7, 8))
+    ((reason, _),) = session.stopped
+    assert reason == f"none of {TRIES} outputs can be merged: {NO_GOOD}"
+
+
+@pytest.mark.parametrize("trouble", [StorageError("full"), RuntimeError("the process died")])
+def test_trouble_proves_nothing(trouble: Exception) -> None:
+    session = Session(trouble).look(group(4)).look(group(5))
+    assert (session.seen, session.stopped, session.check.wanted) == ([4], [], False)
+
+
+def test_an_output_that_is_gone_again_proves_nothing() -> None:
+    session = Session(*[LOST] * TRIES, None).look(group(*range(TRIES + 1)))
+    assert (len(session.seen), session.stopped, session.check.wanted) == (TRIES + 1, [], False)
+
+
+def test_where_nothing_is_merged_nothing_is_looked_at() -> None:
+    assert Session(merge="none").look(group(1)).seen == []
