@@ -23,7 +23,7 @@ from raythena.cli.demo import demo_command
 from raythena.cli.exit_codes import INTERRUPTED, exit_code_table
 from raythena.cli.explain_command import explain_command
 from raythena.cli.harvest import harvest_command
-from raythena.cli.report import report_command
+from raythena.cli.report_command import report_command
 from raythena.cli.run import run_command
 from raythena.cli.simulate import simulate_command
 from raythena.cli.status import status_command

@@ -16,7 +16,6 @@ import signal
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,14 +27,13 @@ from raythena.domain.taxonomy import EndCause
 from raythena.launch.local import LocalCluster
 from raythena.monitor.display import Display
 from raythena.runtime.merger_interface import check_merge
-from raythena.runtime.payload_interface import PayloadPlugin, payload_plugin
+from raythena.runtime.payload_interface import payload_plugin
 from raythena.runtime.session_config import SessionConfig, StopOrder
 from raythena.storage.atomic import write_atomically
 from raythena.storage.task_lease import TaskLease
 from raythena.storage.taskdir import TaskDirectory
 
 if TYPE_CHECKING:
-    from raythena.engine.engine_config import EngineConfig
     from raythena.runtime.driver import Session
     from raythena.runtime.session_end import SessionResult
 
@@ -107,14 +105,7 @@ def session_config(job: Job, task: TaskDirectory, settings: Settings, began: flo
         command_line=command_line(),
         ends_at=(began or time.time()) + walltime_s if walltime_s else None,
     )
-    config = placed(config, settings)
-    return replace(config, engine=_engine_for(plugin, config.engine))
-
-
-def _engine_for(plugin: PayloadPlugin, engine: EngineConfig) -> EngineConfig:
-    """What a payload needs at least is its author's knowledge, and goes before a smaller setting."""
-    deadline = replace(engine.deadline, margin_s=max(engine.deadline.margin_s, plugin.margin_s))
-    return replace(engine, buffer_s=max(engine.buffer_s, plugin.buffer_s), deadline=deadline)
+    return placed(config, settings).made_to_suit(plugin)
 
 
 def command_line() -> str:

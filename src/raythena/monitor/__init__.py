@@ -1,1 +1,1 @@
-""""""
+"""Showing a job to people while it runs."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -12,7 +12,7 @@ from raythena.domain.taxonomy import EndCause
 from raythena.engine.engine_config import EngineConfig
 from raythena.engine.exchange import ExchangeConfig
 from raythena.engine.node_core import NodeConfig
-from raythena.runtime.payload_interface import TimeLimits
+from raythena.runtime.payload_interface import PayloadPlugin, TimeLimits
 from raythena.storage.taskdir import group_path
 
 NODE_RESOURCE = "raythena_core"
@@ -97,6 +97,12 @@ class SessionConfig:
     def output_name(self, range_id: str) -> str:
         """What the output of a given range is called."""
         return delivered_name(self.delivery.prefix or next(iter(self.job.outputs), "event"), range_id)
+
+    def made_to_suit(self, plugin: PayloadPlugin) -> SessionConfig:
+        """With the buffer and the margin that this payload needs at least, where less was configured."""
+        deadline = replace(self.engine.deadline, margin_s=max(self.engine.deadline.margin_s, plugin.margin_s))
+        engine = replace(self.engine, buffer_s=max(self.engine.buffer_s, plugin.buffer_s), deadline=deadline)
+        return replace(self, engine=engine)
 
     @property
     def namespace(self) -> str:

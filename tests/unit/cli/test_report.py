@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from raythena.cli.event_list import COLUMNS
-from raythena.cli.report import FAILURES_SHOWN
+from raythena.cli.report_command import FAILURES_SHOWN
 from raythena.domain.given_ranges import GivenRanges
 from raythena.domain.records import AttemptFailed, GroupStored, RangesTaken
 from raythena.domain.results import FailureKind

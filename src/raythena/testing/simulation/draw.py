@@ -133,27 +133,31 @@ def _troubled(dice: _Dice, site: Plan) -> Plan:
         merged=dice.random() >= _UNMERGED,
         answer_s=dice.choice((0.1, 1.0, 5.0)),
         on_disk=dice.random() < _ON_DISK,
-        engine=EngineConfig(
-            buffer_s=dice.choice((0.5, 2.0, 10.0)),
-            max_attempts=dice.choice((3, 3, 1)),
-            max_losses=dice.choice((5, 5, 2)),
-            max_merge_attempts=dice.choice((3, 3, 1)),
-            no_node_limit_s=dice.choice((300.0, 300.0, 8.0)),
-            drain_limit_s=10.0,
-            abort_merge_limit_s=dice.choice((5.0, 60.0)),
-            budget=_budget(dice, patient=killers > 0),
-            deadline=DeadlineConfig(margin_s=margin_s),
-            supply=SupplyConfig(
-                first_request=dice.choice((2, 10, 1000)),
-                ahead_per_core=dice.choice((1, 4)),
-                ahead_s=dice.choice((0.5, 5.0)),
-                patience_s=dice.choice((7200.0, 10.0)),
-                report_patience_s=dice.choice((7200.0, 12.0)),
-                max_unacknowledged=dice.choice((3, 100_000)) * max(1, site.nodes // 5),
-            ),
-        ),
+        engine=_engine(dice, site.nodes, margin_s, patient=killers > 0),
         node_exchange=ExchangeConfig(hungry_interval_s=dice.choice((0.1, 0.5, 0.5)), node_timeout_s=10.0),
         node=NodeConfig(group_events=dice.choice((1, 4, 64)), group_age_s=dice.choice((0.5, 3.0))),
+    )
+
+
+def _engine(dice: _Dice, nodes: int, margin_s: float, *, patient: bool) -> EngineConfig:
+    return EngineConfig(
+        buffer_s=dice.choice((0.5, 2.0, 10.0)),
+        max_attempts=dice.choice((3, 3, 1)),
+        max_losses=dice.choice((5, 5, 2)),
+        max_merge_attempts=dice.choice((3, 3, 1)),
+        no_node_limit_s=dice.choice((300.0, 300.0, 8.0)),
+        drain_limit_s=10.0,
+        abort_merge_limit_s=dice.choice((5.0, 60.0)),
+        budget=_budget(dice, patient=patient),
+        deadline=DeadlineConfig(margin_s=margin_s),
+        supply=SupplyConfig(
+            first_request=dice.choice((2, 10, 1000)),
+            ahead_per_core=dice.choice((1, 4)),
+            ahead_s=dice.choice((0.5, 5.0)),
+            patience_s=dice.choice((7200.0, 10.0)),
+            report_patience_s=dice.choice((7200.0, 12.0)),
+            max_unacknowledged=dice.choice((3, 100_000)) * max(1, nodes // 5),
+        ),
     )
 
 

@@ -114,13 +114,6 @@ class Plan:
         """Makespan if every core were always busy with healthy events of mean length."""
         return self.n_events * self.mean_event_s / (self.nodes * self.cores)
 
-    @classmethod
-    def drawn(cls, seed: int) -> Plan:
-        """A site with a random selection of troubles; see `raythena.testing.simulation.draw`."""
-        from raythena.testing.simulation.draw import draw
-
-        return draw(seed)
-
 
 def default_of(slot: Field[object]) -> object:
     """What a field of a plan is if nobody says anything."""

@@ -7,7 +7,6 @@ when it freezes, everything waits until it thaws.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,9 +17,7 @@ from raythena.engine import commands as do
 from raythena.engine import events as ev
 from raythena.engine.node_core import CoordinatorReply, NodeMessage
 from raythena.testing.simulation.samples import merged_of
-
-if TYPE_CHECKING:
-    from raythena.testing.simulation.site import Site
+from raythena.testing.simulation.surroundings import Surroundings
 
 _TICK_S = 0.5
 _COMMIT_INTERVAL_S = 0.05
@@ -31,7 +28,7 @@ _HEARTBEAT_S = 5.0
 class SimulatedCoordinator:
     """`site.ledger` is what it starts from. `ends_at` is the end of the allocation, None while unknown."""
 
-    def __init__(self, site: Site, ends_at: float | None) -> None:
+    def __init__(self, site: Surroundings, ends_at: float | None) -> None:
         self._site = site
         self._waiting: list[do.Commit] = []
         self._batch: list[do.Commit] = []

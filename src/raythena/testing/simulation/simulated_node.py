@@ -6,40 +6,24 @@ Its life follows the agent's: register, compute, write groups, exchange; repeat 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from raythena.domain.results import ENTRY_DTYPE, FailureKind, GroupReport, RangeFailure
 from raythena.engine.node_core import CoordinatorReply, FinishedRange, GroupToWrite, NodeCore
-from raythena.testing.simulation.simulated_payload import SimulatedPayload
-
-if TYPE_CHECKING:
-    from raythena.testing.simulation.simulated_coordinator import SimulatedCoordinator
-    from raythena.testing.simulation.site import Site
+from raythena.testing.simulation.simulated_payload import Host, SimulatedPayload
+from raythena.testing.simulation.surroundings import Coordinating, Surroundings
 
 _PATIENCE_S = 2.0
 _DISK_PAUSE_S = 2.0
 
-Request = Callable[["SimulatedCoordinator"], CoordinatorReply]
-
-
-@dataclass
-class Host:
-    """A machine; agents come and go there."""
-
-    name: str
-    slowness: float = 1.0
-    is_bad: bool = False
-    """Every event fails there as long as the trouble lasts."""
-    incarnations: int = 0
+Request = Callable[[Coordinating], CoordinatorReply]
 
 
 class SimulatedNode:
     """One incarnation of the node at a place."""
 
-    def __init__(self, site: Site, host: Host) -> None:
+    def __init__(self, site: Surroundings, host: Host) -> None:
         host.incarnations += 1
         self.site = site
         self.host = host
@@ -68,7 +52,7 @@ class SimulatedNode:
         if self.alive:
             self.site.trace.tell(f"{self.name} dies: {why}", "node died")
             self.leave()
-            self.site.replace(self)
+            self.site.replace(self.name)
 
     def cut_off(self, until: float, *, only_deaf: bool) -> None:
         """Nothing reaches the node until then, nor, unless it is `only_deaf`, leaves it."""
@@ -210,7 +194,7 @@ class SimulatedNode:
             if coordinator is not None and site.now >= self._cut_until and self._session == site.session:
                 coordinator.when_awake(lambda: handle(coordinator))
 
-        def handle(coordinator: SimulatedCoordinator) -> None:
+        def handle(coordinator: Coordinating) -> None:
             reply = request(coordinator)
             if not fault_model.happens(plan.loss):
                 site.agenda.after(fault_model.flight_s(), lambda: self._receive(call, reply, answered))

@@ -4,22 +4,59 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import Protocol
 
 from raythena.domain.errors import InternalError
 from raythena.domain.results import FailureKind
-
-if TYPE_CHECKING:
-    from raythena.testing.simulation.simulated_node import SimulatedNode
+from raythena.engine.node_core import NodeCore
+from raythena.testing.simulation.surroundings import Surroundings
 
 _FAILS_AFTER_S = 0.2
 """On a bad node."""
 
 
+@dataclass
+class Host:
+    """A machine; agents come and go there."""
+
+    name: str
+    slowness: float = 1.0
+    is_bad: bool = False
+    """Every event fails there as long as the trouble lasts."""
+    incarnations: int = 0
+
+
+class HomeOfPayload(Protocol):
+    """The node, for its payload."""
+
+    site: Surroundings
+    host: Host
+    name: str
+    cores: int
+    core: NodeCore
+
+    @property
+    def scratch_is_full(self) -> bool:
+        """Nothing can be written on the node."""
+
+    def go_on(self) -> None:
+        """Everything that may have become possible."""
+
+    def die(self, why: str) -> None:
+        """Vanish without a word."""
+
+    def succeeded(self, index: int, began_at: float) -> None:
+        """An event is done."""
+
+    def failed(self, index: int, kind: FailureKind) -> None:
+        """An attempt failed."""
+
+
 class SimulatedPayload:
     """Tells its node what becomes of the ranges it is fed."""
 
-    def __init__(self, node: SimulatedNode) -> None:
+    def __init__(self, node: HomeOfPayload) -> None:
         self._node = node
         self._site = node.site
         self._waiting: deque[int] = deque()

@@ -7,8 +7,6 @@ is stored in the ledger, one told to be failed has failed there, and nobody is e
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from raythena.domain.errors import InternalError
 from raythena.domain.given_ranges import GivenRanges
 from raythena.domain.ranges import EventRange, Indices, RangeLayout
@@ -16,16 +14,13 @@ from raythena.domain.records import RangesTaken, Record
 from raythena.engine import commands as do
 from raythena.engine import events as ev
 from raythena.testing.simulation.samples import given_range
-
-if TYPE_CHECKING:
-    from raythena.testing.simulation.simulated_coordinator import SimulatedCoordinator
-    from raythena.testing.simulation.site import Site
+from raythena.testing.simulation.surroundings import Coordinating, Surroundings
 
 
 class RangeSource:
     """Has `n_ranges` to hand out."""
 
-    def __init__(self, site: Site, n_ranges: int) -> None:
+    def __init__(self, site: Surroundings, n_ranges: int) -> None:
         self._site = site
         self._ranges = [given_range(site.job, number) for number in range(n_ranges)]
         self._layout = RangeLayout(site.job.inputs, given=True)
@@ -48,7 +43,7 @@ class RangeSource:
 
     # ---- handing out
 
-    def wanted(self, coordinator: SimulatedCoordinator, count: int) -> None:
+    def wanted(self, coordinator: Coordinating, count: int) -> None:
         """A coordinator asks; the answer comes when it comes."""
         self._site.agenda.after(self._answer_s(), lambda: coordinator.when_awake(lambda: self._answer(coordinator, count)))
 
@@ -56,7 +51,7 @@ class RangeSource:
         silent_s = max(0.0, self.silent_until - self._site.now)
         return silent_s + self._site.fault_model.dice.uniform(0.0, self._site.plan.answer_s)
 
-    def _answer(self, coordinator: SimulatedCoordinator, count: int) -> None:
+    def _answer(self, coordinator: Coordinating, count: int) -> None:
         dice = self._site.fault_model.dice
         waiting = [each for each in self._ranges if each.range_id not in self._safe]
         if not waiting:
@@ -78,7 +73,7 @@ class RangeSource:
 
     # ---- being told
 
-    def report(self, coordinator: SimulatedCoordinator, command: do.PublishReport) -> None:
+    def report(self, coordinator: Coordinating, command: do.PublishReport) -> None:
         """A report is published; it is taken a while later, and that is told another while later."""
         site = self._site
         finished = [] if command.group is None else command.group.entries["range"].tolist()

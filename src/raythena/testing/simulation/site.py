@@ -8,7 +8,7 @@ the engine on the way. A failing seed is run once more, with a look after every 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,22 +17,23 @@ from raythena.domain.errors import InternalError, LedgerBusy, StorageError
 from raythena.domain.job import NO_MERGE, Job, MergeSpec
 from raythena.domain.records import AttemptFailed, GroupStored, RangesRetracted, Record
 from raythena.engine import commands as do
-from raythena.engine.engine import Engine
-from raythena.engine.exchange import NodeExchange
-from raythena.engine.node_core import Destinations, NodeCore
+from raythena.engine.node_core import Destinations
 from raythena.testing.simulation.agenda import Agenda
 from raythena.testing.simulation.disk import SimulatedDisk
 from raythena.testing.simulation.disk_ledger import LedgerOnDisk
+from raythena.testing.simulation.draw import draw
 from raythena.testing.simulation.fault_model import FaultModel
 from raythena.testing.simulation.judge import LOOK_EVERY, Judge, PromiseBroken
 from raythena.testing.simulation.meter import Meter
+from raythena.testing.simulation.parts import Parts
 from raythena.testing.simulation.plan import Plan, pasted
 from raythena.testing.simulation.samples import given_job, small_job
 from raythena.testing.simulation.simulated_coordinator import SimulatedCoordinator
-from raythena.testing.simulation.simulated_lease import Lease, LeaseInMemory, LeaseOnDisk
-from raythena.testing.simulation.simulated_node import Host, SimulatedNode
+from raythena.testing.simulation.simulated_lease import Lease, LeaseOnDisk
+from raythena.testing.simulation.simulated_node import SimulatedNode
+from raythena.testing.simulation.simulated_payload import Host
 from raythena.testing.simulation.simulated_source import RangeSource
-from raythena.testing.simulation.storage import SimulatedLedger, WatchedLedger
+from raythena.testing.simulation.storage import WatchedLedger
 from raythena.testing.simulation.trace import Trace
 from raythena.testing.simulation.trouble import Trouble
 
@@ -45,18 +46,6 @@ _LONGEST_QUEUE_S = 5.0
 _IN_MEMORY = Path("/dev/shm")  # noqa: S108 (a directory of its own is made there)
 """What is synchronised here need not wait for a disk: crashes are simulated, power cuts too."""
 _DONE = (do.Outcome.COMPLETE, do.Outcome.INCOMPLETE)
-
-
-@dataclass(frozen=True)
-class Parts:
-    """The real things a site is made of; others in their place show that the judge notices."""
-
-    engine: Callable[..., Engine] = Engine
-    node_exchange: Callable[..., NodeExchange] = NodeExchange
-    core: Callable[..., NodeCore] = NodeCore
-    ledger: Callable[[Job], SimulatedLedger] | None = None
-    """None: in memory, or on disk if the plan says so."""
-    lease: Callable[[Callable[[], float]], Lease] = LeaseInMemory
 
 
 @dataclass(frozen=True)
@@ -269,12 +258,13 @@ class Site:
 
     # ---- nodes that go and come
 
-    def replace(self, node: SimulatedNode) -> None:
+    def replace(self, name: str) -> None:
         """A node died: sometimes somebody notices, and after a while another agent starts at the same place."""
         dice = self.fault_model.dice
         if dice.random() < 0.7:
-            self.agenda.after(dice.uniform(0.0, 3.0), lambda: self._tell_of_death(node.name))
-        self._begin_node(node.host, dice.uniform(0.0, 5.0))
+            self.agenda.after(dice.uniform(0.0, 3.0), lambda: self._tell_of_death(name))
+        host = next(node.host for node in self.nodes if node.name == name)
+        self._begin_node(host, dice.uniform(0.0, 5.0))
 
     def _tell_of_death(self, name: str) -> None:
         coordinator = self.coordinator
@@ -298,7 +288,7 @@ def _job_of(plan: Plan) -> Job:
 
 def simulate(seed: int, plan: Plan | None = None, parts: Parts | None = None) -> Result:
     """Run one job at a simulated site. Without a plan, the seed draws one. Raises PromiseBroken."""
-    drawn = plan or Plan.drawn(seed)
+    drawn = plan or draw(seed)
     try:
         return _run(seed, drawn, parts or Parts())[1]
     except _Broken as broken:

@@ -6,15 +6,11 @@ Faults that are chances (of a message, a commit, a merge) are drawn where they h
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from raythena.domain.errors import InternalError, LedgerBusy
 from raythena.domain.taxonomy import EndCause
 from raythena.engine import events as ev
-from raythena.testing.simulation.simulated_node import SimulatedNode
-
-if TYPE_CHECKING:
-    from raythena.testing.simulation.site import Site
+from raythena.testing.simulation.surroundings import Computing, Surroundings
 
 _LONGEST_CUT_S = 20.0
 _LONGEST_FREEZE_S = 15.0
@@ -26,7 +22,7 @@ _LONGEST_SILENCE_S = 30.0
 class Trouble:
     """Every method is a fault that happens now."""
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: Surroundings) -> None:
         self._site = site
 
     def schedule(self) -> None:
@@ -49,7 +45,7 @@ class Trouble:
             for at_s in site.fault_model.times(count):
                 site.agenda.after(at_s, fault)
 
-    def _pick(self, count: int) -> list[SimulatedNode]:
+    def _pick(self, count: int) -> list[Computing]:
         alive = [node for node in self._site.nodes if node.alive]
         return self._site.fault_model.dice.sample(alive, min(count, len(alive)))
 

@@ -1,0 +1,95 @@
+"""Limits of the house. A figure that is not there yet is written down as it stands, and may only get better."""
+
+from __future__ import annotations
+
+import statistics
+import textwrap
+
+MEDIAN_BODY = 9
+LONGEST_BODY = 50
+MOST_METHODS = 25
+ANY_IN_1000 = 5.0
+TESTS_TO_SOURCE = 0.9
+
+BEHIND_METHODS = {
+    "payloads/pilot/pilot_payload.py PilotPayload": 45,
+    "payloads/athenamp/athenamp_payload.py AthenaMPPayload": 43,
+    "runtime/coordinator.py Coordinator": 30,
+    "engine/node_core.py NodeCore": 29,
+    "runtime/agent.py Agent": 26,
+    "gateways/harvester/access_point.py AccessPoint": 26,
+}
+"""Classes above the limit today."""
+BEHIND_ANY_IN_1000 = 10.0
+BEHIND_TESTS_TO_SOURCE = 0.85
+BEHIND_SHARED_NAMES = {"restart_policy", "supervisor"}
+
+
+def test_functions_are_short(measures):
+    assert statistics.median(one.size for one in measures.functions) <= MEDIAN_BODY
+    assert [one for one in measures.functions if one.size > LONGEST_BODY] == []
+
+
+def test_classes_have_few_methods(measures):
+    above = {one.name: one.size for one in measures.classes if one.size > MOST_METHODS}
+    assert above.keys() - BEHIND_METHODS.keys() == set()
+    assert {name: size for name, size in above.items() if size > BEHIND_METHODS[name]} == {}
+
+
+def test_any_is_rare(measures):
+    assert measures.any_in_1000 <= max(ANY_IN_1000, BEHIND_ANY_IN_1000)
+
+
+def test_a_module_has_a_name_of_its_own(measures):
+    assert measures.shared_names.keys() - BEHIND_SHARED_NAMES == set()
+
+
+def test_tests_are_about_as_long_as_the_source(measures):
+    assert measures.tests_to_source >= min(TESTS_TO_SOURCE, BEHIND_TESTS_TO_SOURCE)
+
+
+def test_nothing_is_imported_in_a_circle(measures):
+    assert measures.circles == ()
+
+
+# ---- the measures themselves
+
+
+def write(house, monkeypatch, tmp_path, **files):
+    source = tmp_path / "src" / "raythena"
+    source.mkdir(parents=True)
+    monkeypatch.setattr(house, "SOURCE", source)
+    for name, text in files.items():
+        (source / f"{name}.py").write_text(textwrap.dedent(text))
+    return [source / f"{name}.py" for name in files]
+
+
+def test_circles_are_found_wherever_the_import_stands(house, monkeypatch, tmp_path):
+    files = write(
+        house,
+        monkeypatch,
+        tmp_path,
+        a="from raythena import b\n",
+        b="def f():\n    import raythena.c\n",
+        c="if 0:\n    from raythena.a import x\n",
+        d="import raythena.a\n",
+    )
+    assert list(house.circles(house.imports_of(files))) == [frozenset({"raythena.a", "raythena.b", "raythena.c"})]
+
+
+def test_bodies_methods_and_any_are_counted(house, monkeypatch, tmp_path):
+    text = '''
+        from typing import Any
+
+        class C:
+            def one(self, x: Any) -> Any:
+                """What it does."""
+                y = x
+                return y
+
+            async def two(self): ...
+    '''
+    (path,) = write(house, monkeypatch, tmp_path, m=text)
+    assert [(one.size, one.name.rpartition(" ")[2]) for one in house.functions_in(path)] == [(2, "one"), (1, "two")]
+    assert [one.size for one in house.classes_in(path)] == [2]
+    assert house._any_by_layer([path]) == {"m": (2, 10)}
