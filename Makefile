@@ -1,4 +1,4 @@
-# Everything a developer does, from a bare machine with make and Python 3.11 or newer.
+# Everything a developer does, from a bare machine with make and Python 3.11, 3.12 or 3.13.
 
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -6,11 +6,15 @@ INSTALLED := $(VENV)/.installed
 SEEDS ?= 200
 PIP_QUIET := -qq --disable-pip-version-check
 
-# The first interpreter that is new enough and able to make a virtual environment; PYTHON=... overrides.
+# The first interpreter of those declared that is able to make a virtual environment; PYTHON=... overrides.
 PYTHON ?= $(shell for python in python3.11 python3 python3.12 python3.13; do \
-	$$python -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo $$python; break; }; done)
+	$$python -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' >/dev/null 2>&1 \
+	&& { echo $$python; break; }; done)
 
-.PHONY: help install demo test kill harvest harvester faults baseline disks check pilot slurm bench docs lock clean
+# Tests compile small programs. Where the machine has no compiler, one comes from the package index.
+COMPILER := $(if $(shell command -v g++ || command -v c++ || command -v clang++),,$(VENV)/.compiler)
+
+.PHONY: help install demo test kill harvest harvester faults baseline disks check pilot slurm bare bench docs lock clean
 
 help:  ## say what can be made
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -18,25 +22,34 @@ help:  ## say what can be made
 install: $(INSTALLED)  ## install Raythena and the pinned versions of everything it needs in .venv
 
 $(INSTALLED): requirements/lock.txt pyproject.toml
-	@test -n "$(PYTHON)" || { echo "error: no Python 3.11 or newer with venv found (Debian: apt-get install python3-venv)" >&2; exit 1; }
+	@test -n "$(PYTHON)" || { echo "error: no Python 3.11, 3.12 or 3.13 with venv found (Debian: apt-get install python3-venv)" >&2; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing in $(VENV) (about a minute the first time)"
 	@$(BIN)/python -m pip install $(PIP_QUIET) --only-binary :all: --no-deps -r requirements/lock.txt
 	@$(BIN)/python -m pip install $(PIP_QUIET) --no-deps --no-build-isolation -e .
 	@touch $@
 
+$(VENV)/.compiler: requirements/compiler.txt $(INSTALLED)
+	@echo "no C++ compiler here: one comes from the package index (two minutes, once; apt-get install g++ saves them)"
+	@$(BIN)/python -m pip install $(PIP_QUIET) --only-binary :all: --no-deps -r requirements/compiler.txt
+	@printf '#include <string>\nint main() {}\n' > $(VENV)/first.cpp
+	@$(BIN)/python -m ziglang c++ -std=c++17 -O1 -pthread $(VENV)/first.cpp -o $@
+	@touch $@
+
 demo: $(INSTALLED)  ## a real job from generated events to validated outputs, on this machine, from scratch
 	rm -rf raythena-demo
 	$(BIN)/raythena demo
 
-check: $(INSTALLED)  ## lint, format, types, layers, fast unit tests
+check: $(INSTALLED) $(COMPILER)  ## lint, format, types, layers, fast unit tests
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/mypy --python-version 3.13
+	$(BIN)/vermin --quiet --no-tips --violations --target=3.11- --exclude str.decode --exclude file src tests benchmarks examples
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -q -n auto -m "not slow and not ray" tests/unit
 
-test: $(INSTALLED)  ## every test that does not take minutes
+test: $(INSTALLED) $(COMPILER)  ## every test that does not take minutes
 	$(BIN)/python -m pytest -n auto -m "not slow and not ray" tests/unit
 	$(BIN)/python -m pytest -m "ray and not slow" tests/ray
 
@@ -64,6 +77,9 @@ pilot: $(INSTALLED)  ## the real pilot, from the package index, with stand-ins f
 
 slurm: $(INSTALLED)  ## jobs on real Slurm with four nodes on this machine; takes root and slurmctld, slurmd, munge (minutes)
 	$(BIN)/python -m pytest tests/slurm $(if $(SELECT),-m "$(SELECT)")
+
+bare:  ## the two commands on a bare machine, for each Python declared; takes root and debootstrap (an hour)
+	$(PYTHON) tests/campaigns/bare_machine.py $(ARGUMENTS) || test $$? = 77
 
 bench: $(INSTALLED)  ## every benchmark, one after the other
 	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script; done

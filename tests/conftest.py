@@ -1,8 +1,14 @@
 """For all tests: what a test starts must react to Ctrl-C, and how long an example takes says nothing about it."""
 
 import signal
+import sys
+from pathlib import Path
 
 from hypothesis import settings
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import needed_programs
 
 # A shell starts background jobs with SIGINT ignored, and children inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -10,3 +16,9 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # On top of the profile Hypothesis took by itself: where CI is set, that one makes the same examples every time.
 settings.register_profile("untimed", settings(deadline=None))
 settings.load_profile("untimed")
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Say once, at the end, what this machine lacks."""
+    if terminalreporter.stats.get("skipped") and (line := needed_programs.summary()):
+        terminalreporter.write_line(line)

@@ -1,6 +1,5 @@
 """One real Ray cluster for all tests that may share one; those that break clusters bring their own."""
 
-import shutil
 import subprocess
 import sys
 import uuid
@@ -13,6 +12,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[1] / "stand_ins" / "python"))
 
 from ray_kit import SharedCluster, raythena_processes
+
+from needed_programs import compiler
 
 
 @pytest.fixture(scope="session")
@@ -36,14 +37,11 @@ def mark():
 @pytest.fixture(scope="session")
 def event_loop_program(tmp_path_factory):
     """The C++ example, compiled."""
-    if shutil.which("g++") is None:
-        pytest.skip("no C++ compiler")
     root = Path(__file__).parents[2]
     program = tmp_path_factory.mktemp("cpp") / "event_loop"
     include = root / "src/raythena/payloads/include"
-    subprocess.run(
-        ["g++", "-std=c++17", "-O1", f"-I{include}", "-o", program, root / "examples/cpp/event_loop.cpp", "-pthread"], check=True
-    )
+    arguments = ["-std=c++17", "-O1", f"-I{include}", "-o", program, root / "examples/cpp/event_loop.cpp", "-pthread"]
+    subprocess.run([*compiler("c++"), *arguments], check=True)
     return program
 
 

@@ -6,7 +6,6 @@ the package index into `build/pilot`; where that is impossible, the tests are sk
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +15,7 @@ import yaml
 from ray_kit import ToyJob
 
 from athenamp_stand_in.content import write_evnt
+from needed_programs import need
 
 ROOT = Path(__file__).parents[2]
 STAND_INS = ROOT / "tests" / "stand_ins"
@@ -25,8 +25,7 @@ _NAME = f"panda-pilot-{VERSION}.tar.gz"
 
 def fetch_pilot():
     """The archive of the pilot. Skips the test when it cannot be had."""
-    if shutil.which("curl") is None:
-        pytest.skip("the pilot needs the program curl")
+    need("curl", "ps")
     if given := os.environ.get("RAYTHENA_PILOT"):
         return Path(given)
     place = ROOT / "build" / "pilot"

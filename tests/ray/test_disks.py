@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from ray_kit import ToyJob, eventually, make_job
 
+from needed_programs import need
 from raythena.domain.errors import ExitCode
 from raythena.domain.results import FailureKind
 from raythena.storage.ledger_view import LedgerView
@@ -22,6 +23,7 @@ EVENTS = {"cpu_s": 0.02, "as_file": False}
 @contextlib.contextmanager
 def small_disk(place: Path, size: str) -> Iterator[Path]:
     """A file system of its own at `place`; gives a file that fills it when written by `fill`."""
+    need("mount")
     place.mkdir(parents=True, exist_ok=True)
     command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(place)]
     mount = subprocess.run(command, capture_output=True, text=True, check=False)

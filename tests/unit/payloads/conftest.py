@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from needed_programs import compiler
+
 ROOT = Path(__file__).resolve().parents[3]
 sys.path[:0] = [str(Path(__file__).parent), str(ROOT / "tests" / "stand_ins" / "python")]
 
@@ -17,5 +19,5 @@ def event_loop(tmp_path_factory):
     include = ROOT / "src" / "raythena" / "payloads" / "include"
     flags = ["-std=c++17", "-O1", "-Wall", "-Wextra", "-Wpedantic", "-Wshadow", "-Wconversion", "-Werror", f"-I{include}"]
     source = ROOT / "examples" / "cpp" / "event_loop.cpp"
-    subprocess.run(["g++", *flags, "-o", str(program), str(source), "-pthread"], check=True)
+    subprocess.run([*compiler("c++"), *flags, "-o", str(program), str(source), "-pthread"], check=True)
     return program

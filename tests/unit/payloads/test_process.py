@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from needed_programs import compiler
 from raythena.domain.errors import InvalidInput, PayloadError
 from raythena.domain.ranges import EventRange
 from raythena.domain.results import FailureKind
@@ -148,7 +149,8 @@ def test_the_cpp_header_reads_and_writes_json(tmp_path):
     program = tmp_path / "event_server_test"
     include = ROOT / "src/raythena/payloads/include"
     source = Path(__file__).with_name("event_server_test.cpp")
-    subprocess.run(["g++", "-std=c++17", "-Wall", "-Wextra", "-Werror", f"-I{include}", "-o", program, source], check=True)
+    flags = ["-std=c++17", "-O1", "-Wall", "-Wextra", "-Werror", f"-I{include}"]
+    subprocess.run([*compiler("c++"), *flags, "-o", program, source], check=True)
     checks = subprocess.run([program], capture_output=True, text=True, check=False)
     assert (checks.returncode, checks.stdout) == (0, "")
 

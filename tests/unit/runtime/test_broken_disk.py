@@ -17,6 +17,7 @@ import subprocess
 import numpy as np
 import pytest
 
+from needed_programs import need
 from raythena.domain.errors import ExitCode
 from raythena.domain.job import InputFile, Job, MergeSpec, PayloadSpec
 from raythena.engine.node_core import NodeMessage
@@ -64,6 +65,7 @@ class BrittleDisk:
 
 @pytest.fixture
 def disk(tmp_path):
+    need("mkfs.ext4", "mount")
     brittle = BrittleDisk(tmp_path)
     try:
         brittle.make()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import shutil
 import subprocess
 import zipfile
 import zlib
@@ -14,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from needed_programs import missing_programs, need
 from raythena.domain.errors import StorageError
 from raythena.domain.results import ENTRY_DTYPE, member_name
 from raythena.storage import groups
@@ -64,8 +64,8 @@ def test_whole_files_large_and_small(tmp_path: Path) -> None:
     assert written.indices.tolist() == [5, 3, 4]
 
 
-@pytest.mark.skipif(shutil.which("unzip") is None, reason="unzip is not installed")
 def test_unzip_accepts_it(tmp_path: Path) -> None:
+    need("unzip")
     path = tmp_path / "group.zip"
     write_group(path, spooled(tmp_path, [b"one", b"two" * 1000]))
     subprocess.run(["unzip", "-tq", path], check=True, capture_output=True)
@@ -84,7 +84,7 @@ def test_archives_beyond_the_limits_of_old_zip(tmp_path: Path, monkeypatch: pyte
         assert archive.testzip() is None
         assert [archive.read(member_name(index)) for index in range(len(contents))] == contents
     assert read_back(path, written) == (dict(enumerate(contents)), {})
-    if shutil.which("unzip"):
+    if not missing_programs(["unzip"]):
         subprocess.run(["unzip", "-tq", path], check=True, capture_output=True)
     damaged = path.read_bytes()[:-30]
     path.write_bytes(damaged)

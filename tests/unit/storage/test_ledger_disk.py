@@ -19,6 +19,7 @@ import pytest
 from disk_child import GROUP, JOB, batch
 from ledger_kit import contents, ranges_of, stored
 
+from needed_programs import compiler, need
 from raythena.domain.errors import StorageError
 from raythena.storage.ledger import Ledger
 
@@ -66,11 +67,9 @@ def test_kill_minus_nine_loses_nothing_acknowledged(tmp_path: Path) -> None:
 @pytest.fixture(scope="session")
 def recorder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The library that stands between a program and the disk."""
-    compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("g++")
-    if compiler is None:
-        pytest.skip("no C compiler")
     library = tmp_path_factory.mktemp("recorder") / "disk_recorder.so"
-    subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", library, "-x", "c", HERE / "disk_recorder.c", "-ldl"], check=True)
+    arguments = ["-shared", "-fPIC", "-O1", "-o", library, "-x", "c", HERE / "disk_recorder.c", "-ldl"]
+    subprocess.run([*compiler("c"), *arguments], check=True)
     return library
 
 
@@ -235,6 +234,7 @@ def limit_files(size_bytes: int | None) -> None:
 
 
 def test_a_full_file_system(tmp_path: Path) -> None:
+    need("mount")
     mounted = subprocess.run(
         ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", tmp_path], check=False, capture_output=True, timeout=20
     )
