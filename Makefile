@@ -4,6 +4,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 SEEDS ?= 200
+# Tests wait more than they compute: for processes that start, die or are late.
+TEST_PROCESSES ?= $(shell expr 2 \* $$(nproc))
 PIP_QUIET := -qq --disable-pip-version-check
 
 # The first interpreter of those declared that is able to make a virtual environment; PYTHON=... overrides.
@@ -47,11 +49,10 @@ check: $(INSTALLED) $(COMPILER)  ## lint, format, types, layers, fast unit tests
 	$(BIN)/mypy --python-version 3.13
 	$(BIN)/vermin --quiet --no-tips --violations --target=3.11- --exclude str.decode --exclude file src tests benchmarks examples
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -q -n auto -m "not slow and not ray" tests/unit
+	$(BIN)/python -m pytest -q -n $(TEST_PROCESSES) -m "not slow and not ray" tests/unit
 
 test: $(INSTALLED) $(COMPILER)  ## every test that does not take minutes
-	$(BIN)/python -m pytest -n auto -m "not slow and not ray" tests/unit
-	$(BIN)/python -m pytest -m "ray and not slow" tests/ray
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadgroup -m "not slow" tests/ray tests/unit
 
 kill: $(INSTALLED)  ## kill -9 at 60 random moments of jobs under load, a link cut; every event compared (half an hour)
 	$(BIN)/python tests/campaigns/kills.py

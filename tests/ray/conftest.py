@@ -45,8 +45,15 @@ def event_loop_program(tmp_path_factory):
     return program
 
 
+GROUPS = {"test_command": "commands", "test_limits": "commands", "test_athenamp": "commands"}
+"""Modules whose tests bring clusters of their own, by the process that runs them; the rest of those goes to `payloads`."""
+
+
 def pytest_collection_modifyitems(items):
+    """Tests that share the cluster run one after the other in one process, the others in two more: three clusters at a time."""
     here = Path(__file__).parent
     for item in items:
         if here in item.path.parents:
+            own = GROUPS.get(item.path.stem, "payloads")
             item.add_marker(pytest.mark.ray)
+            item.add_marker(pytest.mark.xdist_group("shared cluster" if "cluster" in item.fixturenames else own))
