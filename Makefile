@@ -61,8 +61,9 @@ kill: $(INSTALLED)  ## kill -9 at 60 random moments of jobs under load, a link c
 harvest: $(INSTALLED)  ## 200 made-up jobs through the real `raythena harvest`, every race and fault on (an hour)
 	$(BIN)/python tests/campaigns/harvester_command.py --seeds $(SEEDS)
 
-harvester: $(INSTALLED)  ## Harvester double with every race on, 200 made-up jobs (a minute or two)
+harvester: $(INSTALLED)  ## Harvester double: 200 made-up jobs with every race on, then the end of a worker at every step (minutes)
 	$(BIN)/python tests/campaigns/harvester.py
+	$(BIN)/python tests/campaigns/harvester_steps.py
 
 faults: $(INSTALLED)  ## 100,000 simulated jobs in which everything goes wrong, on all cores (about half an hour on two)
 	$(BIN)/raythena simulate --seeds 100000

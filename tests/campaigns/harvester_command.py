@@ -3,7 +3,8 @@
     python tests/campaigns/harvester_command.py [--seeds 200] [--first 0] [--jobs 1]
 
 One seed is one job, on a Ray cluster of its own with one node and one core: see `harvester_plays`. Nothing, or the power, a
-SIGTERM, a payload's worker or an event fails; after a power cut or SIGTERM the command is started again in the same access point.
+SIGTERM, a payload's worker or an event fails, or the walltime is over; after a power cut or SIGTERM the command is started again
+in the same access point, after the walltime nobody does.
 Every event must come out once, every file must be what was said of it, and PanDA must have nothing to complain of. One line for
 each seed; a seed that fails leaves its directory, and is run again with `--seeds 1 --first SEED`. Ends with 1 if any failed.
 """

@@ -25,7 +25,7 @@ from ray_kit import eventually, find, raythena_processes
 
 from harvester_double import Races
 
-FAULTS = ("none", "power", "sigterm", "worker", "poison")
+FAULTS = ("none", "power", "sigterm", "worker", "poison", "walltime")
 GRACE_S = 30
 
 
@@ -49,6 +49,8 @@ class Play:
         dice = random.Random(seed)
         events = dice.randint(4, 8)
         fault = dice.choice(FAULTS)
+        if fault == "walltime" and seed % 2 == 0:
+            fault = "power"  # what PanDA knows of ranges it knows from reports, not from how the job ended
         poison = 1000 * dice.randint(1, 4) + dice.randrange(events) if fault == "poison" else 0
         return cls(seed, seed % 2 == 1, events, dice.random() < 0.5, fault, dice.randint(1, events), poison)
 
@@ -139,11 +141,14 @@ class Performance:
         """To the end, and look at everything."""
         try:
             with self.site:
-                code = self._until_the_end()
-                self.site.ended(code)
+                code, batch = self._until_the_end()
+                self.site.ended(code, batch)
             left = raythena_processes(self.mark)
             assert left == [], f"left behind: {left}"
-            self._check(code)
+            if batch:
+                self._check_nothing_is_lost()
+            else:
+                self._check(code)
         finally:
             for process in raythena_processes(self.mark):
                 process.kill()
@@ -151,7 +156,8 @@ class Performance:
     def _start(self) -> Harvest:
         return Harvest(self.mark, self.site, *self._options)
 
-    def _until_the_end(self) -> int:
+    def _until_the_end(self) -> tuple[int, str]:
+        """Exit code, and Slurm's word for an end that hides it."""
         command = self._start()
         if self.play.fault in ("none", "poison"):
             self.site.hold.unlink()
@@ -159,10 +165,19 @@ class Performance:
             command.until(
                 lambda progress: progress["stored"] + progress["merged"] >= self.play.after, f"{self.play.after} events finished"
             )
+            if self.play.fault == "walltime":
+                return self._reach_the_walltime(command), "TIMEOUT"
             command = self._strike(command)
         code = command.wait()
         assert code == 0, f"exit code {code}\n{command.errors}"
-        return code
+        return code, ""
+
+    def _reach_the_walltime(self, command: Harvest) -> int:
+        """Slurm's warning comes a moment before its kill."""
+        command.send(signal.SIGTERM)
+        time.sleep(random.Random(self.play.seed).uniform(0.0, 4.0))
+        command.kill_everything()
+        return 137
 
     def _strike(self, command: Harvest) -> Harvest:
         """Do what the play says; the command that is at work then."""
@@ -187,6 +202,15 @@ class Performance:
         worker.kill()
 
     # ---- what must have come of it
+
+    def _check_nothing_is_lost(self) -> None:
+        """Killed before its last word, perhaps: what PanDA takes for done is in outputs that it has."""
+        panda, inputs = self.site.panda, self.site.document["inFiles"].split(",")
+        for number, lfn in enumerate(inputs):
+            if lfn in panda.inputs_done:
+                output = OUTPUTS[number // 2]
+                assert output in panda.registered, f"{lfn} is taken for done, and {output} is not there"
+                assert hits(Path(panda.staged[output]["path"])) == self.site.expected(range(number // 2 * 2, number // 2 * 2 + 2))
 
     def _check(self, code: int) -> None:
         panda = self.site.panda

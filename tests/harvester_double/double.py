@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import heapq
 import itertools
 import json
@@ -63,8 +64,11 @@ class HarvesterDouble:
         races: Races | None = None,
         seed: int = 0,
         clockwork: Clockwork | None = None,
+        *,
+        map_type: str = "OneToOne",
     ) -> None:
         self.access_point = access_point
+        self.passes_attributes = map_type == "OneToOne"
         self.panda = panda
         self._races = races or Races()
         self._dice = random.Random(seed)
@@ -109,6 +113,15 @@ class HarvesterDouble:
     def has_lost(self, path: str) -> bool:
         """Whether a report of this file was acknowledged and lost: what is there then is Harvester's own."""
         return path in self._lost_once
+
+    def elsewhere(self, access_point: Path) -> HarvesterDouble:
+        """One that knows what this one knows, at a copy of the access point: for asking what would be if the job ended now."""
+        other = copy.copy(self)
+        other.access_point, other.panda = access_point, copy.deepcopy(self.panda)
+        other._agenda = []
+        for name in ("_known_events", "_known_files", "_archives", "_lost_once", "happened"):
+            setattr(other, name, copy.copy(getattr(self, name)))
+        return other
 
     # ---- before the job
 
@@ -314,10 +327,12 @@ class HarvesterDouble:
                 self.panda.complain(f"{path} is told in pieces")
 
     def read_attributes(self) -> None:
-        """Every cycle, whatever is there."""
+        """Every cycle, whatever is there. With OneToMany nothing of it goes any further."""
         path = self.access_point / "worker_attributes.json"
         try:
-            self.panda.update_job(json.loads(path.read_text()))
+            told = json.loads(path.read_text())
+            if self.passes_attributes:
+                self.panda.update_job(told)
         except FileNotFoundError:
             return
         except json.JSONDecodeError:
@@ -325,8 +340,12 @@ class HarvesterDouble:
 
     # ---- after the job
 
-    def worker_ended(self, exit_code: int, *, timeout: bool = False) -> None:
-        """The batch job is over: post-processing, the last dump, the last update."""
+    def worker_ended(self, exit_code: int, batch: str = "") -> None:
+        """The batch job is over: post-processing, the last dump, the last update.
+
+        `batch` is Slurm's word for how it ended; by default what follows from the exit code.
+        """
+        state = batch or ("COMPLETED" if exit_code == 0 else "FAILED")
         point = self.access_point
         if (point / "event_status.dump.json").exists():
             self.panda.complain("a dump nobody had read is written over by post-processing")
@@ -336,8 +355,9 @@ class HarvesterDouble:
         self._post_process()
         self.read_attributes()
         report = point / "jobReport.json"
-        metadata = json.loads(report.read_text()) if report.exists() else None
-        self.panda.end("finished" if exit_code == 0 or timeout else "failed", metadata)
+        metadata = json.loads(report.read_text()) if report.exists() and self.passes_attributes else None
+        # as its monitor for Slurm has it: the exit code counts for nothing where the walltime was over
+        self.panda.end("finished" if state in ("COMPLETED", "TIMEOUT", "PREEMPTED") else "failed", metadata)
 
     def _post_process(self) -> None:
         """Take what `state.json` lists; make a log where the worker has not."""

@@ -121,41 +121,63 @@ class PandaDouble:
     def update_job(self, attributes: dict[str, Any]) -> None:
         """Typed, or this and every later update is refused."""
         for name, value in attributes.items():
-            if ATTRIBUTES.get(name) is not type(value):
+            if ATTRIBUTES.get(name) is not type(value) and (name, value) != ("xml", None):
                 self.rejected = True
                 self.complain(f"attribute {name}={value!r} is refused")
         if not self.rejected:
             self.attributes.update(attributes)
 
     def end(self, status: str, metadata: dict[str, Any] | None) -> None:
-        """The job's last update: the output report decides what is registered."""
+        """The job's last update: the output report decides what is registered, and which inputs are done."""
         self.status, self.metadata = status, metadata
         self.registered: dict[str, dict[str, Any]] = {}
         self.skipped: list[str] = []
-        if status == "finished" and "onSiteMerging" in self.document:
+        self.no_output: list[str] = []
+        self.diagnosis = ""
+        self.inputs_done: list[str] = []
+        if "onSiteMerging" in self.document:
             self._register(self._output_report())
+            done = [lfn for lfn in self._listed("inFiles") if lfn not in self.skipped]
+            self.inputs_done = done if self.status == "finished" else []
+
+    def _listed(self, key: str) -> list[str]:
+        return [lfn for lfn in self.document.get(key, "").split(",") if lfn]
 
     def _output_report(self) -> dict[str, Any]:
-        if "xml" in self.attributes:
-            report: dict[str, Any] = json.loads(self.attributes["xml"])
+        told = self.attributes.get("xml")
+        if told is not None:
+            report: dict[str, Any] = json.loads(told)
             return report
-        return {lfn: {"guid": e["guid"], "fsize": e["fsize"], "adler32": e["chksum"]} for lfn, e in self.staged.items()}
+        staged = {lfn: {"guid": e["guid"], "fsize": e["fsize"], "adler32": e["chksum"]} for lfn, e in self.staged.items()}
+        # logs of several workers of one job are numbered, and PanDA knows that
+        return {re.sub(r"\._\d+$", "", lfn): about for lfn, about in staged.items()}
 
     def _register(self, report: dict[str, Any]) -> None:
-        inputs = self.document["inFiles"].split(",")
-        expected = self.document["outFiles"].split(",")
-        for lfn, about in report.items():
-            if lfn in inputs:
-                self.skipped.append(lfn)
-            elif lfn not in expected:
-                self.status = "failed"
-                self.complain(f"{lfn} was produced inconsistently with the job")
-            elif lfn not in self.staged:
-                self.complain(f"{lfn} is registered and was never staged")
-            elif not re.fullmatch("[0-9a-f]{8}", about["adler32"]) or not isinstance(about["fsize"], int):
-                self.complain(f"{lfn}: {about} is no description of a file")
+        """What PanDA's adder does for a job with on-site merging, file by file."""
+        inputs, expected, log = self._listed("inFiles"), self._listed("outFiles"), self.document.get("logFile")
+        self.skipped = [lfn for lfn in inputs if lfn in report]
+        failed = self.status == "failed"
+        for lfn in expected:
+            if failed and lfn != log:
+                continue
+            if lfn in report:
+                self.registered[lfn] = report[lfn]
+                self._check_registered(lfn, report[lfn])
+            elif lfn in self._listed("allowNoOutput"):
+                self.no_output.append(lfn)
             else:
-                self.registered[lfn] = about
-        missing = [lfn for lfn in expected if lfn not in report]
-        if missing and not self.skipped:
+                self.status, self.diagnosis = "failed", f"expected output {lfn} is missing"
+        for lfn in report.keys() - {*inputs, *expected}:
             self.status = "failed"
+            self.complain(f"{lfn} was produced inconsistently with the job")
+        if self.status == "failed":
+            self.registered = {lfn: about for lfn, about in self.registered.items() if lfn == log}
+
+    def _check_registered(self, lfn: str, about: dict[str, Any]) -> None:
+        staged = {re.sub(r"\._\d+$", "", name): entry for name, entry in self.staged.items()}
+        if not re.fullmatch("[0-9a-f]{8}", about["adler32"]) or not isinstance(about["fsize"], int):
+            self.complain(f"{lfn}: {about} is no description of a file")
+        elif lfn not in staged:
+            self.complain(f"{lfn} is registered and was never staged")
+        elif (staged[lfn]["fsize"], staged[lfn]["chksum"]) != (about["fsize"], about["adler32"]):
+            self.complain(f"{lfn} is registered as {about}, and what was staged is another file")

@@ -79,7 +79,8 @@ class Site:
             document[key] = ",".join(values[index] for index in left)
         number = self.document["PandaID"] + 1
         log = self.document["logFile"].replace(str(self.document["PandaID"]), str(number))
-        document |= {"PandaID": number, "logFile": log, "outFiles": f"HITS.30737678._000003.pool.root.1,{log}"}
+        output = "HITS.30737678._000003.pool.root.1"
+        document |= {"PandaID": number, "logFile": log, "outFiles": f"{output},{log}", "allowNoOutput": output}
         for key in _PER_OUTPUT:
             document[key] = "NULL,NULL"
         document["scopeOut"] = document["ddmEndPointOut"] = "NULL"
@@ -103,6 +104,7 @@ class Site:
         if kind == "merge":
             document["nEventsPerInputFile"] = events
             document["esmergeSpec"]["nEventsPerOutputFile"] = 2 * events
+            document["allowNoOutput"] = ",".join(OUTPUTS)
         return document
 
     def _write_payload(self, more: dict[str, Any]) -> None:
@@ -127,10 +129,10 @@ class Site:
             self.double.step(time.monotonic())
             time.sleep(0.05)
 
-    def ended(self, exit_code: int) -> None:
-        """The batch job is over."""
+    def ended(self, exit_code: int, batch: str = "") -> None:
+        """The batch job is over; `batch` is Slurm's word for how."""
         self.__exit__()
-        self.double.worker_ended(exit_code)
+        self.double.worker_ended(exit_code, batch)
 
     # ---- what must be there
 

@@ -2,6 +2,7 @@
 
 import signal
 import tarfile
+import time
 from dataclasses import replace
 
 from harvester_kit import LOG, OUTPUTS, RACES, Harvest, Site, hits
@@ -74,6 +75,28 @@ def test_sigterm_leaves_the_rest_to_another_job(tmp_path, mark):
     (output,) = following.panda.document["outFiles"].split(",")[:1]
     assert sorted(following.panda.registered) == sorted(following.panda.document["outFiles"].split(","))
     assert hits(following.panda.staged[output]["path"]) == site.expected(range(2, 4))
+
+
+def test_a_kill_at_the_walltime_loses_nothing(tmp_path, mark):
+    """Slurm's kill comes a moment after its warning, and Harvester calls the job finished."""
+    with Site(tmp_path, "merge", 10, seed=6) as site:
+        command = Harvest(mark, site)
+        command.until(lambda progress: progress["outputs_merged"] == 1, "an output merged")
+        command.send(signal.SIGTERM)
+        time.sleep(0.2)
+        command.kill_everything()
+        site.ended(137, "TIMEOUT")
+    # nobody has told of a log: PanDA fails the job, and gives all of its inputs away
+    assert (site.panda.status, site.panda.inputs_done) == ("failed", [])
+
+
+def test_a_kill_before_the_first_output_loses_nothing(tmp_path, mark):
+    with Site(tmp_path, "merge", 10, seed=7) as site:
+        command = Harvest(mark, site)
+        command.until(lambda progress: progress["stored"] >= 1, "an event stored")
+        command.kill_everything()
+        site.ended(137, "PREEMPTED")
+    assert (site.panda.status, site.panda.inputs_done) == ("failed", [])
 
 
 def test_ranges_from_panda_through_a_power_cut(tmp_path, mark):

@@ -70,6 +70,13 @@ def harvest_command(  # noqa: PLR0917 (one parameter per option)
             "--map-type", metavar="TYPE", help="mapType of the queue: OneToOne (default) or OneToMany.", show_default=False
         ),
     ] = None,
+    allow_event_loss: Annotated[
+        bool,
+        typer.Option(
+            "--allow-event-loss",
+            help="Take jobs of a OneToMany queue whose outputs may be missing: killed, such a job counts as done.",
+        ),
+    ] = False,
     late_binding: Annotated[bool, typer.Option("--late-binding", help="Ask Harvester for the job.")] = False,
     outputs: Annotated[
         str,
@@ -127,6 +134,7 @@ def harvest_command(  # noqa: PLR0917 (one parameter per option)
         load_map_type(map_type, os.environ),
         os.environ.get(WORKER_ID_VARIABLE, ""),
         patience,
+        allow_event_loss=allow_event_loss,
     )
     limits = time_limits(walltime, _DRAIN_SHARE * grace)
     overrides = {**cluster_options(nodes, cores, "json" if as_json else display), **limits}

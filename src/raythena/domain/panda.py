@@ -140,6 +140,8 @@ class PandaJob(_PandaModel):
     dispatch_d_block_token: Annotated[Texts, Field(alias="dispatchDBlockToken")] = ()
 
     out_files: Texts = ()
+    allow_no_output: Texts = ()
+    """Outputs the task lets a job end without; absent where it lets none."""
     scope_out: Texts = ()
     real_datasets: Texts = ()
     destination_dblock: Annotated[Texts, Field(alias="destinationDblock")] = ()
@@ -187,6 +189,16 @@ class PandaJob(_PandaModel):
     def output_files(self) -> tuple[str, ...]:
         """`out_files` without the log file, in order."""
         return tuple(lfn for lfn in self.out_files if lfn != self.log_file)
+
+    @property
+    def may_be_missing(self) -> tuple[str, ...]:
+        """Outputs, and perhaps the log, without which PanDA lets the job be finished, in order.
+
+        PanDA says it twice: in `allowNoOutput`, and as the token `an` of each file.
+        """
+        words = self.dispatch_d_block_token_for_out
+        marked = {lfn for lfn, word in zip(self.out_files, words, strict=True) if word == "an"} if words else set()
+        return tuple(lfn for lfn in self.out_files if lfn in marked or lfn in self.allow_no_output)
 
 
 _PER_INPUT = (

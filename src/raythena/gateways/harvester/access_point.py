@@ -11,7 +11,6 @@ where Harvester's own log archive does not look:
     .raythena/ranges/   ranges taken away from Harvester, until they are safe
     .raythena/told/     a copy of every dump ever published
     .raythena/dump      the dump that is about to be put in place
-    .raythena/partly    PanDA was told, perhaps, that the job is partly done
 
 Reads are tolerant: a file that is not there, or cannot be read as JSON yet, is no error here.
 """
@@ -23,7 +22,7 @@ import errno
 import json
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -158,18 +157,21 @@ class AccessPoint:
 
     # ---- one file each
 
-    def write_attributes(self, values: Mapping[str, int | str]) -> None:
-        """What PanDA is told of this worker. Raises InternalError for what PanDA would refuse."""
-        self.write(self.names.worker_attributes_file, documents.attributes(values))
+    def write_attributes(self, values: documents.Attributes) -> None:
+        """Tell PanDA of this worker. Raises InternalError for what PanDA would refuse.
 
-    def note_partly_done(self) -> None:
-        """Remember that PanDA is told of a partly done job: attributes stick, and this file may be written over."""
-        make_directory(self.own())
-        write_atomically(self.own("partly"), "")
+        It is added to what was told before, by this start or an earlier one: Harvester may not have read that yet, and what it
+        has read sticks.
+        """
+        self.write(self.names.worker_attributes_file, {**self.attributes(), **documents.attributes(values)})
 
-    def said_partly_done(self) -> bool:
-        """Whether this start or an earlier one has told PanDA so."""
-        return self.own("partly").exists()
+    def attributes(self) -> dict[str, int | str | None]:
+        """What PanDA was told of this worker so far."""
+        try:
+            document, _ = read_json_file(self.path(self.names.worker_attributes_file))
+        except Torn:
+            return {}
+        return documents.known_attributes(document)
 
     def write_job_report(self, document: dict[str, Any]) -> None:
         """The report on the job."""

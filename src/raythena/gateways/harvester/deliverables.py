@@ -80,3 +80,10 @@ class Deliverables:
     def state(self) -> dict[str, Any]:
         """`state.json`."""
         return documents.task_state(self._ready, self._inputs_of)
+
+    def report(self, log: tuple[str, Entry] | None = None) -> str:
+        """What PanDA is to make of the job as it stands, see `documents.output_report`; `log` is (LFN, entry).
+
+        While the log is missing PanDA fails the job, as it should: nobody has said the last word yet.
+        """
+        return documents.output_report([*self._ready.items(), *([] if log is None else [log])], self.skipped())

@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import zip_longest
 from typing import Any
 
 from raythena.domain.errors import InternalError, InvalidInput
@@ -116,13 +117,28 @@ def task_state(outputs: Mapping[str, Entry], inputs_of: Mapping[str, Sequence[st
 def output_report(finished: Iterable[tuple[str, Entry]], skipped: Iterable[InputFile]) -> str:
     """The attribute `xml`: all that a job hands over, as JSON text (the name is older than the format).
 
-    An input listed there counts as skipped: PanDA gives it to another job. Only a queue with OneToOne lets it through.
+    An input listed there counts as skipped: PanDA gives it to another job. Every other input of a job that PanDA takes for
+    finished counts as done. Only a queue with OneToOne lets the report through.
     """
     files: dict[str, dict[str, Any]] = {
         lfn: {"guid": entry["guid"], "fsize": entry["fsize"], "adler32": entry["chksum"]} for lfn, entry in finished
     }
     files |= {file.lfn: {"guid": file.guid} for file in skipped}
     return json.dumps(files)
+
+
+def nothing_done(specification: Mapping[str, Any]) -> str | None:
+    """The output report of a job with on-site merging of which nothing is done, from its specification as it stands.
+
+    None for other jobs, and for what names no inputs: the specification has not been checked yet.
+    """
+    lfns, guids = specification.get("inFiles"), specification.get("GUID")
+    merged_here = specification.get("onSiteMerging") or specification.get("esmergeSpec")
+    if not merged_here or not isinstance(lfns, str):
+        return None
+    given = guids.split(",") if isinstance(guids, str) else []
+    named = zip_longest(lfns.split(","), given, fillvalue="")
+    return json.dumps({lfn.strip(): {"guid": guid.strip()} for lfn, guid in named if lfn.strip()})
 
 
 # ---- attributes
@@ -154,18 +170,32 @@ ATTRIBUTE_TYPES: Mapping[str, type] = {
 MAX_DIAG_CHARACTERS = 500
 
 
-def attributes(values: Mapping[str, int | str]) -> dict[str, int | str]:
+Attributes = Mapping[str, int | str | None]
+"""What PanDA is told of a worker. Only `xml` may be None: Harvester then makes the output report itself, from what was staged."""
+
+
+def attributes(values: Attributes) -> dict[str, int | str | None]:
     """`worker_attributes.json`. Raises InternalError for an attribute PanDA does not know, or of another type."""
     for name, value in values.items():
         wanted = ATTRIBUTE_TYPES.get(name)
         if wanted is None:
             raise InternalError(f"PanDA knows no worker attribute {name}")
-        if type(value) is not wanted:
+        if not _accepted(name, value):
             raise InternalError(f"the worker attribute {name} is {value!r}, PanDA wants {wanted.__name__}")
     return {
         name: value[:MAX_DIAG_CHARACTERS] if isinstance(value, str) and name.endswith("Diag") else value
         for name, value in values.items()
     }
+
+
+def known_attributes(document: Any) -> dict[str, int | str | None]:
+    """Of a `worker_attributes.json`, whoever wrote it, what PanDA accepts."""
+    told = document if isinstance(document, dict) else {}
+    return {name: value for name, value in told.items() if _accepted(name, value)}
+
+
+def _accepted(name: str, value: object) -> bool:
+    return type(value) is ATTRIBUTE_TYPES.get(name) or (name == "xml" and value is None)
 
 
 # ---- what Harvester writes

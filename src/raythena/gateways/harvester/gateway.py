@@ -3,6 +3,10 @@
 The coordinator's calls only put something in a basket; `run` empties it, and whatever touches the disk happens in a thread. The
 disk may refuse for a while: what was to be written is written later, nothing is dropped.
 
+An output of on-site merging is handed over in an order that is true at every step, should the next one never come: first
+`state.json`, from which Harvester takes outputs when we are gone; then the attribute `xml`, after which PanDA no longer gives
+the inputs to another job; then the dump.
+
 Who beats the heartbeat knows that work proceeds: it is beaten when events were finished, outputs merged, or cores are busy (each
 event has a time limit of its own), never just because time goes by.
 """
@@ -19,7 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from raythena.domain.errors import InternalError, InvalidInput, StorageError
+from raythena.domain.errors import InvalidInput, StorageError
 from raythena.domain.progress import Progress
 from raythena.domain.range_report import RangeReport
 from raythena.gateways.harvester import documents
@@ -163,8 +167,8 @@ class HarvesterGateway:
                 await coordinator.reports_acknowledged(news.numbers)
 
     async def _write_what_is_due(self, now: float) -> None:
-        if self._state_due and await self._unless_refused("write the state of the task", self._write_state):
-            self._state_due = False
+        if self._state_due and self._deliverables is not None:
+            await self._say_what_is_done(self._deliverables)
         if self._beat_due and now - self._beat_at >= _BEAT_S and await self._unless_refused("beat", self._point.beat):
             self._beat_due, self._beat_at = False, now
         progress = self._progress
@@ -174,11 +178,21 @@ class HarvesterGateway:
             if told and await self._unless_refused("write attributes", lambda: self._point.write_attributes(told)):
                 self._attributes_at = now
 
-    def _write_state(self) -> None:
-        if self._deliverables is None:
-            raise InternalError("a job without final outputs has no state of a task")
-        if self._options.state_file:
-            write_task_state(Path(self._options.state_file), self._deliverables)
+    async def _say_what_is_done(self, deliverables: Deliverables) -> None:
+        # both of the same outputs: what is merged while they are written is due once more
+        state, report = deliverables.state(), deliverables.report()
+        self._state_due = said = False
+        try:
+            said = await self._unless_refused("say which inputs are done", lambda: self._write_what_is_done(state, report))
+        finally:
+            self._state_due = self._state_due or not said
+
+    def _write_what_is_done(self, state: dict[str, Any], report: str) -> None:
+        """In a thread, see `_one_turn`."""
+        with self._turning:
+            if self._options.state_file:
+                write_task_state(Path(self._options.state_file), state)
+            self._point.write_attributes({"xml": report})
 
     async def _unless_refused(self, doing: str, what: Callable[[], None]) -> bool:
         try:
@@ -210,9 +224,9 @@ class HarvesterGateway:
             await asyncio.sleep(min(pause_s, 1.0))
 
 
-def write_task_state(path: Path, deliverables: Deliverables) -> None:
+def write_task_state(path: Path, state: dict[str, Any]) -> None:
     """Write `state.json`, whole or not at all. Raises StorageError."""
-    write_atomically(path, json.dumps(deliverables.state(), indent=1))
+    write_atomically(path, json.dumps(state, indent=1))
 
 
 def _check_options(options: dict[str, Any], source: str) -> None:

@@ -8,7 +8,7 @@ program, even) has renamed is found as well.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -27,11 +27,15 @@ from raythena.storage.atomic import make_directory, write_atomically
 
 @dataclass
 class SpecificationSearch:
-    """Looks for the job specification, turn after turn. `late_binding`: it has to be asked for."""
+    """Looks for the job specification, turn after turn. `late_binding`: it has to be asked for.
+
+    `found` is handed the specification as soon as it is whole, before anything is written.
+    """
 
     point: AccessPoint
     late_binding: bool = False
     patience: Patience = field(default_factory=Patience)
+    found: Callable[[Any], None] = lambda _: None
     _absent_since: float | None = None
     _torn_since: float | None = None
     _request_gone_since: float | None = None
@@ -47,10 +51,11 @@ class SpecificationSearch:
         torn: Torn | None = None
         for path in self._candidates():
             try:
-                _, text = read_json_file(path)
+                document, text = read_json_file(path)
             except Torn as problem:
                 torn = problem
                 continue
+            self.found(document)
             make_directory(kept.parent)
             write_atomically(kept, text)
             return kept

@@ -1,8 +1,10 @@
 """What PanDA is told in the end, and how the batch job exits.
 
 Three ways to end. The job is *done*: exit code 0, no error anywhere. It is *partly done*, in a queue that can say so (OneToOne,
-on-site merging): exit code 0, and the attribute `xml` lists what is handed over and which inputs another job must do. Or it has
-*failed*: an error code and a text first, then an exit code other than 0.
+on-site merging): exit code 0. Or it has *failed*: an error code and a text first, then an exit code other than 0.
+
+With on-site merging the attribute `xml` lists what is handed over and which inputs another job must do, however the job ended:
+batch systems end a job at its walltime, and Harvester calls that finished, whatever exit code and error say.
 
 Order matters, because Harvester reads whenever it likes and PanDA keeps what it was told: outputs and log, then the job report,
 then attributes; an error is written down only when nothing can change it any more.
@@ -10,7 +12,6 @@ then attributes; an error is written down only when nothing can change it any mo
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,7 +44,7 @@ class LastWord:
 
     exit_code: int
     """Of the batch job: not 0 exactly when the job has failed."""
-    attributes: Mapping[str, int | str]
+    attributes: documents.Attributes
     summary: str
     """For people."""
 
@@ -54,31 +55,31 @@ def last_word(
     deliverables: Deliverables | None,
     log: tuple[str, Entry] | None,
     map_type: MapType,
-    *,
-    said_partly: bool = False,
 ) -> LastWord:
-    """Decide. `job` is None when there was none to be had, `deliverables` when nothing is merged here; `log` is (LFN, entry).
-
-    `said_partly`: an earlier start of this worker has told PanDA that inputs are left out. That sticks, so it is told otherwise.
-    """
-    figures = _figures(ending)
-    if deliverables is not None and deliverables.whole:
-        if said_partly and log is not None:
-            figures["xml"] = documents.output_report([*deliverables.ready.items(), log], ())
-        return LastWord(0, figures, "done")
-    if deliverables is None and job is not None and _ranges_done(ending):
-        return LastWord(0, figures, "done")
-    if deliverables is not None and deliverables.ready:
+    """Decide. `job` is None when there was none to be had, `deliverables` when nothing is merged here; `log` is (LFN, entry)."""
+    figures: documents.Attributes = _figures(ending)
+    if deliverables is None:
+        return _without_outputs(ending, job, figures)
+    if deliverables.whole:
+        # without a log of ours Harvester makes one, and only Harvester can say what it is
+        return LastWord(0, {**figures, "xml": deliverables.report(log) if log is not None else None}, "done")
+    figures = {**figures, "xml": deliverables.report(log)}
+    if deliverables.ready:
         skipped = deliverables.skipped()
         if map_type is MapType.ONE_TO_ONE and log is not None:
-            report = documents.output_report([*deliverables.ready.items(), log], skipped)
             words = f"partly done: {len(skipped)} inputs are left to another job, because {ending.reason}"
-            return LastWord(0, {**figures, "xml": report}, words)
+            return LastWord(0, figures, words)
         why = "the queue's mapType OneToMany cannot tell PanDA" if log is not None else "there is no log to tell of"
         return _failed(
             ending, figures, f"{ending.reason}; {len(skipped)} inputs are not done, and {why}, so all of it is done again"
         )
     return _failed(ending, figures, ending.reason)
+
+
+def _without_outputs(ending: Ending, job: Job | None, figures: documents.Attributes) -> LastWord:
+    if job is not None and job.ranges_given and _ranges_done(ending):
+        return LastWord(0, figures, "done")
+    return _failed(ending, figures, ending.reason if ending.exit_code else "nobody can say which outputs there are")
 
 
 def _ranges_done(ending: Ending) -> bool:
@@ -97,7 +98,7 @@ def _figures(ending: Ending) -> dict[str, int | str]:
     return figures
 
 
-def _failed(ending: Ending, figures: Mapping[str, int | str], reason: str) -> LastWord:
+def _failed(ending: Ending, figures: documents.Attributes, reason: str) -> LastWord:
     fault = ending.fault or of_exit_code(ExitCode.INCOMPLETE if ending.exit_code == 0 else _known(ending.exit_code))
     exit_code = ending.exit_code or int(ExitCode.INCOMPLETE)
     told: dict[str, int | str] = {

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from raythena.domain.errors import InvalidInput, RaythenaError
 from raythena.domain.job import Job, MergeSpec, PayloadSpec
+from raythena.domain.panda import PandaJob
 from raythena.gateways.harvester import documents
 from raythena.gateways.harvester.access_point import AccessPoint, Torn, read_json_file
 from raythena.gateways.harvester.conversation import Pace, Patience, Sight
@@ -50,9 +51,10 @@ class HarvesterWorker:
     patience: Patience = field(default_factory=Patience)
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
+    allow_event_loss: bool = False
+    """Take a job of which nobody can tell PanDA what was not done."""
     job: Job | None = None
     task: Path | None = None
-    _told_before: frozenset[str] = frozenset()
 
     # ---- the job
 
@@ -61,7 +63,7 @@ class HarvesterWorker:
         if not self.point.directory.is_dir():
             raise InvalidInput(str(self.point.directory), "", "is no directory", expected="the access point of a worker")
         self._take_back_errors()
-        search = SpecificationSearch(self.point, late_binding, self.patience)
+        search = SpecificationSearch(self.point, late_binding, self.patience, self._nothing_is_done_yet)
         pace = Pace(self.patience)
         beat_at = self.clock()
         while (found := search.turn(self.clock())) is None:
@@ -69,21 +71,34 @@ class HarvesterWorker:
                 self.point.beat()
                 beat_at = self.clock()
             self.sleep(pace.pause_s(Sight(), ()))
-        self.job = load_harvester_job(found, self.point.directory, payload, merge)
-        return self.job
+        job = load_harvester_job(found, self.point.directory, payload, merge)
+        self._refuse_what_cannot_be_told(job, found)
+        self.job = job
+        return job
 
     def _take_back_errors(self) -> None:
         """Attributes of an earlier start stick in PanDA. Errors among them are not true any more, and are told to be none."""
-        try:
-            old, _ = read_json_file(self.point.path(self.point.names.worker_attributes_file))
-        except Torn:
-            return
-        self._told_before = frozenset(old) & _NO_ERROR.keys() if isinstance(old, dict) else frozenset()
-        if self._told_before:
-            self.point.write_attributes(self._no_errors())
+        told_before = _NO_ERROR.keys() & self.point.attributes()
+        if told_before:
+            self.point.write_attributes({name: _NO_ERROR[name] for name in sorted(told_before)})
 
-    def _no_errors(self) -> dict[str, int | str]:
-        return {name: _NO_ERROR[name] for name in sorted(self._told_before)}
+    def _nothing_is_done_yet(self, specification: Any) -> None:
+        """Killed from now on, PanDA must not take an input for done; what an earlier start has told stands."""
+        report = documents.nothing_done(_only_entry(specification))
+        if report is not None and "xml" not in self.point.attributes():
+            self.point.write_attributes({"xml": report})
+
+    def _refuse_what_cannot_be_told(self, job: Job, specification: Path) -> None:
+        missing = () if job.ranges_given else PandaJob.model_validate(job.source).may_be_missing
+        if missing and self.map_type is MapType.ONE_TO_MANY and not self.allow_event_loss:
+            raise InvalidInput(
+                str(specification),
+                f"{job.job_id}.allowNoOutput",
+                f"lets {len(missing)} outputs be missing, in a queue with mapType OneToMany: should the batch job be ended "
+                "before its last word, PanDA takes every input for done, computed or not, and no worker can tell it otherwise",
+                expected="a queue with mapType OneToOne, or a task without allowNoOutput",
+                hint="--allow-event-loss takes such jobs all the same",
+            )
 
     def choose_task_directory(self, base: Path | None) -> Path:
         """The directory of this job: below `base`, where an earlier start worked, where Harvester says, or in the access point.
@@ -104,9 +119,22 @@ class HarvesterWorker:
         else:
             self.task = self.point.directory.absolute() / f"task-{name}"
         self.point.remember_task(self.task)
-        if not self.job.ranges_given and said != self.task:
-            self.point.set_task_directory(self.task)
+        if not self.job.ranges_given:
+            if said != self.task:
+                # outputs an earlier start has listed elsewhere are found no more, so they are not told of either
+                self.point.write_attributes({"xml": documents.output_report((), self.job.inputs)})
+                self.point.set_task_directory(self.task)
+            self._say_what_is_done(self._unless_refused("read the ledger", self._deliverables))
         return self.task
+
+    def _say_what_is_done(self, deliverables: Deliverables | None) -> None:
+        """What must be true if nothing is said after this: outputs where Harvester takes them from, then which inputs they do."""
+        state = self._state_file
+        if deliverables is None or state is None:
+            return
+        if state.parent.is_dir():
+            write_task_state(state, deliverables.state())
+        self.point.write_attributes({"xml": deliverables.report()})
 
     def gateway(self, hurry_s: float) -> GatewaySpec:
         """What connects the session to Harvester."""
@@ -136,17 +164,12 @@ class HarvesterWorker:
         """
         limit = self.clock() + (self.patience_s if limit_s is None else limit_s)
         deliverables = self._unless_refused("read the ledger", self._deliverables)
-        state = self._state_file
-        if deliverables is not None and state is not None and state.parent.is_dir():
-            self._unless_refused("write the state of the task", lambda: write_task_state(state, deliverables))
+        self._unless_refused("say which inputs are done", lambda: self._say_what_is_done(deliverables))
         log = self._unless_refused("make the log archive", self._log)
         self._unless_refused("tell Harvester of the log", lambda: self._tell(deliverables, log, limit))
-        said_partly = self.point.said_partly_done()
-        word = last_word(ending, self.job, deliverables, log, self.map_type, said_partly=said_partly)
-        if "xml" in word.attributes:
-            self._unless_refused("note that the job is partly done", self.point.note_partly_done)
+        word = last_word(ending, self.job, deliverables, log, self.map_type)
         self._unless_refused("write the job report", lambda: self._write_report(word, ending))
-        self._unless_refused("write attributes", lambda: self.point.write_attributes({**self._no_errors(), **word.attributes}))
+        self._unless_refused("write attributes", lambda: self.point.write_attributes(word.attributes))
         return word
 
     def _deliverables(self) -> Deliverables | None:
@@ -169,14 +192,23 @@ class HarvesterWorker:
         lfn = about.get("logFile")
         named = isinstance(lfn, str) and lfn not in ("", "NULL") and "/" not in lfn
         several = self.map_type is MapType.ONE_TO_MANY
-        if not named or (several and not self.worker_id):
+        told = self._told_log()
+        if told is not None or not named or (several and not self.worker_id):
             # Harvester's own archive takes what is called so
             make_log_archive(self.point.path("log.raythena.tgz"), self.point.directory, self.task)
-            return None
+            return told
         name = f"{lfn}._{self.worker_id}" if several else str(lfn)
         made = make_log_archive(self.point.path(name), self.point.directory, self.task)
         guid = str(about.get("logGUID") or "") or documents.path_guid(str(made.path))
         return name, documents.file_entry("log", str(made.path), guid, made.size_bytes, made.adler32)
+
+    def _told_log(self) -> tuple[str, Entry] | None:
+        """The log an earlier start has told of: Harvester may have it already, so it must stay what was said of it."""
+        for entries in self.point.told():
+            for entry in entries:
+                if entry.get("type") == "log" and Path(entry["path"]).is_file():
+                    return Path(entry["path"]).name, entry
+        return None
 
     def _specification(self) -> dict[str, Any]:
         """What is known of the job, even if it was refused."""
@@ -184,8 +216,7 @@ class HarvesterWorker:
             document, _ = read_json_file(self.point.own("job", self.point.names.job_spec_file))
         except Torn:
             return {}
-        inner = next(iter(document.values()), None) if isinstance(document, dict) and len(document) == 1 else None
-        return inner if isinstance(inner, dict) else {}
+        return _only_entry(document)
 
     def _tell(self, deliverables: Deliverables | None, log: tuple[str, Entry] | None, limit: float) -> None:
         """Outputs and log. Nothing may wait to be read when the worker ends: Harvester writes over it."""
@@ -223,3 +254,9 @@ class HarvesterWorker:
         except RaythenaError as problem:
             logger.error("cannot %s: %s", doing, problem)
             return None
+
+
+def _only_entry(document: Any) -> dict[str, Any]:
+    """The one job of a specification; empty where it is none, or several."""
+    inner = next(iter(document.values()), None) if isinstance(document, dict) and len(document) == 1 else None
+    return inner if isinstance(inner, dict) else {}

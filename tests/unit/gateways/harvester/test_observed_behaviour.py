@@ -102,7 +102,7 @@ def test_point_3_a_job_that_is_done_is_the_same_in_both_mappings(tmp_path, map_t
         deliverables.add(final_output(tmp_path, lfn))
     word = last_word(Ending(0, "complete", None, 40, 8, 12.4), job, deliverables, LOG_ENTRY, map_type)
     figures = {"nEvents": 40, "coreCount": 8, "cpuConsumptionTime": 12, "cpuConsumptionUnit": "s"}
-    assert (word.exit_code, word.attributes) == (0, figures)
+    assert (word.exit_code, word.attributes) == (0, {**figures, "xml": deliverables.report(LOG_ENTRY)})
 
 
 def test_point_4_a_partly_done_job_says_what_it_skips(tmp_path):
@@ -125,7 +125,6 @@ def test_point_4_where_a_partly_done_job_cannot_be_told_it_fails(tmp_path):
     word = last_word(STOPPED, job, deliverables, LOG_ENTRY, MapType.ONE_TO_MANY)
     assert word.exit_code == STOPPED.exit_code
     assert "OneToMany" in word.attributes["pilotErrorDiag"]
-    assert "xml" not in word.attributes
 
 
 @pytest.mark.parametrize("wrong", [{"pilotErrorCode": "1305"}, {"token": "x"}, {"nEvents": True}, {"pilotErrorDiag": None}])

@@ -130,7 +130,7 @@ def test_a_partly_done_job_completed_by_a_later_start_is_told_complete(point, tm
     assert list(json.loads(attributes(point)["xml"])) == [*job.outputs, LOG]
 
 
-def test_a_job_done_at_once_leaves_its_outputs_to_harvester(point, tmp_path, monkeypatch):
+def test_a_job_done_at_once_tells_its_outputs_and_its_log(point, tmp_path, monkeypatch):
     put(point, "HPCJobs.json", {PANDA_ID: document("merge")})
     SpecificationSearch(point).turn(0.0)
     job = merging_job()
@@ -139,7 +139,41 @@ def test_a_job_done_at_once_leaves_its_outputs_to_harvester(point, tmp_path, mon
     for lfn in job.outputs:
         deliverables.add(final_output(tmp_path, lfn))
     shift_at(point, job=job).end(Ending(0, "done", None))
-    assert "xml" not in attributes(point)
+    assert list(json.loads(attributes(point)["xml"])) == [*job.outputs, LOG]
+
+
+def test_a_job_done_without_a_log_leaves_the_report_to_harvester(point, tmp_path, monkeypatch):
+    """Harvester makes the log then, and nobody else can say what it is."""
+    job = merging_job()
+    deliverables = Deliverables(job)
+    monkeypatch.setattr(HarvesterWorker, "_deliverables", lambda _: deliverables)
+    for lfn in job.outputs:
+        deliverables.add(final_output(tmp_path, lfn))
+    point.write_attributes({"xml": "{}"})
+    assert shift_at(point, job=job).end(Ending(0, "done", None)).exit_code == 0
+    assert attributes(point)["xml"] is None
+
+
+def test_a_log_that_was_told_of_stays_what_it_was(point, tmp_path):
+    """Started again after its end: Harvester may have the log already."""
+    put(point, "HPCJobs.json", {PANDA_ID: document("merge")})
+    SpecificationSearch(point).turn(0.0)
+    shift_at(point, job=merging_job()).end(FAILED)
+    before = (point.directory / LOG).read_bytes()
+    (point.directory / "more.log").write_text("what happened later")
+    shift_at(point, job=merging_job()).end(FAILED)
+    assert (point.directory / LOG).read_bytes() == before
+    assert (point.directory / "log.raythena.tgz").exists()
+
+
+def test_what_was_told_is_told_on(point):
+    """Harvester may not have read it yet; of what others wrote there, what PanDA would refuse is left out."""
+    put(point, "worker_attributes.json", {"nEvents": 3, "node": "n1", "coreCount": "8", "jobStatus": "finished"})
+    point.write_attributes({"nEvents": 5})
+    assert attributes(point) == {"nEvents": 5, "node": "n1"}
+    put(point, "worker_attributes.json", "torn")
+    point.write_attributes({"nEvents": 6})
+    assert attributes(point) == {"nEvents": 6}
 
 
 def test_harvester_is_asked_to_kill_under_the_name_the_site_has_set(tmp_path):
@@ -161,8 +195,16 @@ def test_ranges_that_failed_are_no_failure_of_the_job():
     """PanDA is told of each of them."""
     some = Ending(int(ExitCode.INCOMPLETE), "3 failed", FAULTS["incomplete"], events=7)
     none = Ending(int(ExitCode.INCOMPLETE), "all failed", FAULTS["incomplete"])
-    assert last_word(some, merging_job(), None, None, MapType.ONE_TO_ONE).exit_code == 0
-    assert last_word(none, merging_job(), None, None, MapType.ONE_TO_ONE).exit_code == 4
+    given = replace(merging_job(), ranges_given=True)
+    assert last_word(some, given, None, None, MapType.ONE_TO_ONE).exit_code == 0
+    assert last_word(none, given, None, None, MapType.ONE_TO_ONE).exit_code == 4
+
+
+def test_a_job_whose_outputs_nobody_knows_is_not_done():
+    """On-site merging, and the ledger cannot be read in the end."""
+    word = last_word(Ending(0, "complete", None, events=7), merging_job(), None, None, MapType.ONE_TO_ONE)
+    assert word.exit_code == 4
+    assert "xml" not in word.attributes
 
 
 def test_the_access_point_must_be_there(tmp_path):
