@@ -1,6 +1,6 @@
 """Client of the event-server protocol for Python programs: one file, standard library only; it may be copied elsewhere.
 
-    from raythena.payloads.workers.client import EventServer
+    from raythena.client import EventServer
 
     for event in EventServer():
         path = event.new_output(".dat")

@@ -1,0 +1,98 @@
+"""What authors of plug-ins import: everything that is promised to them, and nothing else is.
+
+    payloads        what computes events on a node       entry point group `raythena.payloads`        names a `PayloadPlugin`
+    mergers         what makes one file of many outputs  entry point group `raythena.mergers`         names a `Merger`
+    gateways        where ranges come from, news go to   entry point group `raythena.gateways`        names a `GatewayPlugin`
+    event readers   event numbers of a file format       entry point group `raythena.event_readers`   names an `EventReader`
+
+Shapes, units and errors are described in `docs/plugins.md`. Programs that compute events need none of this, see
+`raythena.client`. What is not exported here may change without a word.
+"""
+
+from raythena.domain.errors import (
+    ClusterError,
+    InternalError,
+    InvalidInput,
+    MergeError,
+    PayloadError,
+    RaythenaError,
+    StorageError,
+)
+from raythena.domain.event_range import EventRange
+from raythena.domain.job import InputFile, Job, MergeSpec, PayloadSpec
+from raythena.domain.job_number import JobNumbers
+from raythena.domain.progress import NodeProgress, Progress
+from raythena.domain.range_report import DeliveredFile, RangeReport, RangeStatus, ReportedRange
+from raythena.domain.results import FailureKind
+from raythena.domain.taxonomy import EndCause
+from raythena.payloads.plugin_options import refuse_unknown, string_list, string_map
+from raythena.payloads.workers.python_worker import WorkerContext
+from raythena.runtime.clock import Clock
+from raythena.runtime.gateway_interface import CoordinatorLine, FinalOutput, Gateway, GatewayContext, GatewayPlugin
+from raythena.runtime.merger_interface import BadInputs, MergeContext, Merged, Merger
+from raythena.runtime.payload_interface import (
+    Done,
+    Failed,
+    LeasedRange,
+    Payload,
+    PayloadContext,
+    PayloadOutcome,
+    PayloadPlugin,
+    Released,
+    Started,
+    TimeLimits,
+)
+from raythena.runtime.session_end import SessionResult
+from raythena.validation.readers import Numbers as EventNumbers
+from raythena.validation.readers import Reader as EventReader
+
+__all__ = [
+    "BadInputs",
+    "Clock",
+    "ClusterError",
+    "CoordinatorLine",
+    "DeliveredFile",
+    "Done",
+    "EndCause",
+    "EventNumbers",
+    "EventRange",
+    "EventReader",
+    "Failed",
+    "FailureKind",
+    "FinalOutput",
+    "Gateway",
+    "GatewayContext",
+    "GatewayPlugin",
+    "InputFile",
+    "InternalError",
+    "InvalidInput",
+    "Job",
+    "JobNumbers",
+    "LeasedRange",
+    "MergeContext",
+    "MergeError",
+    "MergeSpec",
+    "Merged",
+    "Merger",
+    "NodeProgress",
+    "Payload",
+    "PayloadContext",
+    "PayloadError",
+    "PayloadOutcome",
+    "PayloadPlugin",
+    "PayloadSpec",
+    "Progress",
+    "RangeReport",
+    "RangeStatus",
+    "RaythenaError",
+    "Released",
+    "ReportedRange",
+    "SessionResult",
+    "Started",
+    "StorageError",
+    "TimeLimits",
+    "WorkerContext",
+    "refuse_unknown",
+    "string_list",
+    "string_map",
+]
