@@ -19,7 +19,7 @@ BEHIND_METHODS = {
     "runtime/agent.py Agent": 26,
 }
 """Classes above the limit today."""
-BEHIND_ANY_IN_1000 = 10.0
+BEHIND_ANY_IN_1000 = 11.5
 BEHIND_TESTS_TO_SOURCE = 0.85
 BEHIND_SHARED_NAMES = {"restart_policy", "supervisor"}
 

@@ -41,7 +41,7 @@ def process(event_range, context):
 
 
 def main():
-    from raythena.payloads.workers.client import EventServer
+    from raythena.payloads.workers.event_server import EventServer
 
     options = json.loads(sys.argv[1])
     for event in EventServer():

@@ -17,7 +17,7 @@ from raythena.payloads.workers.program import check_options, find_program
 from raythena.runtime.payload_interface import Done, Failed, LeasedRange, PayloadContext, Released, Started, payload_plugin
 
 ROOT = Path(__file__).resolve().parents[3]
-CLIENT = "import os, sys, json\nfrom raythena.payloads.workers.client import EventServer\n"
+CLIENT = "import os, sys, json\nfrom raythena.payloads.workers.event_server import EventServer\n"
 STRANGE = 'naïve "quote" \\ / 🚀 \t é\u2028\x7f'
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from raythena.domain.ranges import EventRange
-from raythena.payloads.workers.client import Event, EventServer
+from raythena.payloads.workers.event_server import Event, EventServer
 
 LONGEST_TRACEBACK = 3000
 

@@ -12,9 +12,9 @@ from raythena.engine.exchange import ExchangeConfig
 from raythena.engine.node_core import NodeConfig
 from raythena.testing.simulation.judge import PromiseBroken
 from raythena.testing.simulation.memory_ledger import MemoryLedger
-from raythena.testing.simulation.parts import Parts
 from raythena.testing.simulation.plan import Plan
 from raythena.testing.simulation.site import Result, simulate
+from raythena.testing.simulation.site_parts import Parts
 
 __all__ = [
     "BudgetConfig",

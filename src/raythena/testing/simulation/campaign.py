@@ -16,10 +16,10 @@ from itertools import islice
 
 from raythena.testing.simulation.draw import Size, draw
 from raythena.testing.simulation.judge import PromiseBroken
-from raythena.testing.simulation.parts import Parts
 from raythena.testing.simulation.plan import pasted
 from raythena.testing.simulation.shrink import shrink
 from raythena.testing.simulation.site import simulate
+from raythena.testing.simulation.site_parts import Parts
 
 _PORTION = 50
 _SHRUNK_PER_PORTION = 2

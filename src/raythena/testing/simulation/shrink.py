@@ -13,9 +13,9 @@ from dataclasses import fields, replace
 from typing import Any
 
 from raythena.testing.simulation.judge import PromiseBroken
-from raythena.testing.simulation.parts import Parts
 from raythena.testing.simulation.plan import Plan, default_of
 from raythena.testing.simulation.site import simulate
+from raythena.testing.simulation.site_parts import Parts
 
 _SEEDS = 25
 _MAX_EVENTS = 50_000

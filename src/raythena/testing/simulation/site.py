@@ -25,7 +25,6 @@ from raythena.testing.simulation.draw import draw
 from raythena.testing.simulation.fault_model import FaultModel
 from raythena.testing.simulation.judge import LOOK_EVERY, Judge, PromiseBroken
 from raythena.testing.simulation.meter import Meter
-from raythena.testing.simulation.parts import Parts
 from raythena.testing.simulation.plan import Plan, pasted
 from raythena.testing.simulation.samples import given_job, small_job
 from raythena.testing.simulation.simulated_coordinator import SimulatedCoordinator
@@ -33,6 +32,7 @@ from raythena.testing.simulation.simulated_lease import Lease, LeaseOnDisk
 from raythena.testing.simulation.simulated_node import SimulatedNode
 from raythena.testing.simulation.simulated_payload import Host
 from raythena.testing.simulation.simulated_source import RangeSource
+from raythena.testing.simulation.site_parts import Parts
 from raythena.testing.simulation.storage import WatchedLedger
 from raythena.testing.simulation.trace import Trace
 from raythena.testing.simulation.trouble import Trouble

@@ -20,9 +20,9 @@ from raythena.testing.simulation.disk import SimulatedDisk
 from raythena.testing.simulation.fault_model import FaultModel
 from raythena.testing.simulation.judge import Judge
 from raythena.testing.simulation.meter import Meter
-from raythena.testing.simulation.parts import Parts
 from raythena.testing.simulation.plan import Plan
 from raythena.testing.simulation.simulated_lease import Lease
+from raythena.testing.simulation.site_parts import Parts
 from raythena.testing.simulation.storage import WatchedLedger
 from raythena.testing.simulation.trace import Trace
 
