@@ -26,7 +26,7 @@ from raythena.domain.ranges import EventRange
 from raythena.runtime.payload_interface import Done, LeasedRange, PayloadContext, Started, payload_plugin
 
 ROOT = Path(__file__).resolve().parents[1]
-PYTHON_PROGRAM = "from raythena.payloads.workers.event_server import EventServer\nfor event in EventServer(): event.done_bytes(b'0123456789')\n"
+PYTHON_PROGRAM = "from raythena.client import EventServer\nfor event in EventServer(): event.done_bytes(b'0123456789')\n"
 
 
 def process_bytes(event_range: EventRange, context: Any) -> bytes:
