@@ -15,6 +15,7 @@ import typer
 
 from raythena.cli.exit_codes import INTERRUPTED
 from raythena.cli.held_signals import HELD, let_signals_come
+from raythena.cli.interrupts import is_ignored
 from raythena.cli.options import ConfigOption, SetOption, settings_from
 from raythena.cli.run import (
     CoresOption,
@@ -94,7 +95,7 @@ def harvest_command(  # noqa: PLR0917 (one parameter per option)
     cores: CoresOption = None,
     walltime: WalltimeOption = None,
     grace: Annotated[
-        float, typer.Option("--grace", metavar="SECONDS", help="Time between SIGTERM or SIGUSR1 and the kill.")
+        float, typer.Option("--grace", metavar="SECONDS", help="Time between SIGTERM, SIGHUP or SIGUSR1 and the kill.")
     ] = 30.0,
     patience: Annotated[
         float, typer.Option("--patience", metavar="SECONDS", help="How long Harvester may take to take the last reports in.")
@@ -238,12 +239,13 @@ def _let_signals_end_it() -> None:
         raise SystemExit(128 + number)
 
     for number in HELD:
-        signal.signal(number, end)
+        if not is_ignored(number):
+            signal.signal(number, end)
 
 
 def _ignore_signals() -> None:
     """The end has come already."""
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
+    for number in (*HELD, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
 
 

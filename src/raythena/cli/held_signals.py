@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import signal
 
-HELD = frozenset({signal.SIGTERM, signal.SIGUSR1})
+HELD = frozenset({signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP})
 
 
 def hold_signals() -> None:
-    """From now on SIGTERM and SIGUSR1 wait. Programs started meanwhile inherit that: start none."""
+    """From now on SIGTERM, SIGUSR1 and SIGHUP wait. Programs started meanwhile inherit that: start none."""
     signal.pthread_sigmask(signal.SIG_BLOCK, HELD)
 
 

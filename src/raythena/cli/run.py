@@ -36,7 +36,7 @@ WalltimeOption = Annotated[
 ]
 GraceOption = Annotated[
     float | None,
-    typer.Option("--grace", metavar="SECONDS", help="Time between SIGTERM or SIGUSR1 and the kill.", show_default=False),
+    typer.Option("--grace", metavar="SECONDS", help="Time between SIGTERM, SIGHUP or SIGUSR1 and the kill.", show_default=False),
 ]
 JsonLinesOption = Annotated[bool, typer.Option("--json", help="Print progress and result as JSON lines.")]
 

@@ -1,8 +1,8 @@
 """One session from the command's side: task directory, cluster, coordinator, display, signals, and how it all ends.
 
 The command is not needed for the job to be safe: kill it and the next session of the same task goes on from the ledger. A first
-SIGINT or SIGTERM asks the job to drain; a second one ends everything at once. SIGUSR1 is the batch system's warning: like
-SIGTERM, it leaves the grace period `runtime.drain_s` to be over and gone.
+SIGINT, SIGTERM or SIGHUP asks the job to drain; a second one ends everything at once, see `interrupts`. SIGUSR1 is the batch
+system's warning: like SIGTERM, it leaves the grace period `runtime.drain_s` to be over and gone.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from raythena.cli.exit_codes import INTERRUPTED
+from raythena.cli.interrupts import Answer, Interrupts, caught_signals
 from raythena.cli.settings import Settings, placed
 from raythena.domain.errors import ClusterError, InvalidInput, LedgerBusy
 from raythena.domain.job import Job
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
     from raythena.runtime.driver import Session
     from raythena.runtime.session_end import SessionResult
 
-_CAUGHT = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 _SHOW_S = 0.25
 _GOING_S = 3.0
 """The coordinator of a command that was killed is gone within so long."""
@@ -126,7 +126,8 @@ class _Run:
         self._display = display
         self._cluster = LocalCluster(settings.nodes.count, settings.nodes.cores_per_node)
         self._session: Session | None = None
-        self._interrupts = 0
+        self._interrupts = Interrupts(time.monotonic)
+        self._at_once = False
         self._grace_s = settings.runtime.drain_s
         self._stop_order: StopOrder | None = None
 
@@ -135,7 +136,7 @@ class _Run:
 
         A signal that comes while the cluster ends has nothing left to end, and must not kill us with the last words unsaid.
         """
-        before = {number: signal.getsignal(number) for number in _CAUGHT}
+        before = {number: signal.getsignal(number) for number in caught_signals()}
         with contextlib.ExitStack() as signals:
             try:
                 await self._cluster.start()
@@ -164,7 +165,7 @@ class _Run:
 
     async def _watch(self, session: Session) -> SessionResult:
         while not await asyncio.to_thread(session.has_ended, _SHOW_S):
-            if self._interrupts > 1:
+            if self._at_once:
                 raise SystemExit(INTERRUPTED)
             progress = await asyncio.to_thread(session.progress)
             if progress is not None:
@@ -175,26 +176,25 @@ class _Run:
 
     @contextlib.contextmanager
     def _signals(self, loop: asyncio.AbstractEventLoop, before: Mapping[signal.Signals, Any]) -> Iterator[None]:
-        """Take SIGINT and SIGTERM over from Ray, which would end this process, and SIGUSR1, which would kill it.
+        """Take SIGINT and SIGTERM over from Ray, which would end this process, and those that would kill it.
 
         Afterwards they are the command's again, whose handlers were there `before`.
         """
-        for number in _CAUGHT:
+        for number in before:
             loop.add_signal_handler(number, self._interrupted, number)
         try:
             yield
         finally:
-            for number in _CAUGHT:
+            for number, handler in before.items():
                 loop.remove_signal_handler(number)
-                signal.signal(number, before[number])
+                signal.signal(number, handler)
 
     def _interrupted(self, number: signal.Signals) -> None:
-        """The batch system's warning is no impatience: SIGUSR1 may be followed by SIGTERM, and both by the kill."""
-        warned = number == signal.SIGUSR1
-        self._interrupts += not warned
-        if self._interrupts <= 1:
-            self._stop_order = order = _stop_order(signal.Signals(number), self._grace_s)
-            again = "" if warned else "; once more to end at once"
+        answer = self._interrupts.heard(number)
+        self._at_once = self._at_once or answer is Answer.AT_ONCE
+        if answer is Answer.DRAIN:
+            self._stop_order = order = _stop_order(number, self._grace_s)
+            again = "" if number == signal.SIGUSR1 else "; once more to end at once"
             self._display.message(f"{order.cause}: finishing what is running{again}")
             if self._session is not None:
                 self._session.stop(order)

@@ -142,7 +142,7 @@ class RuntimeSettings(_Group):
         le=DAY_S,
     )
     drain_s: float = setting(
-        "time running events get after Ctrl-C, and everything after SIGTERM or SIGUSR1",
+        "time running events get after Ctrl-C, and everything after SIGTERM, SIGHUP or SIGUSR1",
         Target(SessionConfig, "engine.drain_limit_s"),
         ge=0,
         le=DAY_S,

@@ -45,6 +45,7 @@ class EndCause(StrEnum):
     WALLTIME = "walltime"
     SIGTERM = "SIGTERM"
     SIGUSR1 = "SIGUSR1"
+    SIGHUP = "SIGHUP"
     SIGINT = "SIGINT"
     LOST_NODES = "lost-nodes"
     FAILED_EVENTS = "failed-events"
@@ -181,6 +182,7 @@ FAULTS: dict[str, Fault] = {
     ),
     "SIGTERM": Fault(Who.SITE, "stopped by SIGTERM", 1201, "SIGTERM", _RESUME, "Go on with --resume"),
     "SIGUSR1": Fault(Who.SITE, "stopped by SIGUSR1", 1207, "SIGUSR1", _RESUME, "Go on with --resume"),
+    "SIGHUP": Fault(Who.SITE, "stopped by SIGHUP", 1200, "KILLSIGNAL", _RESUME, "Go on with --resume"),
     "SIGINT": Fault(Who.NOBODY, "stopped by SIGINT", 1208, "SIGINT", _RESUME, "Go on with --resume"),
     "lost-nodes": Fault(
         Who.SITE, "too many nodes were lost", 1344, "RESOURCEUNAVAILABLE", _RESUME,

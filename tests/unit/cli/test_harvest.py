@@ -100,6 +100,21 @@ def test_sigterm_while_the_command_is_loading(point, module):
     assert (point / "jobReport.json").exists()
 
 
+@pytest.mark.parametrize(("nohup", "code", "told_code"), [(False, 143, 1201), (True, 3, 9004)])
+def test_sighup_while_the_command_is_loading(point, nohup, code, told_code):
+    """A session that has lost its terminal ends in order; under nohup nothing happens, and the job is read."""
+    (point / "HPCJobs.json").write_text('{"1": {"PandaID": 1, "StatusCode": 20}}')
+    payload = str(point.parent / "payload.yaml")
+    loading = LOADING.replace("signal.SIGTERM", "signal.SIGHUP")
+    argv = [sys.executable, "-c", loading, "typer.main", "harvest", "--payload", payload, "--access-point", str(point)]
+    command = subprocess.run(
+        [*(["nohup"] if nohup else []), *argv, "--grace", "1", "--patience", "0.1"],
+        capture_output=True, text=True, timeout=200, check=False, cwd=point,
+    )  # fmt: skip
+    assert command.returncode == code, command.stderr
+    assert told(point)["pilotErrorCode"] == told_code
+
+
 def test_other_commands_end_with_a_signal_as_ever():
     argv = [sys.executable, "-c", LOADING, "raythena.cli.app", "config", "show"]
     assert subprocess.run(argv, capture_output=True, timeout=200, check=False).returncode == -signal.SIGTERM

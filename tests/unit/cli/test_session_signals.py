@@ -58,3 +58,33 @@ def test_a_signal_while_the_cluster_ends_kills_nobody(run):
         assert came == [signal.SIGTERM], "the signals are not the command's again"
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+class Stopped:
+    """A session that remembers how often it was asked to stop."""
+
+    def __init__(self):
+        self.orders = []
+
+    def stop(self, order):
+        self.orders.append(order)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_two_signals_within_a_moment_are_one_warning(monkeypatch, number):
+    """The batch system signals the process group, and the script's trap passes it on."""
+    monkeypatch.setattr(session, "LocalCluster", Cluster)
+    made = session._Run(None, Settings(), Shown())
+    made._session = Stopped()
+
+    async def story():
+        loop = asyncio.get_running_loop()
+        before = {each: signal.getsignal(each) for each in session.caught_signals()}
+        with made._signals(loop, before):
+            for _ in range(2):
+                os.kill(os.getpid(), number)
+                await asyncio.sleep(0.05)
+
+    asyncio.run(story())
+    assert [order.cause for order in made._session.orders] == [number.name]
+    assert not made._at_once

@@ -55,7 +55,7 @@ def test_the_budget_can_be_set(tmp_path):
     assert budget.max_lost_node_fraction == 0.5
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP])
 def test_a_signal_that_announces_a_kill_leaves_the_grace_period(number):
     before = time.time()
     order = _stop_order(number, 30.0)
