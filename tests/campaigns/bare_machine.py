@@ -29,7 +29,7 @@ ARCHIVE = "http://deb.debian.org/debian"
 PACKAGES = ("git", "make", "ca-certificates")
 NETWORK = ("/etc/resolv.conf", "/etc/hosts", "/etc/ssl/certs/ca-certificates.crt", "/etc/pip.conf")
 """Files of this machine without which the network or the package index may be out of reach."""
-QUICK = "tests/unit/house tests/unit/storage tests/unit/payloads"
+QUICK = "tests/unit/house tests/unit/storage tests/unit/payloads/pilot"
 LIMIT_S = 5400.0
 SHOWN_LINES = 12
 
