@@ -158,7 +158,7 @@ def test_an_exit_right_after_the_last_message_loses_nothing(tmp_path, status):
         stage.feed(*range(1, 13))
         await stage.settled(12)
         assert stage.failed == {}
-        assert stage.payload._runs == 2
+        assert stage.payload._account.runs == 2
 
     play(scene, tmp_path, {"exit_after": [6], "exit": status, "once": str(once)}, cores=1)
 
@@ -209,7 +209,7 @@ def test_a_hanging_event_costs_one_worker(tmp_path):
         stage.feed(30, *range(31, 41))
         await stage.settled(31)
         assert kinds(stage) == {30: FailureKind.HANG}
-        assert stage.payload._runs == 1
+        assert stage.payload._account.runs == 1
 
     play(scene, tmp_path, {"hang": [30]}, limits={"min_time_limit_s": 6.0})
 
@@ -226,7 +226,7 @@ def test_a_hanging_worker_that_cannot_be_found_costs_a_restart_and_one_range(tmp
         stage.feed(41)
         await stage.settled(32)
         assert kinds(stage) == {30: FailureKind.HANG}
-        assert stage.payload._runs == 2
+        assert stage.payload._account.runs == 2
 
     play(scene, tmp_path, {"hang": [30]}, limits={"min_time_limit_s": 6.0})
 

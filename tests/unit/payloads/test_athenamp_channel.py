@@ -87,7 +87,7 @@ def test_a_flush_is_an_answer_when_there_is_no_range():
         assert line.hear() == b"range 1"
 
 
-def test_at_the_end_there_are_no_more_events_whatever_is_on_the_shelf():
+def test_at_the_end_there_are_no_more_events_whatever_is_in_the_queue():
     with open_line() as line:
         line.range_queue.put("t1", b"range 1")
         line.channel.close()
@@ -124,7 +124,7 @@ class Deaf:
         raise BrokenPipeError("mute")
 
 
-def test_a_range_that_could_not_be_sent_stays_on_the_shelf():
+def test_a_range_that_could_not_be_sent_stays_in_the_queue():
     news, range_queue = queue.Queue(), ChannelQueue()
     range_queue.put("t1", b"range 1")
     channel = Channel(Deaf([False, True]), range_queue, news.put)
@@ -155,7 +155,7 @@ def test_a_channel_that_breaks_costs_a_restart_and_no_range(tmp_path, monkeypatc
         stage.feed(*range(1, 21))
         await stage.settled(20)
         assert stage.failed == {}
-        assert stage.payload._runs == 2
+        assert stage.payload._account.runs == 2
 
     play(scene, tmp_path)
 

@@ -6,36 +6,55 @@ import pytest
 
 from athenamp_stand_in.arguments import parse
 from raythena.domain.errors import InvalidInput
-from raythena.payloads.athenamp.command import check_options, environment_of, read_options, transform_command, with_channel
+from raythena.payloads.athenamp.command import check_options, environment_of, read_options, transform_command
 from raythena.runtime.payload_interface import PayloadContext
 
-LEGACY = 'from AthenaMP.AthenaMPFlags import jobproperties as jps;jps.AthenaMPFlags.EventRangeChannel="chan"'
 MODERN = 'ConfigFlags.MP.EventRangeChannel="chan"'
+MULTITHREADED = (["--multithreaded"], ["--multithreaded=True"], ["--multithreaded", "True"], ["--multithreaded=all:True"])
+
+
+def argv_of(*words):
+    options = read_options({"command": list(words)}, "job")
+    return transform_command(options, PayloadContext("host.1", 8, Path("s"), {}, "job", Path("l")), 1).argv("chan")
 
 
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["--a"], ["--a", "--preExec", LEGACY]),
-        (["--preExec", "x", "y", "--a"], ["--preExec", LEGACY, "x", "y", "--a"]),
-        (["--CA", "--a"], ["--CA", "--a", "--preExec", MODERN]),
-        (["--CA=True", "--preExec=x"], ["--CA=True", "--preExec", MODERN, "x"]),
-        (["--CA", "--multithreaded=True"], ["--CA", "--multithreaded=True", '--athenaopts=--mtes --mtes-channel="chan"']),
-        (
-            ["--athenaopts=--threads=8", "--CA", "--multithreaded=true"],
-            ['--athenaopts=--threads=8 --mtes --mtes-channel="chan"', "--CA", "--multithreaded=true"],
-        ),
         (["--preExec", "c='{channel}'"], ["--preExec", "c='chan'"]),
+        (["-x", "{channel}"], ["-x", "chan"]),
+        (["--CA", "--preExec=x"], ["--CA", "--preExec", MODERN, "x"]),
     ],
 )
-def test_the_channel_is_put_where_the_transform_looks_for_it(words, expected):
-    assert with_channel(["Sim_tf.py", *words], "chan") == ["Sim_tf.py", *expected]
+def test_the_channel_is_put_where_the_command_says_or_where_the_transform_looks(words, expected):
+    assert argv_of("env", "A=1", "Sim_tf.py", *words) == ["env", "A=1", "Sim_tf.py", *expected]
 
 
-@pytest.mark.parametrize("words", [[], ["--preExec", "x"], ["--preExec=x"], ["--CA"], ["--CA", "--multithreaded=True"]])
+@pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        ["--preExec", "x"],
+        ["--preExec=x"],
+        ["--preExec=all:x=1"],
+        ["--CA"],
+        *(["--CA", *switch] for switch in MULTITHREADED),
+        *(["--CA", *switch, "--athenaopts=EVNTtoHITS:--threads=2"] for switch in MULTITHREADED),
+        ["--CA", "--multithreaded", "--athenaopts=--a", "--athenaopts=--b"],
+        ["--CA", "--multithreaded", "--athenaop=--a=1 --b=2"],
+    ],
+)
 def test_the_stand_in_finds_it_there(words):
-    command = with_channel(["Sim_tf.py", "--inputEVNTFile=/etc/passwd", "--outputHITSFile=H", *words], "chan")
+    command = argv_of("Sim_tf.py", "--inputEVNTFile=/etc/passwd", "--outputHITSFile=H", *words)
     assert parse(command[1:], {}).channel == "chan"
+
+
+@pytest.mark.parametrize("words", [["surplus", "--CA"], ["--CA=maybe"], ["--CA", "--multithreaded=first:True", "--b=1", "-x"]])
+def test_a_command_that_cannot_be_understood_is_refused_before_anything_starts(words):
+    words = ["Sim_tf.py", "--inputEVNTFile=/f", *words] if words[0] == "surplus" else ["Sim_tf.py", *words]
+    with pytest.raises(InvalidInput) as refusal:
+        check_options({"command": words}, "job.yaml")
+    assert "payload.options.command" in str(refusal.value)
 
 
 def test_the_environment_says_it_too():
@@ -47,10 +66,9 @@ def test_the_environment_says_it_too():
 
 
 def test_the_job_number_of_the_start_is_filled_in():
-    options = read_options({"command": ["t", "--jobNumber={job_number}", "-n{cores}"]}, "job")
+    options = read_options({"command": ["t", "--jobNumber={job_number}", "--cores={cores}"]}, "job")
     context = PayloadContext("host.1", 8, Path("s"), {}, "job", Path("l"))
-    command = transform_command(options, context, 4711).argv
-    assert command == ("t", "--jobNumber=4711", "-n8")
+    assert transform_command(options, context, 4711).argv("chan")[:3] == ["t", "--jobNumber=4711", "--cores=8"]
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from enum import Enum
 import pytest
 
 from raythena.domain.errors import InternalError
+from raythena.payloads.athenamp.athenamp_payload import PHASES, Phase
 from raythena.payloads.lifecycle import Lifecycle
 from raythena.payloads.workers.slot import TRANSITIONS, SlotState
 
@@ -31,7 +32,7 @@ def test_what_the_table_does_not_allow_is_refused_with_the_way_it_came():
     assert light.since == 4.0
 
 
-@pytest.mark.parametrize(("table", "states"), [(TRANSITIONS, SlotState)])
+@pytest.mark.parametrize(("table", "states"), [(TRANSITIONS, SlotState), (PHASES, Phase)])
 def test_a_table_says_what_follows_each_state_and_every_state_can_be_left_and_reached(table, states):
     assert set(table) == set(states)
     assert all(table[state] - {state} for state in states)

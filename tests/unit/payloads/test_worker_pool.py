@@ -181,7 +181,7 @@ def test_results_sent_before_death_count(tmp_path):
     play(scene, tmp_path)
 
 
-def test_the_obituary_quotes_this_workers_log_only(tmp_path):
+def test_the_exit_summary_quotes_this_workers_log_only(tmp_path):
     (tmp_path / "logs").mkdir()
     (tmp_path / "logs" / "worker_0.log").write_text("words of the one before\n")
 
@@ -225,7 +225,7 @@ def test_a_worker_may_hand_back_and_leave(tmp_path):
 
 
 def test_a_worker_that_hangs_up_but_lives_on_is_killed(tmp_path, monkeypatch):
-    monkeypatch.setattr("raythena.payloads.workers.supervisor.GRACE_S", 0.1)
+    monkeypatch.setattr("raythena.payloads.workers.worker_supervisor.GRACE_S", 0.1)
 
     async def scene(pool):
         worker = await pool.strings.worker()
@@ -239,7 +239,7 @@ def test_a_worker_that_hangs_up_but_lives_on_is_killed(tmp_path, monkeypatch):
 
 
 def test_a_connection_held_open_by_somebody_else_is_not_waited_for(tmp_path, monkeypatch):
-    monkeypatch.setattr("raythena.payloads.workers.supervisor.GRACE_S", 0.1)
+    monkeypatch.setattr("raythena.payloads.workers.worker_supervisor.GRACE_S", 0.1)
 
     async def scene(pool):
         worker = await pool.strings.worker()

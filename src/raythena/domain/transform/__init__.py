@@ -7,6 +7,7 @@ line.text, line.argv
 """
 
 from raythena.domain.transform.arguments import Argument, CommandLine
+from raythena.domain.transform.channel import ChannelPlace, channel_place, with_channel
 from raythena.domain.transform.values import Substep, expanded, file_names, substeps
 from raythena.domain.transform.vocabulary import MERGING, RECONSTRUCTION, SIMULATION, Kind, Known, Vocabulary, vocabulary_of
 from raythena.domain.transform.words import Word, quoted, split_words
@@ -16,16 +17,19 @@ __all__ = [
     "RECONSTRUCTION",
     "SIMULATION",
     "Argument",
+    "ChannelPlace",
     "CommandLine",
     "Kind",
     "Known",
     "Substep",
     "Vocabulary",
     "Word",
+    "channel_place",
     "expanded",
     "file_names",
     "quoted",
     "split_words",
     "substeps",
     "vocabulary_of",
+    "with_channel",
 ]

@@ -9,8 +9,8 @@
     yampl_path         directory with the Python module yampl, if Python does not find it by itself (optional)
     flush              true: held-back reports are fetched with a range no file has; false: by ending the transform (default true)
 
-How the transform learns the channel's name depends on its age, as Pilot does it: a `{channel}` in the command; otherwise
-`--athenaopts` with `--mtes-channel` for multithreaded Athena, a `--preExec` otherwise; always also in `PILOT_EVENTRANGECHANNEL`.
+The transform learns the channel's name where the command has `{channel}`, otherwise as `domain.transform.channel` says; always
+also in `PILOT_EVENTRANGECHANNEL`.
 """
 
 from __future__ import annotations
@@ -26,12 +26,14 @@ from raythena.domain.document import FieldPath
 from raythena.domain.errors import InvalidInput
 from raythena.domain.node_job import NodeFacts, derive_node_job
 from raythena.domain.panda import is_panda, parse_panda_job
+from raythena.domain.transform import CommandLine, quoted, vocabulary_of, with_channel
 from raythena.payloads.plugin_options import PREFIX, checked_path, max_events, refuse_unknown, string_list, string_map
 from raythena.payloads.workers.program import ONE_THREAD
 from raythena.runtime.payload_interface import PayloadContext
 
 KNOWN_OPTIONS = ("command", "max_events", "name_every_input", "container", "environment", "yampl_path", "flush")
 CHANNEL_VARIABLE = "PILOT_EVENTRANGECHANNEL"
+CHANNEL = "{channel}"
 CATALOGUE = "PoolFileCatalog.xml"
 
 
@@ -71,7 +73,9 @@ def read_options(options: Mapping[str, Any], source: str) -> TransformOptions:
 
 def check_options(options: Mapping[str, Any], source: str) -> None:
     """Refuse options that cannot work. Raises InvalidInput naming the field."""
-    read_options(options, source)
+    read = read_options(options, source)
+    if read.command:
+        _given_command(read.command, source).argv("channel")
 
 
 def _flag(options: Mapping[str, Any], name: str, default: bool, source: str) -> bool:
@@ -81,13 +85,22 @@ def _flag(options: Mapping[str, Any], name: str, default: bool, source: str) -> 
     return value
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class TransformCommand:
     """What to run for one life of the transform, before the channel is known."""
 
-    argv: tuple[str, ...]
+    program: tuple[str, ...]
+    """The transform, and what starts it; all of the command where it says itself where the channel goes."""
+    arguments: CommandLine | None
+    """None: `program` has `{channel}` in it."""
     catalogue: str = ""
     """Content of the POOL file catalogue to be put beside it; empty: none."""
+
+    def argv(self, channel: str) -> list[str]:
+        """The command with the channel's name where the transform looks for it. Raises InvalidInput."""
+        if self.arguments is None:
+            return [word.replace(CHANNEL, channel) for word in self.program]
+        return [*self.program, *with_channel(self.arguments, channel).argv]
 
 
 def transform_command(options: TransformOptions, context: PayloadContext, job_number: int) -> TransformCommand:
@@ -95,26 +108,25 @@ def transform_command(options: TransformOptions, context: PayloadContext, job_nu
     facts = NodeFacts(job_number, context.cores, options.max_events, options.name_every_input)
     if options.command:
         values = {"{cores}": str(context.cores), "{job_number}": str(job_number)}
-        return TransformCommand(tuple(_filled(word, values) for word in options.command))
+        return _given_command([_filled(word, values) for word in options.command], "job")
     job = context.job
     if job is None or not is_panda(job.source):
         hint = "Only a job of PanDA's says itself what to run"
         raise InvalidInput("job", f"{PREFIX}.command", "is missing", expected="the transform and its arguments", hint=hint)
     panda_job = parse_panda_job(FieldPath("job", "", job.source))
     node_job = derive_node_job(panda_job, {file.lfn: file.pfn for file in job.inputs}, facts)
-    return TransformCommand(node_job.argv, node_job.catalogue.to_xml() if node_job.catalogue.entries else "")
+    catalogue = node_job.catalogue.to_xml() if node_job.catalogue.entries else ""
+    return TransformCommand((node_job.transformation,), node_job.command, catalogue)
 
 
-def with_channel(words: Sequence[str], channel: str) -> list[str]:
-    """The command with the channel's name where the transform looks for it."""
-    if any("{channel}" in word for word in words):
-        return [word.replace("{channel}", channel) for word in words]
-    if not any(word.split("=")[0] == "--CA" for word in words):
-        jobproperties = "from AthenaMP.AthenaMPFlags import jobproperties as jps;jps.AthenaMPFlags.EventRangeChannel"
-        return _with_pre_exec(words, f'{jobproperties}="{channel}"')
-    if any(word.lower() == "--multithreaded=true" for word in words):
-        return _with_athena_option(words, f'--mtes --mtes-channel="{channel}"')
-    return _with_pre_exec(words, f'ConfigFlags.MP.EventRangeChannel="{channel}"')
+def _given_command(words: Sequence[str], source: str) -> TransformCommand:
+    """The option `command`: programs, then arguments of a transform, unless it says itself where the channel goes."""
+    if any(CHANNEL in word for word in words):
+        return TransformCommand(tuple(words), None)
+    first = next((at for at, word in enumerate(words) if word.startswith("--")), len(words))
+    text = " ".join(map(quoted, words[first:]))
+    line = CommandLine.parse(text, f"{source}: {PREFIX}.command", vocabulary_of(words[max(0, first - 1)]))
+    return TransformCommand(tuple(words[:first]), line)
 
 
 def environment_of(options: TransformOptions, channel: str, cores: int) -> dict[str, str]:
@@ -132,20 +144,3 @@ def _filled(word: str, values: Mapping[str, str]) -> str:
     for name, value in values.items():
         word = word.replace(name, value)
     return word
-
-
-def _with_pre_exec(words: Sequence[str], text: str) -> list[str]:
-    """The text as the first value of `--preExec`; an argument of its own when there is none."""
-    for place, word in enumerate(words):
-        if word == "--preExec":
-            return [*words[: place + 1], text, *words[place + 1 :]]
-        if word.startswith("--preExec="):
-            return [*words[:place], "--preExec", text, word.removeprefix("--preExec="), *words[place + 1 :]]
-    return [*words, "--preExec", text]
-
-
-def _with_athena_option(words: Sequence[str], text: str) -> list[str]:
-    for place, word in enumerate(words):
-        if word.startswith("--athenaopts="):
-            return [*words[:place], f"{word} {text}", *words[place + 1 :]]
-    return [*words, f"--athenaopts={text}"]

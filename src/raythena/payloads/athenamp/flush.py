@@ -21,14 +21,14 @@ REPORT_DELAY_S = 1.0
 
 
 class Flushes:
-    """The books of all flushes of one run. `now` is monotonic, `at` seconds since the epoch."""
+    """All flushes of one run. `now` is monotonic, `at` seconds since the epoch."""
 
     def __init__(self) -> None:
         self._sent: dict[str, float] = {}
         self._first: str | None = None
         self._round_since = 0.0
         self._round_over = float("-inf")
-        self._runs_without_result = 0
+        self._empty_rounds = 0
         self.heard_until: float | None = None
         """Outputs written before this moment, and not reported, never will be; None: nothing is known."""
 
@@ -36,7 +36,7 @@ class Flushes:
         """Whether a worker that waits in vain since `starved_since` is to be flushed now."""
         if self._first is not None and now - self._round_since < ROUND_LIMIT_S:
             return True
-        pause_s = max(PAUSE_MIN_S, PAUSE_PER_EVENT * mean_event_s) * GROWTH ** min(self._runs_without_result, 20)
+        pause_s = max(PAUSE_MIN_S, PAUSE_PER_EVENT * mean_event_s) * GROWTH ** min(self._empty_rounds, 20)
         return now - max(starved_since, self._round_over) >= min(PAUSE_MAX_S, pause_s)
 
     @property
@@ -57,14 +57,14 @@ class Flushes:
             return False
         if token == self._first:
             self._first, self._round_over = None, now
-            self._runs_without_result += 1
+            self._empty_rounds += 1
             self.heard_until = at - REPORT_DELAY_S
         return True
 
     def reported(self) -> None:
         """A report of a range came through: more may follow soon."""
-        self._runs_without_result = 0
+        self._empty_rounds = 0
 
     def given(self) -> None:
         """A range was given out: nobody waits in vain."""
-        self._first, self._runs_without_result = None, 0
+        self._first, self._empty_rounds = None, 0

@@ -1,7 +1,7 @@
-"""What a pilot is answered: PanDA's part of the conversation, without the sockets. No I/O, no clock.
+"""What a pilot is answered: PanDA's side of the protocol, without the sockets. No I/O, no clock.
 
-One desk serves one pilot, from its first request to its last. `answer` takes a call and gives an `Answer`, or a `Hold`: nothing
-can be said yet, ask again when something has changed or the time is up. What the pilot tells us is collected as `News`.
+One `PandaServer` serves one pilot, from its first request to its last. `answer` takes a call and gives an `Answer`, or a `Hold`:
+nothing can be said yet, ask again when something has changed or the time is up. What the pilot tells us is collected as `News`.
 
 Rules, each learned from pilots:
 - An empty list of ranges means "no more", for good. It is said when it is true: while draining, or when a pilot has waited so

@@ -6,7 +6,7 @@ recovery store is beside it, and the successor first looks for what is finished 
 output it found, needs no core.
 
 Rules: a recovery store belongs to a task and to the process that holds its lock, which the kernel releases however that process
-ends; an recovery store nobody holds is emptied and removed. What ranges were given is written down before the pilot gets them.
+ends; a recovery store nobody holds is emptied and removed. What ranges were given is written down before the pilot gets them.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class RecoveryStore:
         finally:
             os.close(lock)
         if found:
-            LOG.info("%d finished outputs found in the attic of an agent that is gone", len(found))
+            LOG.info("%d finished outputs found in the recovery store of an agent that is gone", len(found))
         return found
 
     def _rescue(self, place: Path) -> dict[str, Path]:
@@ -101,11 +101,11 @@ class RecoveryStore:
 
 
 def recovery_stores_of(scratch: Path) -> Path:
-    """Where the attics of a task are: beside the agents' scratch directories (`raythena-<task>-<session>-<node>-<word>`)."""
+    """Where those of a task are: beside the agents' scratch directories (`raythena-<task>-<session>-<node>-<word>`)."""
     parts = scratch.parent.name.split("-")
     if parts[0] == "raythena" and len(parts) >= 4:
-        return scratch.parent.parent / f"attic-{parts[1]}"
-    return scratch / "attic"
+        return scratch.parent.parent / f"recovery-{parts[1]}"
+    return scratch / "recovery"
 
 
 def _given(path: Path) -> dict[str, str]:

@@ -11,7 +11,6 @@ import json
 import logging
 import os
 import shutil
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from functools import partial
@@ -31,6 +30,7 @@ from raythena.payloads.pilot.release import Release
 from raythena.payloads.pilot.run_times import RunTimes
 from raythena.payloads.pilot.server import PilotServer
 from raythena.payloads.workers.slot import describe_status
+from raythena.runtime.clock import SYSTEM_CLOCK, Clock
 from raythena.runtime.process_guard import ProcessGuard
 
 LOG = logging.getLogger(__name__)
@@ -54,15 +54,17 @@ class RunningPilot:
         log_dir: Path,
         on_call: Callable[[Answer], None],
         on_end: Callable[[], None],
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
+        self._clock = clock
         self.number = number
         self.directory = directory
         self.panda = panda
         self.log = PilotLog(directory / NAME)
         self.log_dir = log_dir / f"pilot-{number}"
         self.server = PilotServer(panda, on_call, self.log_dir / _JOURNAL)
-        self.times = RunTimes(time.time())
-        self.began = time.monotonic()
+        self.times = RunTimes(clock.wall_s())
+        self.began = clock.monotonic_s()
         self.status: int | None = None
         """How the pilot ended; None while it runs."""
         self.over_seen_at: float | None = None
@@ -83,7 +85,7 @@ class RunningPilot:
             partial(prepare, options, release, job, cores=cores, port=self.server.port, directory=self.directory)
         )
         LOG.info("pilot %d (%s) starts in %s, server on port %d", self.number, release.version, self.directory, self.server.port)
-        self.times.started_at, self.began = time.time(), time.monotonic()
+        self.times.started_at, self.began = self._clock.wall_s(), self._clock.monotonic_s()
         self.busy_at = self.began
         try:
             await self._process_guard.spawn(
@@ -106,7 +108,7 @@ class RunningPilot:
         await self._process_guard.stop()
         await self.server.stop()
         if self.times.ended_at is None:
-            self.times.ended_at = time.time()
+            self.times.ended_at = self._clock.wall_s()
 
     def look_at_cpu(self, now: float) -> None:
         """Note whether the pilot's processes have used CPU since the last look. Walks /proc: for a thread."""
@@ -141,7 +143,7 @@ class RunningPilot:
         except (ValueError, RecursionError):
             return next(map(read_report, self.directory.glob("PanDA_Pilot*/jobReport.json")), None)
 
-    def payload_obituary(self) -> str:
+    def payload_exit_summary(self) -> str:
         """How the payload ended, and what it said was wrong."""
         status = self.log.payload_status
         story = "its payload ended" if status is None else f"its payload {describe_status(status)}"
@@ -203,8 +205,8 @@ class RunningPilot:
         (self.log_dir / "pilot.json").write_text(json.dumps(story, indent=1, default=str), encoding="utf-8")
 
     def note_times(self) -> None:
-        """Carry the desk's times over into the account."""
-        offset = time.time() - time.monotonic()
+        """Carry the server's times over into the account."""
+        offset = self._clock.wall_s() - self._clock.monotonic_s()
         record, times = self.panda.record, self.times
         times.job_asked_at = record.asked_at and record.asked_at + offset
         times.first_ranges_at = record.first_ranges_at and record.first_ranges_at + offset

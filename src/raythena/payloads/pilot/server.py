@@ -1,9 +1,9 @@
-"""The sockets before the desk: an HTTP server for one pilot, on a free port of the loopback interface.
+"""The sockets in front of `panda_server`: an HTTP server for one pilot, on a free port of the loopback interface.
 
 Rules: every request is answered, with status 200 and JSON, whatever it was and whatever happens to us while we answer it; a
 request larger than `MAX_BODY_BYTES` is read no further; ranges are not given to a connection that has gone away. Anybody on the
-machine can reach the port: nothing a request says is believed further than the desk believes it, and paths it names are checked
-by the payload.
+machine can reach the port: nothing a request says is believed further than `panda_server` believes it, and paths it names are
+checked by the payload.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _POLITE = {"StatusCode": 0, "success": True, "message": "", "data": None}
 
 
 class PilotServer:
-    """Serves one desk. `on_call` is called after every answer; `journal` (optional) gets a line for each request."""
+    """Serves one pilot. `on_call` is called after every answer; `journal` (optional) gets a line for each request."""
 
     def __init__(self, panda: PandaServer, on_call: Callable[[Answer], None], journal: Path | None = None) -> None:
         self._panda = panda

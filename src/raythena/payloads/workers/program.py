@@ -15,8 +15,8 @@ from typing import Any
 from raythena.domain.errors import InvalidInput, PayloadError
 from raythena.payloads.plugin_options import checked_path, refuse_unknown, string_list, string_map
 from raythena.payloads.workers.slot import SpawnRequest
-from raythena.payloads.workers.supervisor import Spawner
 from raythena.payloads.workers.worker_pool import WorkerPool
+from raythena.payloads.workers.worker_supervisor import Spawner
 from raythena.runtime.payload_interface import PayloadContext, PayloadPlugin
 from raythena.runtime.process_guard import ProcessGuard
 

@@ -19,8 +19,8 @@ from raythena.domain.errors import InvalidInput, PayloadError
 from raythena.payloads.plugin_options import function_name, refuse_unknown, string_list
 from raythena.payloads.workers.program import ONE_THREAD
 from raythena.payloads.workers.slot import SpawnRequest, describe_status, tail_of
-from raythena.payloads.workers.supervisor import Spawner
 from raythena.payloads.workers.worker_pool import WorkerPool
+from raythena.payloads.workers.worker_supervisor import Spawner
 from raythena.runtime.payload_interface import PayloadContext, PayloadPlugin
 from raythena.runtime.process_guard import ProcessGuard
 

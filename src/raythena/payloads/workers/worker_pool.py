@@ -1,7 +1,7 @@
 """The worker pool: a payload made of worker processes that speak the event-server protocol, one for each core.
 
 Both shipped payloads are this pool with another way of starting a worker (`Spawner`). Its parts: `range_dispatch` decides who
-gets what, `supervisor` starts and ends workers, `output_intake` takes their outputs; here is what the agent calls and what
+gets what, `worker_supervisor` starts and ends workers, `output_intake` takes their outputs; here is what the agent calls and what
 workers say.
 
 Rules:
@@ -35,8 +35,8 @@ from raythena.payloads.workers.protocol import (
 )
 from raythena.payloads.workers.range_dispatch import RangeDispatch
 from raythena.payloads.workers.slot import SlotState, WorkerSlot
-from raythena.payloads.workers.supervisor import PoolParts, Spawner, WorkerSupervisor
 from raythena.payloads.workers.time_limit import Pace
+from raythena.payloads.workers.worker_supervisor import PoolParts, Spawner, WorkerSupervisor
 from raythena.runtime.payload_interface import Failed, LeasedRange, PayloadContext, PayloadOutcome
 
 REASON_LENGTH = 4000

@@ -31,8 +31,8 @@ def modern(path, fields):
     return read_call(path, "", urlencode(fields).encode() if "EventRanges" in path else gzip.compress(body))
 
 
-class Desk:
-    """A desk with ranges 1, 2, … on its queue, and a clock."""
+class Bench:
+    """A server with ranges 1, 2, … on its queue, and a clock."""
 
     def __init__(self, count=0, cores=2, batch=2):
         self.range_queue = RangeQueue(cores)
@@ -104,7 +104,7 @@ def finished(given, **changes):
 
 @pytest.mark.parametrize("dialect", [form, modern, newest, through_curl], ids=["form", "json", "api", "api through curl"])
 def test_a_whole_conversation_has_the_same_effect_in_all_dialects(dialect):
-    panda = Desk(3)
+    panda = Bench(3)
     assert panda.call("updateWorkerPilotStatus", {"workerID": 1, "status": "started"}, dialect).document["StatusCode"] == 0
     assert panda.call("getResourceTypes", {}, dialect).document["ResourceTypes"] == {"ResourceTypes": []}
     assert panda.call("getJob", NODE, dialect).document.items() >= {**JOB, "StatusCode": 0}.items()
@@ -144,7 +144,7 @@ def test_a_whole_conversation_has_the_same_effect_in_all_dialects(dialect):
 
 
 def test_under_the_newest_paths_the_answer_is_in_an_envelope():
-    panda = Desk(2)
+    panda = Bench(2)
     job = {**JOB, "StatusCode": 0}
     first = panda.call("getJob", {**NODE, "n_jobs": 1}, newest).document
     assert (first["success"], first["message"], first["data"]) == (True, "", {**job, "jobs": [job]})
@@ -155,27 +155,27 @@ def test_under_the_newest_paths_the_answer_is_in_an_envelope():
 
 
 def test_attributes_have_their_older_names_whatever_the_dialect():
-    panda = Desk()
+    panda = Bench()
     panda.call("updateJob", {**UPDATE, "state": "failed", "pilot_error_code": 1305, "exe_error_diag": "x"}, newest)
     attributes = panda.panda.record.attributes
     assert (attributes["pilotErrorCode"], attributes["exeErrorDiag"], attributes["state"]) == (1305, "x", "failed")
 
 
 def test_more_ranges_than_asked_for_but_no_more_than_a_batch():
-    panda = Desk(50, batch=10)
+    panda = Bench(50, batch=10)
     assert len(panda.ranges()) == 20
     panda.panda.batch_per_core = 1
     assert len(panda.ranges(nRanges=8)) == 8
 
 
 def test_too_few_ranges_are_waited_for_a_moment():
-    panda = Desk(1)
+    panda = Bench(1)
     assert panda.ranges() == Hold(100.0 + HOLD.gather_s)
     assert len(panda.ranges(waited_s=0.31)) == 1
 
 
 def test_no_more_is_said_late_and_for_good():
-    panda = Desk()
+    panda = Bench()
     assert isinstance(panda.ranges(waited_s=80.0), Hold)
     assert panda.ranges(waited_s=90.0) == []
     panda.feed(1, 2)
@@ -185,7 +185,7 @@ def test_no_more_is_said_late_and_for_good():
 
 @pytest.mark.parametrize(("dry", "limit_s"), [(False, HOLD.busy_s), (True, HOLD.dry_s)])
 def test_a_pilot_that_owes_results_is_not_held_long(dry, limit_s):
-    panda = Desk(2)
+    panda = Bench(2)
     panda.ranges()
     panda.panda.dry = dry
     assert panda.ranges(waited_s=limit_s - 0.1) == Hold(100.0 + 0.1)
@@ -194,7 +194,7 @@ def test_a_pilot_that_owes_results_is_not_held_long(dry, limit_s):
 
 @pytest.mark.parametrize(("event_s", "limit_s"), [(1.0, HOLD.busy_s), (100.0, 30.0), (3600.0, HOLD.idle_s)])
 def test_the_longer_events_are_the_longer_ranges_are_waited_for(event_s, limit_s):
-    panda = Desk(2)
+    panda = Bench(2)
     panda.ranges()
     panda.panda.event_s = event_s
     assert isinstance(panda.ranges(waited_s=limit_s - 0.1), Hold)
@@ -202,14 +202,14 @@ def test_the_longer_events_are_the_longer_ranges_are_waited_for(event_s, limit_s
 
 
 def test_a_draining_node_says_no_more_at_once():
-    panda = Desk(9)
+    panda = Bench(9)
     panda.panda.draining = True
     assert panda.ranges() == []
     assert panda.call("getJob", NODE).document["StatusCode"] == 20
 
 
 def test_a_suspect_is_given_alone_and_then_there_is_no_more():
-    panda = Desk(4)
+    panda = Bench(4)
     panda.ranges()
     panda.range_queue.begin(0.0)
     panda.range_queue.reclaim(crashed=True)
@@ -220,20 +220,20 @@ def test_a_suspect_is_given_alone_and_then_there_is_no_more():
 
 @pytest.mark.parametrize("job", ["4712", "", "None", "4711 "])
 def test_another_job_gets_nothing_and_ends_nothing(job):
-    panda = Desk(4)
+    panda = Bench(4)
     assert panda.ranges(pandaID=job) == []
     assert "ranges were asked for job" in panda.news(Oddity)[0].text
     assert len(panda.ranges()) == 4
 
 
 def test_an_update_of_another_job_changes_nothing():
-    panda = Desk()
+    panda = Bench()
     panda.call("updateJob", {**UPDATE, "jobId": "99", "state": "finished"})
     assert panda.panda.record.final_at is None
 
 
 def test_a_range_counts_once():
-    panda = Desk(1)
+    panda = Bench(1)
     (given,) = panda.ranges(waited_s=1.0)
     assert panda.report(finished(given), finished(given)) == [True, False]
     assert panda.report(finished(given)) == [False]
@@ -244,7 +244,7 @@ def test_a_range_counts_once():
 
 
 def test_what_was_known_is_only_confirmed():
-    panda = Desk(1)
+    panda = Bench(1)
     (given,) = panda.ranges(waited_s=1.0)
     panda.range_queue.settle(given["eventRangeID"], early=True)
     assert panda.report(finished(given), finished(given)) == [True, False]
@@ -253,14 +253,14 @@ def test_what_was_known_is_only_confirmed():
 
 
 def test_running_is_no_result():
-    panda = Desk(1)
+    panda = Bench(1)
     (given,) = panda.ranges(waited_s=1.0)
     assert panda.report(finished(given, eventStatus="running")) == [True]
     assert panda.range_queue.out == 1
 
 
 def test_a_failure_has_its_reason():
-    panda = Desk(1)
+    panda = Bench(1)
     (given,) = panda.ranges(waited_s=1.0)
     panda.report(finished(given, eventStatus="fatal", errorCode=1220, errorDiag="it broke"))
     (failure,) = panda.news(GaveUp)
@@ -271,20 +271,20 @@ def test_a_failure_has_its_reason():
     "told", ["", "nonsense", "{}", "[1, null, {}]", '[{"eventRanges": 1}]', '[{"eventRanges": [{"eventRangeID": 3}]}]']
 )
 def test_nonsense_is_answered_politely(told):
-    panda = Desk(2)
+    panda = Bench(2)
     answer = panda.call("updateEventRanges", {"version": 1, "eventRanges": told})
     assert answer.document["StatusCode"] == 0
     assert panda.news(Oddity)
 
 
 def test_unknown_endpoints_are_a_success():
-    panda = Desk()
+    panda = Bench()
     answer = panda.panda.answer(read_call("/api/v1/pilot/update_worker_node", "", b"{}"), 1.0, 1.0)
     assert answer.document == {"StatusCode": 0, "success": True, "message": "", "data": None}
 
 
 def test_newer_endpoints_have_their_envelope():
-    panda = Desk()
+    panda = Bench()
     answer = panda.panda.answer(read_call("/api/v1/pilot/acquire_jobs", "", b"{}"), 1.0, 1.0)
     assert answer.document["success"] is True
     assert answer.document["data"]["PandaID"] == 4711
@@ -315,7 +315,7 @@ STEP = st.one_of(
 @settings(max_examples=150, deadline=None)
 @given(st.lists(STEP, max_size=40))
 def test_whatever_it_is_asked_it_answers_and_gives_no_range_twice(steps):
-    panda, fed, tokens = Desk(cores=3), 0, []
+    panda, fed, tokens = Bench(cores=3), 0, []
     for kind, first, second in steps:
         panda.now += 1.0
         if kind == "feed":

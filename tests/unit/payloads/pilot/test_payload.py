@@ -16,7 +16,7 @@ import pytest
 from raythena.domain.errors import InternalError, InvalidInput, NumbersExhausted, PayloadError
 from raythena.domain.job_number import AGENTS, STARTS, JobNumbers
 from raythena.domain.ranges import EventRange
-from raythena.payloads.pilot import pilot_payload as payload_module
+from raythena.payloads.pilot import pilot_job as job_module
 from raythena.payloads.pilot.pilot_payload import PilotPayload
 from raythena.payloads.pilot.server import PilotServer
 from raythena.runtime.payload_interface import Done, LeasedRange, PayloadContext, Released, Started
@@ -191,9 +191,9 @@ def test_a_job_is_needed(tmp_path):
 
 def test_a_pilot_for_which_no_number_is_left_is_not_started(tmp_path, monkeypatch):
     given = []
-    monkeypatch.setattr(payload_module, "derive_node_job", lambda *words: given.append(words[2]) or SimpleNamespace(document=JOB))
-    monkeypatch.setattr(payload_module, "parse_panda_job", lambda place: None)
-    monkeypatch.setattr(payload_module, "is_panda", lambda source: True)
+    monkeypatch.setattr(job_module, "derive_node_job", lambda *words: given.append(words[2]) or SimpleNamespace(document=JOB))
+    monkeypatch.setattr(job_module, "parse_panda_job", lambda place: None)
+    monkeypatch.setattr(job_module, "is_panda", lambda source: True)
     told = options(max_events=9)
     del told["job"]
     place = dataclasses.replace(context(tmp_path, told), job=SimpleNamespace(source={}, inputs=()), numbers=JobNumbers(3, 1))
@@ -208,7 +208,7 @@ def test_a_pilot_for_which_no_number_is_left_is_not_started(tmp_path, monkeypatc
         payload._pilot.status = 1
         payload.feed(ranges(2))
         text, _ = await problem_of(payload)
-        assert isinstance(payload._fatal, NumbersExhausted)
+        assert isinstance(payload._outcomes.fatal, NumbersExhausted)
         assert "attempt may be 0 to 255" in text
         await payload.stop()
 

@@ -113,7 +113,7 @@ def test_one_core_needs_no_suspicion():
     assert indices(range_queue.reclaim(crashed=True)) == [1]
 
 
-class ShelfMachine(RuleBasedStateMachine):
+class RangeQueueMachine(RuleBasedStateMachine):
     """Whatever happens, no range is lost, doubled, or in the hands of a pilot twice."""
 
     def __init__(self):
@@ -160,8 +160,8 @@ class ShelfMachine(RuleBasedStateMachine):
         assert len(self.range_queue.held) == self.range_queue.waiting + self.range_queue.out == self.fed - self.gone
 
 
-TestShelf = ShelfMachine.TestCase
-TestShelf.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestRangeQueue = RangeQueueMachine.TestCase
+TestRangeQueue.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
 
 
 @pytest.mark.parametrize("cores", [1, 2, 8])

@@ -219,7 +219,7 @@ def test_the_next_agent_finds_what_a_dead_one_had_finished(tmp_path):
     assert [path for path in recovery.place.parent.iterdir()] == [recovery.place]
 
 
-def test_an_attic_in_use_is_left_alone(tmp_path):
+def test_a_recovery_store_in_use_is_left_alone(tmp_path):
     first = dead_store(scratch_of(tmp_path, "a"))
     second = RecoveryStore(scratch_of(tmp_path, "b"))
     assert second.open() == {}

@@ -12,8 +12,8 @@ from raythena.payloads.outcome_queue import OutcomeQueue
 from raythena.payloads.workers.output_intake import OutputIntake
 from raythena.payloads.workers.range_dispatch import RangeDispatch
 from raythena.payloads.workers.slot import MAX_FAILED_STARTS, SlotState, WorkerSlot
-from raythena.payloads.workers.supervisor import GRACE_S, PoolParts, WorkerSupervisor
 from raythena.payloads.workers.time_limit import Pace
+from raythena.payloads.workers.worker_supervisor import GRACE_S, PoolParts, WorkerSupervisor
 from raythena.runtime.payload_interface import Failed, LeasedRange, PayloadContext, Released, Started
 
 

@@ -1,0 +1,136 @@
+"""One life of the transform: its directory, its channel, its process, and how it ended.
+
+Rules: a run has a directory, a channel and a log of its own, so nothing that a dead one left behind can be mistaken for its
+successor's. Nothing is decided here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import logging
+import os
+import signal
+import sys
+import uuid
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from raythena.domain.container import launch
+from raythena.domain.errors import PayloadError
+from raythena.payloads.athenamp.channel import Channel, ChannelQueue, News
+from raythena.payloads.athenamp.command import CATALOGUE, TransformCommand, TransformOptions, environment_of, whole_environment
+from raythena.payloads.athenamp.flush import Flushes
+from raythena.payloads.athenamp.workplace import Workplace, processes_in
+from raythena.payloads.workers.slot import describe_status, tail_of
+from raythena.runtime.payload_interface import PayloadContext
+from raythena.runtime.process_guard import ProcessGuard
+from raythena.runtime.process_guard_main import kill_quietly
+
+LOG = logging.getLogger(__name__)
+_NO_YAMPL = (
+    "payload athenamp needs the Python module yampl on every node, and it cannot be imported: {problem}. It is not on PyPI: "
+    "build python-yampl for the Python that runs raythena, and name the directory it is in as `yampl_path` in the payload's "
+    "options, or put it into PYTHONPATH"
+)
+
+
+class TransformRun:
+    """The `number`-th run, counted from 1."""
+
+    def __init__(self, number: int, context: PayloadContext, guard: ProcessGuard) -> None:
+        self.number = number
+        self.workplace = Workplace(context.scratch / f"athenamp-{number}")
+        self.log = context.log_dir / ("athenamp.log" if number == 1 else f"athenamp_{number}.log")
+        self.flushes = Flushes()
+        self.idle_since: deque[float] = deque()
+        """When workers reported their last event, and have been given none since."""
+        self.began = 0.0
+        self.pid: int | None = None
+        self.status: int | None = None
+        """How the transform ended; None while it may run."""
+        self.asked = False
+        """It has asked for a range."""
+        self.results = 0
+        self.trouble = ""
+        """What is wrong with it, where that is known better than from its exit."""
+        self.ending = False
+        """We have ended it: what is in flight is not to blame."""
+        self._context = context
+        self._guard = guard
+        self._name = f"raythena-{uuid.uuid4().hex[:12]}"
+
+    def open(self, yampl: Any, queue: ChannelQueue, on_news: Callable[[News], None]) -> None:
+        """Make the directory and listen on the channel. Raises PayloadError."""
+        try:
+            self.workplace.directory.mkdir()
+            self.channel = Channel(yampl.ServerSocket(self._name, "local"), queue, on_news)
+        except Exception as problem:
+            raise PayloadError(f"payload athenamp: no channel to AthenaMP: {type(problem).__name__}: {problem}") from problem
+        self.channel.start()
+
+    async def launch(self, options: TransformOptions, command: TransformCommand, on_exit: Callable[[int], None]) -> int:
+        """Write scripts and catalogue, start the transform; its process id. Raises OSError, InvalidInput."""
+        directory = self.workplace.directory
+        variables = environment_of(options, self._name, self._context.cores)
+        plan = launch(options.container, command.argv(self._name), str(directory), variables)
+        files = [*plan.files, *([(CATALOGUE, command.catalogue)] if command.catalogue else [])]
+        LOG.info("AthenaMP, run %d: %s", self.number, plan.argv)
+        await asyncio.to_thread(_write_files, directory, files)
+        return await self._spawn(plan.argv, variables, on_exit)
+
+    async def _spawn(self, argv: Sequence[str], variables: Mapping[str, str], on_exit: Callable[[int], None]) -> int:
+        return await self._guard.spawn(
+            argv,
+            env=whole_environment(variables),
+            cwd=self.workplace.directory,
+            stdout=self.log,
+            stderr=self.log,
+            on_exit=on_exit,
+            sweep_group=True,
+        )
+
+    def kill(self) -> None:
+        """End the transform; its exit is told later."""
+        self.ending = True
+        if self.pid is not None and self.status is None:
+            self._guard.kill(self.pid)
+
+    def kill_worker(self, token: str) -> None:
+        """Kill the worker that has a range; AthenaMP starts another. All of AthenaMP when it cannot be told which one it is."""
+        place = self.workplace.worker_of(token)
+        victims = processes_in(place, self.pid) if place is not None and self.pid is not None else []
+        for pid in victims:
+            kill_quietly(pid, signal.SIGKILL)
+        if not victims:
+            LOG.warning("the worker that has %s cannot be told from the others: all of AthenaMP is restarted", token)
+            self.kill()
+
+    def exit_summary(self) -> str:
+        """How the transform ended, with the last lines of its log."""
+        if self.trouble:
+            return self.trouble
+        tail = tail_of(self.log, 0)
+        return f"{describe_status(self.status)}" + (f"; last lines of its log: {tail}" if tail else "; its log is empty")
+
+
+def import_yampl(options: TransformOptions) -> Any:
+    """The module yampl. Raises PayloadError saying what to do when it is missing."""
+    if options.yampl_path is not None and str(options.yampl_path) not in sys.path:
+        sys.path.insert(0, str(options.yampl_path))
+    try:
+        return importlib.import_module("yampl")
+    except ImportError as problem:
+        raise PayloadError(_NO_YAMPL.format(problem=problem)) from problem
+
+
+def search_path(options: TransformOptions) -> str | None:
+    """The PATH in which the transform is looked for."""
+    return options.environment.get("PATH", os.environ.get("PATH"))
+
+
+def _write_files(directory: Path, files: Iterable[tuple[str, str]]) -> None:
+    for name, content in files:
+        (directory / name).write_text(content, encoding="utf-8")
