@@ -15,6 +15,7 @@ container under the same path, so it is bound there unless the engine does so by
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -28,6 +29,9 @@ PAYLOAD_SCRIPT = "raythena_payload.sh"
 ALRB_SCRIPT = "raythena_alrb.sh"
 NO_DIRECTORY_STATUS = 125
 """Exit status of the script when the working directory is not there, inside the container for instance."""
+_ISOLATING = frozenset({"--contain", "--containall", "--ipc"})
+_ISOLATING_FLAGS = re.compile(r"-[aefFpuwy]*[cCi][acCefFipuwy]*")
+"""The same as letters, among others of apptainer's that take no value."""
 KEYS = ("engine", "image", "options", "binds", "setup", "alrb_base", "alrb_engine", "default_mounts")
 
 
@@ -122,14 +126,20 @@ def _engine_arguments(container: Container, directory: str) -> list[str]:
         return []
     if engine is Engine.SHIFTER:
         image = [f"--image={container.image}"] if container.image else []
-        volumes = [f"--volume={bind if ':' in bind else f'{bind}:{bind}'}" for bind in container.binds]
-        return ["shifter", *image, f"--workdir={directory}", *volumes, *container.options]
+        volumes = _volumes(container.binds)
+        return ["shifter", "--clearenv", *image, f"--workdir={directory}", *volumes, *container.options]
     binds = [word for bind in (directory, *container.binds) for word in ("--bind", bind)]
     return [str(engine), "exec", "--pwd", directory, *binds, *container.options, container.image]
 
 
+def _volumes(binds: Sequence[str]) -> list[str]:
+    """Binds as shifter takes them: both paths have to be said. It sees the working directory by itself."""
+    return [f"--volume={bind if ':' in bind else f'{bind}:{bind}'}" for bind in binds]
+
+
 def _alrb_script(container: Container, directory: str) -> str:
-    binds = [f"--bind={bind}" for bind in (directory, *container.binds)] if container.alrb_engine != Engine.SHIFTER else []
+    shifter = container.alrb_engine == Engine.SHIFTER
+    binds = _volumes(container.binds) if shifter else [f"--bind={bind}" for bind in (directory, *container.binds)]
     handed_on = shlex.join([*binds, *container.options])
     words = [
         f"source {shlex.quote(container.alrb_base)}/user/atlasLocalSetup.sh",
@@ -156,6 +166,15 @@ def _engine(value: Any, source: str, field: str) -> Engine:
     except ValueError:
         expected = "one of " + ", ".join(Engine)
         raise InvalidInput(source, field, f"is {value!r}", expected=expected) from None
+
+
+def refuse_isolation(container: Container, source: str, field: str) -> None:
+    """Refuse a container with an IPC or /tmp of its own, for programs that talk to others on the node. Raises InvalidInput."""
+    for at, option in enumerate(container.options):
+        if option.partition("=")[0] in _ISOLATING or _ISOLATING_FLAGS.fullmatch(option):
+            hint = "AthenaMP's channel needs the host's IPC, /tmp and /dev/shm"
+            problem = f"{option!r} isolates the container"
+            raise InvalidInput(source, f"{field}.options[{at}]", problem, expected="options that leave it open", hint=hint)
 
 
 def _text(options: Mapping[str, Any], key: str, source: str, field: str) -> str:

@@ -32,7 +32,7 @@ from raythena.domain.document import shown
 from raythena.domain.errors import InvalidInput
 from raythena.domain.job_number import MAX_JOB_NUMBER
 from raythena.domain.panda import PandaJob
-from raythena.domain.transform import CommandLine, Kind, vocabulary_of
+from raythena.domain.transform import CommandLine, Kind, refuse_operators, vocabulary_of
 
 EMPTIED = ("inFiles", "GUID", "fsize", "outFiles", "logFile")
 """Fields without which the pilot neither stages in nor transfers: it would wait for one and fail at the other."""
@@ -117,6 +117,7 @@ def derive_node_job(
     paths = {lfn: _checked_pfn(lfn, index, pfn_of, source) for index, lfn in enumerate(job.in_files)}
     catalogue = _catalogue(job, paths, source)
     vocabulary = vocabulary_of(job.transformation)
+    refuse_operators(job.job_pars, f"{source}: jobPars")
     before = CommandLine.parse(job.job_pars, f"{source}: jobPars", vocabulary, files)
     edits = _Edits(before.written_out())
     _edit_input(edits, job, paths, node)

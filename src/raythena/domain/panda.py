@@ -31,6 +31,7 @@ from raythena.domain.admission import (
 from raythena.domain.document import FieldPath, shown
 from raythena.domain.errors import InvalidInput
 from raythena.domain.job import InputFile, Job, MergeSpec, PayloadSpec
+from raythena.domain.transform import CommandLine, vocabulary_of
 
 _ABSENT = ("", "NULL", "None")
 
@@ -343,6 +344,7 @@ def to_job(panda_job: PandaJob, payload: PayloadSpec, merge: MergeSpec, *, place
     name in `input_directory` (absolute). Raises InvalidInput; in particular for a job whose event ranges come from PanDA, because
     such a job does not say how many events its inputs have.
     """
+    _refuse_skipped_events(panda_job, place)
     inputs = _inputs(panda_job, place, input_directory)
     check_inputs(inputs, place.entry("inFiles"), lambda index, attribute: input_place(place, index, attribute))
     step = panda_job.esmerge_spec
@@ -365,6 +367,19 @@ def to_job(panda_job: PandaJob, payload: PayloadSpec, merge: MergeSpec, *, place
         log_file=panda_job.log_file,
         source=panda_job.document,
     )
+
+
+def _refuse_skipped_events(job: PandaJob, place: FieldPath) -> None:
+    """All events of all inputs are computed: a job that wants some of them left out would get others than it wants."""
+    try:
+        line = CommandLine.parse(job.job_pars, vocabulary=vocabulary_of(job.transformation))
+    except InvalidInput:
+        return  # the job may be no transform's; a payload that runs one says what is wrong
+    skipped = [step.value for step in line.substeps("skipEvents") if step.value.strip() not in ("0", "")]
+    if skipped:
+        hint = "Every event of the input files is computed: list the files that are wanted, or let PanDA hand out ranges"
+        problem = f"says --skipEvents={skipped[0]}"
+        raise place.entry("jobPars").refuse(problem, expected="--skipEvents=0, or none", hint=hint)
 
 
 def merge_spec(job: PandaJob, given: MergeSpec | None = None) -> MergeSpec | None:

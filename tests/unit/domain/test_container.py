@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raythena.domain.container import Container, Engine, launch, parse_container
+from raythena.domain.container import Container, Engine, launch, parse_container, refuse_isolation
 from raythena.domain.errors import InvalidInput
 
 COMMAND = ["Sim_tf.py", "--preExec", 'a;b "c"', "--inputEVNTFile=/in/EVNT.1.root"]
@@ -49,6 +49,7 @@ def test_shifter_with_an_image_and_with_that_of_the_batch_job():
     plan = found({"engine": "shifter", "image": "docker:atlas/el9:1", "options": ["--module=cvmfs"], "binds": ["/scratch"]})
     assert plan.argv == (
         "shifter",
+        "--clearenv",
         "--image=docker:atlas/el9:1",
         "--workdir=/node/n 1",
         "--volume=/scratch:/scratch",
@@ -56,7 +57,7 @@ def test_shifter_with_an_image_and_with_that_of_the_batch_job():
         "/bin/bash",
         "/node/n 1/raythena_payload.sh",
     )
-    assert found({"engine": "shifter"}).argv[:2] == ("shifter", "--workdir=/node/n 1")
+    assert found({"engine": "shifter"}).argv[:3] == ("shifter", "--clearenv", "--workdir=/node/n 1")
 
 
 def test_alrb_chooses_the_engine():
@@ -137,3 +138,22 @@ def test_options_that_cannot_work_are_refused(options, field):
 def test_every_engine_has_a_way_to_start():
     for engine in Engine:
         assert launch(Container(engine, "image", setup=("true",)), ["true"], "/d", {}).argv
+
+
+def test_alrb_with_shifter_binds_too():
+    plan = found({"engine": "alrb", "image": "i", "alrb_engine": "shifter", "binds": ["/data", "/a:/b"]})
+    (script,) = [content for name, content in plan.files if "atlasLocalSetup" in content]
+    assert "--volume=/data:/data --volume=/a:/b" in script
+
+
+@pytest.mark.parametrize("option", ["-C", "--containall", "-c", "--contain", "--ipc", "-i", "-eC", "--ipc=yes"])
+def test_a_container_that_hides_the_channel_is_refused(option):
+    container = parse_container({"engine": "apptainer", "image": "i", "options": ["--nv", option]}, "job", "container")
+    with pytest.raises(InvalidInput) as refusal:
+        refuse_isolation(container, "job", "container")
+    assert refusal.value.field == "container.options[1]"
+
+
+@pytest.mark.parametrize("options", [["--cleanenv"], ["-B/cvmfs"], ["-B", "/cache:/c"], ["-e"], ["--pid"]])
+def test_other_options_are_the_users(options):
+    refuse_isolation(Container(Engine.APPTAINER, "i", tuple(options)), "job", "container")

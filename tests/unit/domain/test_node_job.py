@@ -282,3 +282,17 @@ def test_whatever_else_the_job_says_is_kept_byte_for_byte(others, given_input, o
     assert all(
         entry.action is Action.UNTOUCHED for entry in node_job.changes if entry.name[:2] == "--" and entry.name not in touched
     )
+
+
+def test_resimulation_reads_hits():
+    parameters = "--inputHITSFile=HITS.a --outputHITS_RSMFile=HITS.b --maxEvents=5"
+    changes = {"GUID": "NULL", "fsize": "NULL", "checksum": "NULL", "inFilePaths": "NULL", "inFiles": "HITS.a"}
+    node_job = derived(jobPars=parameters, transformation="ReSim_tf.py", **changes)
+    assert node_job.command.file_names("inputHITSFile") == ("/lustre/inputs/HITS.a",)
+
+
+@pytest.mark.parametrize("end", ["; rm -rf x", " | tee", " )"])
+def test_what_a_shell_would_take_for_an_end_is_refused_with_its_position(end):
+    parameters = f"{DOCUMENT['jobPars']}{end}"
+    with pytest.raises(InvalidInput, match=rf"character {len(parameters.rstrip()) - len(end.strip()) + 1}\b"):
+        derived(jobPars=parameters)

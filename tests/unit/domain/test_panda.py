@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from raythena.domain.document import FieldPath
+from raythena.domain.errors import InvalidInput
 from raythena.domain.job import Job, MergeSpec, PayloadSpec
-from raythena.domain.panda import PandaJob, is_panda, parse_panda_jobs, to_job
+from raythena.domain.panda import PandaJob, is_panda, parse_panda_jobs, to_given_job, to_job
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "harvester"
 PANDA_ID = "5750099001"
@@ -129,3 +130,18 @@ def test_a_panda_document_is_recognised(merge_job):
     assert is_panda(merge_job)
     assert is_panda({"12": {}})
     assert not any(is_panda(other) for other in ({"name": "x"}, {}, [], None, {"12": {}, "name": 1}))
+
+
+@pytest.mark.parametrize("word", ["--skipEvents=4550", "--skipEvents first:10", "--skipE=3"])
+def test_a_job_that_skips_events_of_files_that_are_cut_here_is_refused(word):
+    inner: dict[str, Any] = fixture("merge-HPCJobs.json")[PANDA_ID]
+    inner["jobPars"] = inner["jobPars"].replace("--skipEvents=0", word)
+    with pytest.raises(InvalidInput, match=r"jobPars: says --skipEvents="):
+        run(only({PANDA_ID: inner}))
+
+
+def test_a_job_whose_ranges_panda_hands_out_may_say_so():
+    inner: dict[str, Any] = fixture("events-HPCJobs.json")[PANDA_ID]
+    inner["jobPars"] = inner["jobPars"].replace("--skipEvents=0", "--skipEvents=10")
+    job = only({PANDA_ID: inner})
+    assert to_given_job(job, PayloadSpec("python"), place=FieldPath("HPCJobs.json", "", job.document)).ranges_given

@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from raythena.domain.errors import InvalidInput
-from raythena.domain.transform import quoted, split_words
+from raythena.domain.transform import quoted, refuse_operators, split_words
 
 SHELLISH = st.text(st.sampled_from("ab-= '\"\\\t\n$,[@é\u00a0;"), max_size=40)
 
@@ -79,3 +79,28 @@ def test_what_a_shell_could_not_read_is_refused_with_its_place(text, said):
     with pytest.raises(InvalidInput, match="jobPars") as problem:
         split_words(text)
     assert said in str(problem.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "position", "character"),
+    [
+        ("--a=1; rm x", 6, ";"),
+        ("--a=1;", 6, ";"),
+        ("--a='b'|c", 8, "|"),
+        ("--preExec=f(x)", 12, "("),
+        ("--preExec 'f(x' )", 17, ")"),
+        ("--a=1 2>&1", 8, ">"),
+        ("--a # all else", 5, "#"),
+        ("--a &", 5, "&"),
+    ],
+)
+def test_what_would_end_the_command_in_a_shell_is_refused_with_its_position(text, position, character):
+    with pytest.raises(InvalidInput) as refusal:
+        refuse_operators(text)
+    assert refusal.value.field == f"character {position}"
+    assert repr(character) in str(refusal.value)
+
+
+@pytest.mark.parametrize("text", ["--a='b;c' \"(x)\" \\; --b=$X`date`", "", "--a=b#c", "'#' \\# a\\\n --b"])
+def test_what_is_quoted_is_no_operator(text):
+    refuse_operators(text)

@@ -12,8 +12,6 @@ ANY_IN_1000 = 5.0
 TESTS_TO_SOURCE = 0.9
 
 BEHIND_METHODS = {
-    "payloads/pilot/pilot_payload.py PilotPayload": 45,
-    "payloads/athenamp/athenamp_payload.py AthenaMPPayload": 43,
     "runtime/coordinator.py Coordinator": 30,
     "engine/node_core.py NodeCore": 29,
     "runtime/agent.py Agent": 26,
@@ -21,7 +19,7 @@ BEHIND_METHODS = {
 """Classes above the limit today."""
 BEHIND_ANY_IN_1000 = 11.5
 BEHIND_TESTS_TO_SOURCE = 0.85
-BEHIND_SHARED_NAMES = {"restart_policy", "supervisor"}
+BEHIND_SHARED_NAMES = {"parts"}
 
 
 def test_functions_are_short(measures):

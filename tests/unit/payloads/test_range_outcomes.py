@@ -24,7 +24,9 @@ class Bench:
 
     def __init__(self, directory):
         self.clock = HandClock()
-        context = PayloadContext("n", 2, directory, {}, "job", directory, 1.0, 20.0, 50.0, clock=self.clock)
+        context = PayloadContext(
+            "n", 2, directory, {}, "job", directory, first_time_limit_s=50.0, min_time_limit_s=1.0, clock=self.clock
+        )
         self.guard = SimpleNamespace(killed=[])
         self.guard.kill = self.guard.killed.append
         self.run = TransformRun(1, context, self.guard)

@@ -7,10 +7,10 @@ line.text, line.argv
 """
 
 from raythena.domain.transform.arguments import Argument, CommandLine
-from raythena.domain.transform.channel import ChannelPlace, channel_place, with_channel
+from raythena.domain.transform.channel_argument import ChannelPlace, channel_place, with_channel
 from raythena.domain.transform.values import Substep, expanded, file_names, substeps
 from raythena.domain.transform.vocabulary import MERGING, RECONSTRUCTION, SIMULATION, Kind, Known, Vocabulary, vocabulary_of
-from raythena.domain.transform.words import Word, quoted, split_words
+from raythena.domain.transform.words import Word, quoted, refuse_operators, split_words
 
 __all__ = [
     "MERGING",
@@ -28,6 +28,7 @@ __all__ = [
     "expanded",
     "file_names",
     "quoted",
+    "refuse_operators",
     "split_words",
     "substeps",
     "vocabulary_of",

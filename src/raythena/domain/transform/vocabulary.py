@@ -120,6 +120,7 @@ _COMMON = (
 _SIMULATION = (
     Known("inputEVNTFile", ("inputEvgenFile",), Kind.INPUT, usual=True),
     Known("outputHITSFile", ("outputHitsFile",), Kind.OUTPUT, usual=True),
+    *_many(Kind.INPUT, "inputHITSFile=inputHitsFile"),  # ReSim_tf
     *_many(Kind.INPUT, "inputEVNT_TRFile inputVertexPosFile inputEVNT_COSMICSFile inputEVNT_CAVERNFile"),
     *_many(Kind.OUTPUT, "outputEVNT_TRFile outputHITS_RSMFile outputEVNT_COSMICSTRFile outputEVNT_CAVERNTRFile outputRDOFile"),
     *_substeps("randomSeed enableLooperKiller perigee"),

@@ -5,7 +5,7 @@ byte for byte, so this lexer keeps, besides what a word means, where it stands i
 
 Rules: nothing is expanded. `$NAME`, `${NAME}` and back-quotes stay as they are written, because what they stand for is known only
 where the command runs; patterns such as `*` are left to the program as well. What would end the command in a shell (`;`, `|`, …)
-is an ordinary character here.
+is an ordinary character here; `refuse_operators` is for texts that a shell is going to read.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from raythena.domain.errors import InvalidInput
 _SPACE = " \t\r\n"
 _BARE = re.compile(r"""[^\s'"\\]+""", re.ASCII)
 _IN_DOUBLE_QUOTES = re.compile(r'[^"\\]+')
+_OPERATOR = re.compile(r"[;|&<>()]")
 _ESCAPED_IN_DOUBLE_QUOTES = '"\\$`'
 
 
@@ -47,6 +48,24 @@ def split_words(text: str, source: str = "jobPars") -> tuple[Word, ...]:
         found.append(Word(value, position, end, len(found) + 1))
         position = _skip_space(text, end)
     return tuple(found)
+
+
+def refuse_operators(text: str, source: str = "jobPars") -> None:
+    """Refuse what a shell would take for the end of the command, a pipe, a file to write or a comment, if nothing quotes it.
+
+    Raises InvalidInput with its position. `$NAME` and back-quotes are not meant: what they stand for is known where it runs.
+    """
+    position = _skip_space(text, 0)
+    while position < len(text):
+        begins_word = position == 0 or text[position - 1] in _SPACE
+        _, end = _read_part(text, position, source)
+        found = _OPERATOR.search(text, position, end) if text[position] not in "'\"\\" else None
+        at = position if begins_word and text[position] == "#" else found.start() if found else None
+        if at is not None:
+            problem = f"{text[at]!r} stands outside quotes: a shell would take it for the end of the command, or more"
+            hint = "Quote the value it belongs to"
+            raise InvalidInput(source, f"character {at + 1}", problem, expected="arguments of one program", hint=hint)
+        position = _skip_space(text, end)
 
 
 def quoted(value: str) -> str:

@@ -41,7 +41,7 @@ from raythena.payloads.athenamp.transform_run import TransformRun, import_yampl,
 from raythena.payloads.latency import LatencySummary
 from raythena.payloads.lifecycle import Lifecycle
 from raythena.payloads.outcome_queue import OutcomeQueue
-from raythena.payloads.restart_policy import BackOff, RestartPolicy
+from raythena.payloads.restart_backoff import BackOff, RestartPolicy
 from raythena.payloads.workers.program import find_program
 from raythena.payloads.workers.time_limit import Pace
 from raythena.runtime.payload_interface import Failed, LeasedRange, PayloadContext, PayloadOutcome, PayloadPlugin, Released

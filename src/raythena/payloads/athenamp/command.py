@@ -9,7 +9,8 @@
     yampl_path         directory with the Python module yampl, if Python does not find it by itself (optional)
     flush              true: held-back reports are fetched with a range no file has; false: by ending the transform (default true)
 
-The transform learns the channel's name where the command has `{channel}`, otherwise as `domain.transform.channel` says; always
+The transform learns the channel's name where the command has `{channel}`, otherwise as
+`domain.transform.channel_argument` says; always
 also in `PILOT_EVENTRANGECHANNEL`.
 """
 
@@ -21,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from raythena.domain.container import Container, parse_container
+from raythena.domain.container import Container, parse_container, refuse_isolation
 from raythena.domain.document import FieldPath
 from raythena.domain.errors import InvalidInput
 from raythena.domain.node_job import NodeFacts, derive_node_job
@@ -60,11 +61,13 @@ def read_options(options: Mapping[str, Any], source: str) -> TransformOptions:
         expected = "a list: the transform and its arguments, one by one"
         raise InvalidInput(source, f"{PREFIX}.command", "no transform given", expected=expected)
     flags = {name: _flag(options, name, default, source) for name, default in (("flush", True), ("name_every_input", False))}
+    container = parse_container(options.get("container"), source, f"{PREFIX}.container")
+    refuse_isolation(container, source, f"{PREFIX}.container")
     return TransformOptions(
         tuple(command),
         max_events(options, "command", source),
         flags["name_every_input"],
-        parse_container(options.get("container"), source, f"{PREFIX}.container"),
+        container,
         string_map(options, "environment", source),
         checked_path(options, "yampl_path", source),
         flags["flush"],

@@ -188,9 +188,7 @@ class PandaServer:
         return self._success(call, {**job, "jobs": [job]} if call.modern and call.text("nJobs") else job)
 
     def _update_job(self, call: Call, now: float, asked_at: float) -> Answer:
-        job = call.text("jobId")
-        if job and job != self._panda_id:
-            self._news.append(Oddity(f"an update of job {job[:40]}; this is {self._panda_id}"))
+        if self._is_of_another_job(call, "an update"):
             return self._success(call, {"command": "NULL"})
         record = self.record
         record.metadata = call.text("metaData") or record.metadata
@@ -200,6 +198,14 @@ class PandaServer:
         if record.state in FINAL_STATES and record.final_at is None:
             record.final_at = now
         return self._success(call, {"command": "NULL"})
+
+    def _is_of_another_job(self, call: Call, what: str) -> bool:
+        """Whether the request names another job than ours: then it has no effect."""
+        for name in ("jobId", "pandaID", "PandaID"):
+            if (job := call.text(name)) and job != self._panda_id:
+                self._news.append(Oddity(f"{what} of job {job[:40]}; this is {self._panda_id}"))
+                return True
+        return False
 
     def _get_resource_types(self, call: Call, now: float, asked_at: float) -> Answer:
         return self._success(call, {"ResourceTypes": {"ResourceTypes": []}})
@@ -248,6 +254,8 @@ class PandaServer:
     # ---- results
 
     def _update_event_ranges(self, call: Call, now: float, asked_at: float) -> Answer:
+        if self._is_of_another_job(call, "results"):
+            return self._success(call, {"Returns": [], "Command": {}})
         told = call.fields.get("eventRanges")
         entries = read_json(told) if isinstance(told, str) else told
         if not isinstance(entries, list):

@@ -36,7 +36,7 @@ from raythena.payloads.pilot.range_queue import InFlight, RangeQueue
 from raythena.payloads.pilot.recovery import RecoveryStore
 from raythena.payloads.pilot.release import Release, find_release
 from raythena.payloads.pilot.running import RunningPilot
-from raythena.payloads.restart_policy import BackOff, RestartPolicy
+from raythena.payloads.restart_backoff import BackOff, RestartPolicy
 from raythena.payloads.workers.time_limit import Pace
 from raythena.runtime.payload_interface import Failed, LeasedRange, PayloadContext, PayloadOutcome, PayloadPlugin
 

@@ -87,4 +87,5 @@ def summary(runs: list[RunTimes]) -> LatencySummary:
 
 
 def _between(begin: float | None, end: float | None) -> float | None:
-    return round(end - begin, 3) if begin is not None and end is not None else None
+    # clocks of the node and of the file system differ by some milliseconds
+    return max(0.0, round(end - begin, 3)) if begin is not None and end is not None else None

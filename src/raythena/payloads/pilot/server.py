@@ -40,7 +40,7 @@ class PilotServer:
 
     async def start(self) -> None:
         """Listen. Raises OSError."""
-        self._runner = web.ServerRunner(web.Server(self._serve, access_log=None, auto_decompress=False), shutdown_timeout=0.1)
+        self._runner = web.ServerRunner(_Server(self._serve, access_log=None, auto_decompress=False), shutdown_timeout=0.1)
         await self._runner.setup()
         site = web.TCPSite(self._runner, HOST, 0)
         await site.start()
@@ -59,14 +59,18 @@ class PilotServer:
 
     async def _serve(self, request: web.BaseRequest) -> web.Response:
         began = time.monotonic()
+        if request.method != "POST":
+            LOG.warning("a request with method %s, which no pilot uses: %s", request.method[:20], request.path[:200])
+            return web.json_response(_POLITE)
         try:
             call = read_call(request.path, request.query_string, await _body(request))
             answer = await self._answer(request, call, began)
         except (BadRequest, HTTPException, UnicodeError) as problem:
             LOG.warning("the pilot's request %s %s: %s", request.method, request.path[:200], problem)
             return web.json_response(_POLITE)
-        except ConnectionError:
-            raise
+        except ConnectionError as problem:
+            LOG.info("%s: %s", request.path[:200], problem)
+            return web.json_response(_POLITE)  # nobody is there to read it
         except Exception:
             # A defect of ours must not cost the pilot its job: it is told that all is well and the defect goes to the log.
             LOG.exception("while answering %s", request.path[:200])
@@ -98,6 +102,26 @@ class PilotServer:
         }
         with self._journal.open("a", encoding="utf-8") as stream:  # a short line now and then: not worth a thread
             stream.write(json.dumps(line) + "\n")
+
+
+class _Server(web.Server):
+    """Has requests handled by `_RequestHandler`."""
+
+    def __call__(self) -> web.RequestHandler:
+        return _RequestHandler(self, loop=self._loop, **self._kwargs)
+
+
+class _RequestHandler(web.RequestHandler):
+    """Answers what is no HTTP as everything else is answered: with status 200 and JSON."""
+
+    def handle_error(
+        self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
+    ) -> web.StreamResponse:
+        """See aiohttp; the connection ends with the answer."""
+        LOG.warning("a request that is no HTTP: %s", message or exc)
+        response = web.json_response(_POLITE)
+        response.force_close()
+        return response
 
 
 async def _body(request: web.BaseRequest) -> bytes:

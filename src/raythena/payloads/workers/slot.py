@@ -20,7 +20,7 @@ from pathlib import Path
 
 from raythena.payloads.last_words import end_of
 from raythena.payloads.lifecycle import Lifecycle
-from raythena.payloads.restart_policy import BackOff, RestartPolicy
+from raythena.payloads.restart_backoff import BackOff, RestartPolicy
 from raythena.payloads.workers.output_inspection import OutputInspector
 from raythena.runtime.payload_interface import LeasedRange
 

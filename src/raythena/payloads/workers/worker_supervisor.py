@@ -3,7 +3,7 @@
 Rules:
 - Whatever kills a worker is charged to the range it was computing, and to no other.
 - A slot is empty again once its worker's exit is known and its connection has ended: until then messages may still come.
-- Whether and when another worker is started says `restart_policy`. Only workers that never become ready end the payload.
+- Whether and when another worker is started says `restart_backoff`. Only workers that never become ready end the payload.
 - One timer looks at all slots.
 """
 

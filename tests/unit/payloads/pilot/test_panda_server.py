@@ -232,6 +232,15 @@ def test_an_update_of_another_job_changes_nothing():
     assert panda.panda.record.final_at is None
 
 
+@pytest.mark.parametrize("name", ["pandaID", "PandaID", "jobId"])
+def test_results_of_another_job_are_refused(name):
+    panda = Bench(1)
+    (given,) = panda.ranges(waited_s=1.0)
+    panda.call("updateEventRanges", {"eventRanges": json.dumps([{"eventRanges": [finished(given)]}]), name: "99"})
+    assert panda.range_queue.out == 1
+    assert [one.text for one in panda.news(Oddity)] == ["results of job 99; this is 4711"]
+
+
 def test_a_range_counts_once():
     panda = Bench(1)
     (given,) = panda.ranges(waited_s=1.0)

@@ -138,3 +138,42 @@ def test_bytes_that_are_no_http_harm_nobody(tmp_path):
         assert json.loads((tmp_path / "journal").read_text().splitlines()[-1])["call"] == "getJob"
 
     run(scenario)
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE", "OPTIONS"])
+def test_only_a_post_takes_ranges(method):
+    async def scenario():
+        async with Served() as served:
+            served.range_queue.add(ranges(1, 2))
+            lines = f"{method} /server/panda/getEventRanges?pandaID=1&nRanges=2 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+            answer = await served.raw(lines.encode())
+            assert answer.startswith(b"HTTP/1.1 200 OK")
+            assert (served.range_queue.out, served.given) == (0, [])
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("data", [b"nonsense\r\n\r\n", b"\x16\x03\x01\x02\x00\x01", b"POST / HTTP/9.9\r\n\r\n", b"GET\r\n\r\n"])
+def test_what_is_no_http_is_answered_like_everything_else(data):
+    async def scenario():
+        async with Served() as served:
+            answer = await served.raw(data + b"\r\n" * 3)
+            assert answer.split(b" ", 2)[1] == b"200", answer
+            assert json.loads(answer.partition(b"\r\n\r\n")[2])["StatusCode"] == 0
+
+    run(scenario)
+
+
+def test_a_client_that_hangs_up_is_no_error(caplog):
+    async def scenario():
+        async with Served() as served:
+            _, writer = await asyncio.open_connection(HOST, served.server.port)
+            writer.write(b"POST /server/panda/getEventRanges HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(ASK) + ASK)
+            await until(lambda: served.panda.record.last_request_at)
+            writer.transport.abort()
+            await until(lambda: not served.server._runner.server.connections)
+            served.server.changed()
+            await asyncio.sleep(0.1)
+
+    run(scenario)
+    assert [record for record in caplog.records if record.levelname in ("ERROR", "CRITICAL")] == []

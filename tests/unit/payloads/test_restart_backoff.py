@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raythena.payloads.restart_policy import BackOff, RestartPolicy
+from raythena.payloads.restart_backoff import BackOff, RestartPolicy
 from raythena.payloads.workers.slot import BACK_OFF, MAX_FAILED_STARTS
 
 FAILED, NO_RESULT, GOOD = (
