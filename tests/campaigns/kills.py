@@ -103,7 +103,7 @@ class Campaign:
         self._random = random.Random(options.seed)
         per_output = options.events // 16
         self._demo = prepare_demo(
-            base / "evnt", events=options.events, files=8, events_per_output=per_output, seed=20240611, cost=options.cost
+            base / "evnt", events=options.events, files=8, events_per_output=per_output, seed=20240611, pileup=options.pileup
         )
         self._reference: list[Path] = []
         self._jobs = 0
@@ -318,7 +318,7 @@ def _job_file(base: Path, demo: Job) -> Path:
         "name": "demo",
         "inputs": [{"path": file.pfn, "events": file.n_events, "guid": file.guid} for file in demo.inputs],
         "outputs": {"events_per_file": demo.events_per_output, "names": list(demo.outputs)},
-        "payload": {**tallied, "options": demo.payload.options["options"]},
+        "payload": tallied,
         "merge": "root",
     }
     path = base / "job.yaml"
@@ -356,7 +356,7 @@ def main() -> int:
     parser.add_argument("--strikes", type=int, default=10, help="for each target")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--events", type=int, default=400)
-    parser.add_argument("--cost", type=float, default=2.0, help="of an event, relative to the demo's")
+    parser.add_argument("--pileup", type=float, default=6.0, help="mean number of further collisions in an event: its cost")
     parser.add_argument("--targets", nargs="+", choices=TARGETS, default=list(TARGETS))
     parser.add_argument("--directory", type=Path, help="keep everything here")
     options = parser.parse_args()

@@ -89,7 +89,7 @@ def raythena(
 
     \b
     Examples:
-      raythena demo                       a real job on this machine, start to finish
+      raythena demo                       two real jobs on this machine, start to finish
       raythena run job.yaml               run a job described in a file
       raythena status simulation.raythena how far it is
       raythena COMMAND --help             all about one command

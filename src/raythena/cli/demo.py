@@ -1,4 +1,4 @@
-"""`raythena demo`: a real job on this machine, from generated events to proven outputs."""
+"""`raythena demo`: two real jobs on this machine, from generated events to proven outputs of both."""
 
 from __future__ import annotations
 
@@ -48,11 +48,13 @@ class _Chapters:
 
 def demo_command(  # noqa: PLR0917 (one parameter per option)
     directory: Annotated[Path, typer.Option("--directory", metavar="DIR", help="Where everything goes.")] = Path("raythena-demo"),
-    events: Annotated[int, typer.Option("--events", metavar="N", help="Proton-proton events to generate.")] = 600,
+    events: Annotated[int, typer.Option("--events", metavar="N", help="Proton-proton events to generate.")] = 400,
     files: Annotated[int, typer.Option("--files", metavar="N", help="Input (EVNT) files to spread them over.")] = 4,
-    events_per_output: Annotated[int, typer.Option("--events-per-output", metavar="N", help="Events in a HITS file.")] = 300,
+    events_per_output: Annotated[int, typer.Option("--events-per-output", metavar="N", help="Events in a HITS file.")] = 200,
     seed: Annotated[int, typer.Option("--seed", metavar="N", help="Seed of the event generator.")] = 20240611,
-    cost: Annotated[float, typer.Option("--cost", metavar="X", help="Scale of the CPU time of an event.")] = 1.0,
+    pileup: Annotated[
+        float, typer.Option("--pileup", metavar="X", help="Mean number of further collisions in an event: what it costs.")
+    ] = 4.0,
     resume: ResumeOption = False,
     nodes: NodesOption = None,
     cores: CoresOption = None,
@@ -63,92 +65,117 @@ def demo_command(  # noqa: PLR0917 (one parameter per option)
     config: ConfigOption = None,
     assignments: SetOption = None,
 ) -> None:
-    """Run a real event-service job on this machine, with nothing else installed.
+    """Run two real jobs on this machine, with nothing else installed.
 
-    Generates proton-proton events with Pythia, simulates each of them in a small detector on a local Ray cluster, merges on the
-    fly, validates the outputs, reconstructs jets, and compares everything with the same events simulated in one plain process.
+    Generates proton-proton collisions with Pythia, simulates each event with ACTS on a local Ray cluster and merges on the fly;
+    reconstructs the merged files in a second job; validates the outputs of both, and compares every number with the same events
+    in one plain process.
 
     \b
     Examples:
       raythena demo
       raythena demo --events 2000 --nodes 2 --cores 2
+      raythena demo --events 200 --pileup 40
       raythena demo --resume              after it was interrupted, or killed
     """
-    from raythena.cli.session import prepare_task
-    from raythena.demo.workload import prepare_demo
+    from raythena.demo.workload import prepare_demo, reconstruction_job
 
     began = time.time()
     overrides = {**cluster_options(nodes, cores, "json" if as_json else display), **time_limits(walltime, grace)}
     settings = settings_from(config, assignments, overrides).settings
     say = _Chapters(settings.display.mode in ("json", "quiet"))
-    say(f"generating {events} proton-proton events in {files} files")
+    say(f"generating {events} events of proton-proton collisions in {files} files")
     base = directory.absolute()
-    job = prepare_demo(base / "evnt", events=events, files=files, events_per_output=events_per_output, seed=seed, cost=cost)
-    task = prepare_task(job, base / "task", resume=resume)
+    job = prepare_demo(base / "evnt", events=events, files=files, events_per_output=events_per_output, seed=seed, pileup=pileup)
     say(f"simulating on {settings.nodes.count} nodes × {settings.nodes.cores_per_node} cores")
-    result = _simulate(job, task, settings, began)
+    simulation = _run(job, base / "simulation", resume=resume, settings=settings, began=began)
+    say("reconstructing the merged HITS files, in a second job")
+    second = reconstruction_job(job, simulation.task)
+    reconstruction = _run(second, base / "reconstruction", resume=resume, settings=settings, began=began)
+    raise typer.Exit(_prove(simulation, reconstruction, base, say))
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """A job that ended well."""
+
+    job: Job
+    task: TaskDirectory
+    result: SessionResult
+
+    @property
+    def outputs(self) -> list[Path]:
+        return [self.task.outputs / lfn for lfn in self.job.outputs]
+
+
+def _run(job: Job, directory: Path, *, resume: bool, settings: Settings, began: float) -> _Step:
+    """Run a job to its end, and the command no further if that is not a good one."""
+    from raythena.cli.session import prepare_task, run_session, session_config
+    from raythena.monitor.display import choose_display
+
+    task = prepare_task(job, directory, resume=resume)
+    with choose_display(settings.display.mode, sys.stdout) as shown:
+        result = run_session(session_config(job, task, settings, began), settings, shown)
     if result.exit_code is not ExitCode.OK:
         typer.echo(f"{result.outcome}: {result.reason}", err=True)
         raise typer.Exit(result.exit_code)
-    raise typer.Exit(_prove(job, task, base, result, say))
+    return _Step(job, task, result)
 
 
-def _simulate(job: Job, task: TaskDirectory, settings: Settings, began: float) -> SessionResult:
-    from raythena.cli.session import run_session, session_config
-    from raythena.monitor.display import choose_display
-
-    with choose_display(settings.display.mode, sys.stdout) as shown:
-        return run_session(session_config(job, task, settings, began), settings, shown)
-
-
-def _prove(job: Job, task: TaskDirectory, base: Path, result: SessionResult, say: _Chapters) -> ExitCode:
-    """Validate, compare with one plain process, reconstruct, report."""
-    from raythena.demo.reconstruction import reconstruct_all
-    from raythena.demo.reference import compare, simulate_reference
+def _prove(simulation: _Step, reconstruction: _Step, base: Path, say: _Chapters) -> ExitCode:
+    """Validate both jobs, compare them with one plain process, report."""
+    from raythena.demo import aod, hits
+    from raythena.demo.performance import results
+    from raythena.demo.reference import compare, compute_reference
     from raythena.demo.report import terminal_summary, write_report
     from raythena.validation import validate
 
-    say("validating the merged HITS files")
-    validation = validate(task.root)
-    merged = [task.outputs / lfn for lfn in job.outputs]
-    say("simulating the same events in one process, without Raythena")
-    reference = simulate_reference(job, base / "reference")
-    comparison = compare(merged, reference)
-    say("reconstructing both")
-    aod = reconstruct_all(merged, base / "aod")
-    reference_aod = reconstruct_all(reference, base / "reference" / "aod")
-    facts = _facts(result, validation, comparison, task)
-    write_report(base / "report.html", aod, reference_aod, facts)
+    say("validating the merged HITS and AOD files")
+    validations = [validate(step.task.root) for step in (simulation, reconstruction)]
+    say("computing the same events in one process, without Raythena")
+    reference = compute_reference(simulation.job, base / "reference")
+    comparisons = [
+        compare(simulation.outputs, reference.hits, hits.SCHEMA),
+        compare(reconstruction.outputs, reference.aod, aod.SCHEMA),
+    ]
+    say("measuring how well was reconstructed")
+    measured, events = results(reconstruction.outputs, reference.aod)
+    facts = _facts([simulation, reconstruction], validations, comparisons)
+    write_report(base / "report.html", measured, events, facts)
     facts["report"] = str(base / "report.html")
-    good = validation.ok and comparison.identical
+    good = all(one.ok for one in validations) and all(one.identical for one in comparisons)
     if say.quiet:
         typer.echo(json.dumps({"facts": facts, "ok": good}))
     else:
-        _print_summary(facts, terminal_summary(aod, reference_aod))
+        _print_summary(facts, terminal_summary(measured, events))
     return ExitCode.OK if good else ExitCode.INVALID_OUTPUT
 
 
-def _facts(result: SessionResult, validation: Validation, comparison: Comparison, task: TaskDirectory) -> dict[str, str]:
-    progress = result.progress
-    used = json.loads(task.report.read_text())["raythena"]["resources"]
-    cores = used["cores"]
-    ideal_s = used["core_s"] / cores if cores else 0.0
+def _facts(steps: list[_Step], validations: list[Validation], comparisons: list[Comparison]) -> dict[str, str]:
+    simulated, reconstructed = (step.result.progress for step in steps)
+    used = [json.loads(step.task.report.read_text())["raythena"]["resources"] for step in steps]
+    occupied = " and ".join(f"{100 * one['occupancy']:.1f} %" for one in used)
+    lasted = " + ".join(f"{one['wall_s']:.1f} s" for one in used)
+    ideal = " + ".join(f"{one['core_s'] / one['cores'] if one['cores'] else 0.0:.1f} s" for one in used)
     return {
-        "events": f"{progress.finished} of {progress.events} simulated, {progress.failed} failed",
-        "occupancy": f"{100 * used['occupancy']:.1f} % of {cores} cores between first and last event",
-        "makespan": f"{used['wall_s']:.1f} s from first to last event, {ideal_s:.1f} s would be ideal",
-        "validation": validation.summary(),
-        "comparison": str(comparison),
-        "outputs": str(task.outputs),
+        "events": (
+            f"{simulated.finished} of {simulated.events} simulated, "
+            f"{reconstructed.finished} of {reconstructed.events} reconstructed, {simulated.failed + reconstructed.failed} failed"
+        ),
+        "occupancy": f"{occupied} of {used[0]['cores']} cores between first and last event",
+        "makespan": f"{lasted} from first to last event, {ideal} would be ideal",
+        **{f"{kind} validated": one.summary() for kind, one in zip(("HITS", "AOD"), validations, strict=True)},
+        **{f"{kind} compared": str(one) for kind, one in zip(("HITS", "AOD"), comparisons, strict=True)},
+        "outputs": ", ".join(str(step.task.outputs) for step in steps),
     }
 
 
-def _print_summary(facts: dict[str, str], histograms: object) -> None:
+def _print_summary(facts: dict[str, str], plots: object) -> None:
     from rich.console import Console
     from rich.table import Table
 
     console = Console()
-    console.print(histograms)
+    console.print(plots)
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     for name, value in facts.items():
         table.add_row(name, value)

@@ -1,141 +1,86 @@
-"""The detector of the demo: a solenoid, a tracker of thin cylinders around the beam, a calorimeter of cells.
+"""The detector of the demo: ACTS's generic silicon tracker in a solenoid field, and how well its sensors measure.
 
-Pure geometry and material, built once per process from the options and then only read. Nothing here draws a random number. Units
-are millimetres, tesla and GeV; z is the beam axis.
+The geometry and its material come with ACTS: pixels near the beam, then short and long strips, in barrels and discs out to about
+one metre. Building it takes a second; it is built once per process and then only read. Nothing here draws a random number.
+Units are ACTS's own: millimetres, GeV, and its own for the field.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import json
+import tempfile
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
+from raythena.demo.extra import LibraryObject, optional
 
-
-@dataclass(frozen=True)
-class Solenoid:
-    """The magnetic field, tabulated along the axis.
-
-    Near the axis a field that is B(z) on it is Bz = B − r²/4 · B″ and Br = −r/2 · B′: the first terms of the expansion that keeps
-    curl and divergence zero. B(z) itself is that of a thin coil, B₀/2 · [(z+L)/√((z+L)²+R²) − (z−L)/√((z−L)²+R²)].
-    """
-
-    strength_t: float = 2.0
-    coil_radius_mm: float = 1250.0
-    half_length_mm: float = 2900.0
-    reach_mm: int = 4000
-    """The table covers z from −reach to +reach in steps of a millimetre."""
-    on_axis: Floats = field(init=False, repr=False)
-    slope: Floats = field(init=False, repr=False)
-    curvature: Floats = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        z = np.arange(-self.reach_mm, self.reach_mm + 1, dtype=np.float64)
-        near, far = z + self.half_length_mm, z - self.half_length_mm
-        on_axis = self.strength_t / 2 * (near / np.hypot(near, self.coil_radius_mm) - far / np.hypot(far, self.coil_radius_mm))
-        slope = np.gradient(on_axis)
-        for name, table in (("on_axis", on_axis), ("slope", slope), ("curvature", np.gradient(slope))):
-            object.__setattr__(self, name, table)
-
-    def at(self, x: Floats, y: Floats, z: Floats) -> tuple[Floats, Floats, Floats]:
-        """Bx, By, Bz in tesla at points inside the coil, which must be within `reach_mm`."""
-        index = np.rint(z).astype(np.int64) + self.reach_mm
-        radial = -0.5 * self.slope[index]
-        along = self.on_axis[index] - 0.25 * (x * x + y * y) * self.curvature[index]
-        return x * radial, y * radial, along
-
-
-@dataclass(frozen=True)
-class Tracker:
-    """Concentric silicon layers; each has the same resolution, thickness and efficiency."""
-
-    radii_mm: Floats = field(
-        default_factory=lambda: np.array([33.0, 50.0, 88.0, 122.0, 300.0, 370.0, 440.0, 515.0, 700.0, 850.0, 1000.0])
-    )
-    outer_radius_mm: float = 1150.0
-    half_length_mm: float = 2700.0
-    thickness_x0: float = 0.02
-    """Of a layer crossed at a right angle, in radiation lengths."""
-    efficiency: float = 0.985
-    min_hits: int = 5
-
-    def contains(self, place: Floats) -> npt.NDArray[np.bool_]:
-        """Which of the points, (3, n), are inside the tracker."""
-        return _within(place, self.outer_radius_mm, self.half_length_mm)
-
-
-@dataclass(frozen=True)
-class Calorimeter:
-    """Cells in (layer, eta, phi): two electromagnetic layers in front of two hadronic ones.
-
-    A cell's id is `(layer · n_eta + i_eta) · n_phi + i_phi`.
-    """
-
-    n_layers: int = 4
-    n_eta: int = 98
-    n_phi: int = 64
-    max_eta: float = 4.9
-    barrel_radius_mm: float = 1500.0
-    endcap_z_mm: float = 3600.0
-    depths_x0: tuple[float, float, float] = (6.0, 25.0, 120.0)
-    """Where layers 0, 1 and 2 end, in radiation lengths; layer 3 takes the next `last_depth_x0`, what goes deeper is lost."""
-    last_depth_x0: float = 240.0
-    x0_per_interaction_length: float = 22.0
-    em_sampling: float = 0.10
-    had_sampling: float = 0.55
-    """Relative fluctuation at 1 GeV; it falls with the square root of the energy."""
-    had_constant: float = 0.04
-    noise_gev: tuple[float, ...] = (0.03, 0.05, 0.10, 0.12)
-    """Of one cell, by layer."""
-    kept_above_sigma: float = 4.0
-
-    @property
-    def n_cells(self) -> int:
-        """Cells in all layers."""
-        return self.n_layers * self.n_eta * self.n_phi
-
-    @property
-    def eta_width(self) -> float:
-        """Size of a cell in eta."""
-        return 2 * self.max_eta / self.n_eta
-
-    @property
-    def phi_width(self) -> float:
-        """Size of a cell in phi, radians."""
-        return 2 * np.pi / self.n_phi
-
-    def encloses(self, place: Floats) -> npt.NDArray[np.bool_]:
-        """Which of the points, (3, n), are in front of the calorimeter and not in or behind it."""
-        return _within(place, self.barrel_radius_mm, self.endcap_z_mm)
-
-    def cell_of(self, layer: Ints, eta: Floats, phi: Floats) -> Ints:
-        """Ids of the cells; −1 outside the acceptance or behind the last layer."""
-        i_eta = np.floor((eta + self.max_eta) / self.eta_width).astype(np.int64)
-        i_phi = np.floor(phi / self.phi_width).astype(np.int64) % self.n_phi
-        inside = (i_eta >= 0) & (i_eta < self.n_eta) & (layer < self.n_layers)
-        return np.where(inside, (layer * self.n_eta + i_eta) * self.n_phi + i_phi, -1)
-
-    def layer_at(self, depth_x0: Floats) -> Ints:
-        """The layer at a depth; `n_layers` when it is behind the last one."""
-        return np.searchsorted(np.array([*self.depths_x0, self.last_depth_x0]), depth_x0, side="right")
-
-    def centres(self, cells: npt.NDArray[np.integer]) -> tuple[Floats, Floats]:
-        """Eta and phi of the middle of the cells; phi from 0 to 2π."""
-        eta = (cells // self.n_phi % self.n_eta + 0.5) * self.eta_width - self.max_eta
-        return eta.astype(np.float64), ((cells % self.n_phi + 0.5) * self.phi_width).astype(np.float64)
-
-
-def _within(place: Floats, radius_mm: float, half_length_mm: float) -> npt.NDArray[np.bool_]:
-    return np.asarray((np.hypot(place[0], place[1]) < radius_mm) & (np.abs(place[2]) < half_length_mm))
+FIELD_T = 2.0
+PIXEL_VOLUMES = (7, 8, 9)
+SHORT_STRIP_VOLUMES = (12, 13, 14)
+LONG_STRIP_VOLUMES = (16, 17, 18)
+"""Backward discs, barrel and forward discs of each."""
+RESOLUTION_MM = {
+    **dict.fromkeys(PIXEL_VOLUMES, (0.015, 0.015)),
+    **dict.fromkeys(SHORT_STRIP_VOLUMES, (0.025, 0.35)),
+    **dict.fromkeys(LONG_STRIP_VOLUMES, (0.035, 3.0)),
+}
+"""Standard deviation of the two local coordinates, by volume: that of strips of 0.09 mm pitch, 1.2 mm length, and so on."""
+TRACKER_RADIUS_MM = 1080.0
+TRACKER_HALF_LENGTH_MM = 3000.0
+_VOLUME_SHIFT = 56
+"""Where the volume is in an identifier of ACTS."""
 
 
 @dataclass(frozen=True)
 class Detector:
-    """Everything a particle meets."""
+    """Everything a charged particle meets. `geometry` and `field` are ACTS's; `owner` keeps the sensors of the geometry alive."""
 
-    solenoid: Solenoid = field(default_factory=Solenoid)
-    tracker: Tracker = field(default_factory=Tracker)
-    calorimeter: Calorimeter = field(default_factory=Calorimeter)
+    geometry: LibraryObject
+    field: LibraryObject
+    owner: LibraryObject
+
+
+@cache
+def build_detector() -> Detector:
+    """Build it, once for all that want it. Raises InvalidInput when ACTS is not installed."""
+    acts, examples = optional("acts"), optional("acts.examples")
+    quiet = log_level()
+    owner = examples.GenericDetector(
+        examples.GenericDetector.Config(logLevel=quiet, surfaceLogLevel=quiet, layerLogLevel=quiet, volumeLogLevel=quiet)
+    )
+    field = acts.ConstantBField(acts.Vector3(0, 0, FIELD_T * acts.UnitConstants.T))
+    return Detector(owner.trackingGeometry(), field, owner)
+
+
+def log_level() -> LibraryObject:
+    """How much ACTS says on standard output: nothing but errors."""
+    return optional("acts").logging.ERROR
+
+
+def digitisation() -> LibraryObject:
+    """How ACTS turns hits into measurements: each local coordinate is smeared by the resolution of its volume."""
+    entries = [
+        {"volume": volume, "value": {"smearing": [_smearing(index, sigma) for index, sigma in enumerate(sigmas)]}}
+        for volume, sigmas in RESOLUTION_MM.items()
+    ]
+    header = {"format-version": 0, "value-identifier": "digitization-configuration"}
+    with tempfile.TemporaryDirectory(prefix="raythena-demo-") as directory:
+        path = Path(directory, "digitisation.json")  # ACTS takes it from a file only
+        path.write_text(json.dumps({"acts-geometry-hierarchy-map": header, "entries": entries}), encoding="utf-8")
+        return optional("acts.examples.json").readDigiConfigFromJson(str(path))
+
+
+def _smearing(index: int, sigma: float) -> dict[str, object]:
+    return {"index": index, "type": "Gauss", "mean": 0.0, "stddev": sigma}
+
+
+def variances_mm2(sensors: npt.NDArray[np.uint64]) -> npt.NDArray[np.float64]:
+    """Variances of the two local coordinates that were measured by some sensors, shape (n, 2)."""
+    table = np.zeros((256, 2))
+    for volume, sigmas in RESOLUTION_MM.items():
+        table[volume] = np.square(sigmas)
+    return np.asarray(table[(sensors >> np.uint64(_VOLUME_SHIFT)).astype(np.int64)])

@@ -1,4 +1,4 @@
-"""The same events without Raythena: simulated one after the other in this process, then compared bit by bit.
+"""The same events without Raythena: one plain process, one event after the other; then both are compared bit by bit.
 
 `compare` is what proves that cutting a job into events, spreading them over nodes and merging the pieces changed nothing: same
 events, same order, every number of every event identical. It says where the first difference is.
@@ -6,17 +6,20 @@ events, same order, every number of every event identical. It says where the fir
 
 from __future__ import annotations
 
+import multiprocessing
+import os
+import tempfile
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from raythena.demo import hits
-from raythena.demo.simulation import setup
-from raythena.demo.tables import Column, Table, read_scalars, read_table
+from raythena.demo import aod, hits, reconstruction, simulation
+from raythena.demo.event_files import write_events
+from raythena.demo.tables import Column, Schema, read_scalars, read_table
 from raythena.domain.job import Job
 from raythena.domain.outputs import OutputMap
 from raythena.domain.ranges import RangeTable
@@ -46,37 +49,61 @@ class Comparison:
         return self.problem or f"identical: {self.events} events, {self.columns} columns, bit by bit"
 
 
-def simulate_reference(job: Job, directory: Path, every: int = 1) -> list[Path]:
-    """Simulate the job's events in this process, one output file after the other, into new files in `directory`.
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """The files of a reference, in the order of the job's outputs."""
 
-    `every` = k simulates each k-th event only. Returns the files, those without any event left out. Raises InvalidInput.
-    """
+    hits: list[Path]
+    aod: list[Path]
+
+
+def compute_reference(job: Job, directory: Path) -> Reference:
+    """Simulate and reconstruct the job's events in one process of its own; new files in `directory`. Raises InvalidInput."""
+    # A process of its own: what the libraries say on standard output must not get into ours, which may be for JSON.
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"), initializer=_silence) as pool:
+        return pool.submit(_computed, job, directory).result()
+
+
+def _silence() -> None:
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+
+
+def _computed(job: Job, directory: Path) -> Reference:
+    simulated = simulate_reference(job, directory)
+    return Reference(simulated, reconstruct_reference(simulated, directory))
+
+
+def simulate_reference(job: Job, directory: Path) -> list[Path]:
+    """Simulate the job's events in this process, one output file after the other; returns the files. Raises InvalidInput."""
     directory.mkdir(parents=True, exist_ok=True)
-    simulation = setup(job.payload.options.get("options", {}))
+    state = simulation.setup(job.payload.options.get("options", {}))
     ranges = RangeTable(job.inputs)
     outputs = OutputMap.plan([file.n_events for file in job.inputs], job.events_per_output)
-    written = []
-    for number, lfn in enumerate(job.outputs):
-        start, stop = outputs.interval(number)
-        chosen = [ranges.event_range(index) for index in range(start, stop) if index % every == 0]
-        if chosen:
-            written.append(directory / lfn)
-            hits.write_hits(written[-1], [simulation.event(one.pfn, one.first_event) for one in chosen], compressed=True)
+    written = [directory / lfn for lfn in job.outputs]
+    for number, path in enumerate(written):
+        chosen = [ranges.event_range(index) for index in range(*outputs.interval(number))]
+        write_events(path, hits.SCHEMA, [state.event(one.pfn, one.first_event) for one in chosen])
     return written
 
 
-def compare(merged_files: Sequence[Path], reference_files: Sequence[Path], *, sampled: bool = False) -> Comparison:
-    """Compare merged HITS with those of the reference, both in the order of the files given.
+def reconstruct_reference(hits_files: Sequence[Path], directory: Path) -> list[Path]:
+    """Reconstruct all events of HITS files in this process, an AOD file for each; returns the files. Raises InvalidInput."""
+    state = reconstruction.setup({})
+    written = [directory / path.name.replace(hits.SCHEMA.tree, aod.SCHEMA.tree) for path in hits_files]
+    with tempfile.TemporaryDirectory(prefix="raythena-demo-") as scratch:
+        for path, output in zip(hits_files, written, strict=True):
+            numbers = range(1, len(_identities([path], hits.SCHEMA)) + 1)
+            write_events(output, aod.SCHEMA, [state.event(str(path), number, Path(scratch)) for number in numbers])
+    return written
 
-    `sampled`: the reference holds only some of the events; the others are not looked at. Raises InvalidInput for bad files.
-    """
-    merged, reference = _identities(merged_files), _identities(reference_files)
-    wanted = _among(merged, reference) if sampled else np.ones(len(merged), dtype=bool)
-    if problem := order_problem(merged[wanted], reference):
+
+def compare(merged_files: Sequence[Path], reference_files: Sequence[Path], schema: Schema = hits.SCHEMA) -> Comparison:
+    """Compare merged files with those of the reference, both in the order given. Raises InvalidInput for bad files."""
+    if problem := order_problem(_identities(merged_files, schema), _identities(reference_files, schema)):
         return Comparison(0, 0, problem)
     compared, columns = 0, 0
-    ours = (event for event, looked_at in zip(_events(merged_files), wanted, strict=True) if looked_at)
-    for found, expected in zip(ours, _events(reference_files), strict=True):
+    for found, expected in zip(_events(merged_files, schema), _events(reference_files, schema), strict=True):
         if problem := _difference(found, expected):
             return Comparison(compared, columns, f"event {expected['EventNumber']}: {problem}")
         compared, columns = compared + 1, len(expected)
@@ -111,30 +138,25 @@ def _as_one(identities: Identities) -> npt.NDArray[np.void]:
     return np.ascontiguousarray(identities).view(pair).ravel()
 
 
-def _identities(files: Sequence[Path]) -> Identities:
-    pairs = [read_scalars(path, hits.SCHEMA.tree, ("RunNumber", "EventNumber")) for path in files]
+def _identities(files: Sequence[Path], schema: Schema) -> Identities:
+    pairs = [read_scalars(path, schema.tree, ("RunNumber", "EventNumber")) for path in files]
     columns = [np.stack((pair["RunNumber"], pair["EventNumber"]), axis=1).astype(np.uint64) for pair in pairs]
     return np.concatenate([*columns, np.empty((0, 2), dtype=np.uint64)])
 
 
-def _events(files: Sequence[Path]) -> Iterator[dict[str, Column]]:
+def _events(files: Sequence[Path], schema: Schema) -> Iterator[dict[str, Column]]:
     """Every event of the files with all its columns; those of groups are called `group_field`."""
     for path in files:
         start = 0
         while True:
-            table = read_table(path, hits.SCHEMA.tree, start, start + EVENTS_AT_A_TIME)
-            for event in range(table.n_events):
-                yield _one_event(table, event)
+            table = read_table(path, schema.tree, start, start + EVENTS_AT_A_TIME)
+            for index in range(table.n_events):
+                event = table.event(index)
+                columns = {f"{name}_{one}": rows for name, group in event.groups.items() for one, rows in group.items()}
+                yield event.scalars | columns
             if table.n_events < EVENTS_AT_A_TIME:
                 break
             start += EVENTS_AT_A_TIME
-
-
-def _one_event(table: Table, event: int) -> dict[str, Any]:
-    columns = {name: values[event] for name, values in table.scalars.items()}
-    for group, content in table.groups.items():
-        columns |= {f"{group}_{name}": values for name, values in content.rows(event).items()}
-    return columns
 
 
 def _difference(found: dict[str, Column], expected: dict[str, Column]) -> str:

@@ -1,45 +1,45 @@
 """The demo's simulation: a payload function that turns one event of an EVNT file into one HITS file.
 
-Charged particles fly through the solenoid and the tracker, all particles shower in the calorimeter. How long an event takes
-depends on what is in it: a few tens of milliseconds, with a long tail.
+Fatras, the fast simulation of ACTS, takes charged particles and photons through field and material: they bend, scatter, lose
+energy, radiate, convert. Where they cross a sensor, ACTS's digitisation makes a measurement. How long an event takes depends on
+how many proton-proton collisions are in it: from ten milliseconds to a second.
 
-The rule everything rests on: every random number of an event comes from one stream that is seeded from (run number, event
-number) alone, and the stream is used in an order the event itself determines. So an event comes out the same whoever computes
-it, when, on which attempt, alone or among others. (The same on one kind of processor and one NumPy: another may round the last
-bit of a sine differently.)
+Every random number comes from (run number, event number) alone, see `chain`. (The same on one kind of processor: another may
+round the last bit of a sine differently.)
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from raythena.demo import evnt, hits
-from raythena.demo.detector import Calorimeter, Detector, Floats
-from raythena.demo.showers import EM, HADRON, MUON, NOTHING, Arrivals, deposit
-from raythena.demo.tables import Column, Table, read_table
-from raythena.demo.tracking import Particles, fly, tracks_of
+from raythena.demo.chain import Chain, Products
+from raythena.demo.detector import TRACKER_HALF_LENGTH_MM, TRACKER_RADIUS_MM, Detector, build_detector, digitisation, log_level
+from raythena.demo.event_files import EventReader, OneEventWriter, write_events
+from raythena.demo.extra import LibraryObject, optional
+from raythena.demo.tables import Column, Event
 from raythena.domain.errors import InvalidInput
 from raythena.domain.ranges import EventRange
-from raythena.storage.root.fast_writer import RootTemplate
 
-STEP_MM = 45.0
-"""Length of a step through the field at cost 1."""
-COST_LIMITS = (0.25, 100.0)
-MIN_PT_GEV = 0.1
-"""A charged particle below never reaches anything."""
-_CHARGE = {11: -1, 13: -1, 211: 1, 321: 1, 2212: 1, 3222: 1, 3112: -1, 3312: -1, 3334: -1}
-_KIND = {11: EM, 22: EM, 13: MUON, 12: NOTHING, 14: NOTHING, 16: NOTHING}
+MIN_PT_GEV = 0.15
+"""Of the particles that are simulated; those below curl up before the strips."""
+MAX_ETA = 3.0
+SIMULATED = (11, 13, 22, 211, 321, 2212)
+"""Kinds of particles, without sign, that leave tracks or turn into some: e, mu, photon, pi, K, p."""
+SEED = 20240611
 
 
 class EventContext(Protocol):
     """What the payload tells the function; see the payload `python`."""
 
     @property
-    def state(self) -> Any:
+    def state(self) -> object:
         """What `setup` returned."""
 
     def new_output(self, suffix: str = "") -> Path:
@@ -48,92 +48,165 @@ class EventContext(Protocol):
 
 @dataclass
 class Simulation:
-    """The detector, the wanted cost, how HITS are written, and the EVNT files read so far."""
+    """The chain of ACTS, how EVNT are read, and how HITS are written."""
 
-    detector: Detector
-    cost: float
-    template: RootTemplate
-    _inputs: dict[str, Table] = field(default_factory=dict)
+    chain: Chain
+    reader: EventReader
+    writer: OneEventWriter
 
-    def event(self, path: str, number: int) -> hits.Event:
+    def event(self, path: str, number: int) -> Event:
         """Simulate event `number`, counted from 1, of an EVNT file. Raises InvalidInput when there is no such event."""
-        table = self._table(path)
-        if not 1 <= number <= table.n_events:
-            raise InvalidInput(path, "", f"there is no event {number}", expected=f"1 to {table.n_events}")
-        run, event = int(table.scalars["RunNumber"][number - 1]), int(table.scalars["EventNumber"][number - 1])
-        rng = np.random.Generator(np.random.Philox(np.random.SeedSequence([run, event])))
-        return run, event, *simulate(self.detector, table.groups["particle"].rows(number - 1), self.cost, rng)
-
-    def _table(self, path: str) -> Table:
-        if path not in self._inputs:
-            if len(self._inputs) >= 4:
-                self._inputs.pop(next(iter(self._inputs)))
-            self._inputs[path] = read_table(Path(path), evnt.SCHEMA.tree)
-        return self._inputs[path]
+        generated = self.reader.event(path, number)
+        return simulated(self.chain, generated)
 
 
-def setup(options: dict[str, Any]) -> Simulation:
-    """Build the detector once for all events. Options: `cost`, relative CPU cost of an event (default 1). Raises InvalidInput."""
-    cost = options.get("cost", 1.0)
-    least, most = COST_LIMITS
-    if isinstance(cost, bool) or not isinstance(cost, int | float) or not least <= cost <= most:
-        raise InvalidInput("demo", "cost", f"is {cost!r}", expected=f"a number from {least:g} to {most:g}")
-    return Simulation(Detector(), float(cost), hits.one_event_mould())
+def setup(options: Mapping[str, object]) -> Simulation:
+    """Build detector and chain once for all events. There are no options. Raises InvalidInput."""
+    if options:
+        raise InvalidInput("demo", "options", f"{', '.join(sorted(options))} is not known", expected="no options")
+    return Simulation(simulation_chain(build_detector()), EventReader(evnt.SCHEMA.tree), OneEventWriter(hits.SCHEMA))
 
 
 def process(event_range: EventRange, context: EventContext) -> Path:
     """Simulate the events of a range into a new HITS file."""
-    simulation: Simulation = context.state
+    simulation = context.state
+    assert isinstance(simulation, Simulation)  # noqa: S101
     numbers = range(event_range.first_event, event_range.last_event + 1)
     events = [simulation.event(event_range.pfn, number) for number in numbers]
     output = context.new_output(".root")
     if len(events) == 1:
-        hits.write_one(output, events[0], simulation.template)
+        simulation.writer.write(output, events[0])
     else:
-        hits.write_hits(output, events)
+        write_events(output, hits.SCHEMA, events)
     return output
 
 
-def simulate(
-    detector: Detector, particles: dict[str, Column], cost: float, rng: np.random.Generator
-) -> tuple[dict[str, Column], dict[str, Column]]:
-    """Tracks and cells of one event from its stable particles (columns of the EVNT group `particle`)."""
-    code = np.abs(particles["pdgId"])
-    charge = np.sign(particles["pdgId"]) * _looked_up(code, _CHARGE, 0)
-    born = Particles(_stacked(particles, "vx", "vy", "vz"), _stacked(particles, "px", "py", "pz"), charge.astype(np.float64))
-    flying = np.flatnonzero((charge != 0) & (born.pt > MIN_PT_GEV))
-    flight = fly(detector, born.chosen(flying), STEP_MM / cost, rng)
-    tracks = tracks_of(detector, flight, born.chosen(flying), rng)
-    place, direction = born.place.copy(), born.momentum.copy()
-    place[:, flying], direction[:, flying] = flight.place, flight.direction
-    arriving = (charge == 0) & (born.pt > 0)
-    arriving[flying] = ~flight.inside
-    kind = _looked_up(code, _KIND, HADRON)
-    meeting = np.flatnonzero(arriving & (kind != NOTHING) & detector.calorimeter.encloses(place))
-    eta, phi = _where_met(detector.calorimeter, place[:, meeting], direction[:, meeting])
-    arrivals = Arrivals(kind[meeting].astype(np.uint8), particles["e"].astype(np.float64)[meeting], eta, phi)
-    return tracks, deposit(detector.calorimeter, arrivals.within(detector.calorimeter.max_eta), cost, rng)
+def simulation_chain(detector: Detector) -> Chain:
+    """Fatras and digitisation, ready to run."""
+    examples = optional("acts.examples")
+    random_numbers = examples.RandomNumbers(examples.RandomNumbers.Config(seed=SEED))
+    simulation = examples.FatrasSimulation(
+        level=log_level(),
+        inputParticles="particles_generated",
+        outputParticles="particles_simulated",
+        outputSimHits="simhits",
+        randomNumbers=random_numbers,
+        trackingGeometry=detector.geometry,
+        magneticField=detector.field,
+        generateHitsOnSensitive=True,
+        emScattering=True,
+        emEnergyLossIonisation=True,
+        emEnergyLossRadiation=True,
+        emPhotonConversion=True,
+    )
+    return Chain(
+        detector,
+        [simulation, _digitiser(detector, random_numbers)],
+        inputs={"particles_generated": examples.SimParticleContainer},
+        outputs={
+            "particles_simulated": examples.SimParticleContainer,
+            "measurements": examples.MeasurementContainer,
+            "measurement_particles": examples.MeasurementParticlesMap,
+        },
+    )
 
 
-def _stacked(particles: dict[str, Column], *names: str) -> Floats:
-    return np.stack([particles[name].astype(np.float64) for name in names])
+def _digitiser(detector: Detector, random_numbers: LibraryObject) -> LibraryObject:
+    examples = optional("acts.examples")
+    return examples.DigitizationAlgorithm(
+        level=log_level(),
+        digitizationConfigs=digitisation(),
+        surfaceByIdentifier=detector.geometry.geoIdSurfaceMap(),
+        randomNumbers=random_numbers,
+        inputSimHits="simhits",
+        outputMeasurements="measurements",
+        outputMeasurementParticlesMap="measurement_particles",
+        outputMeasurementSimHitsMap="measurement_simhits",
+        outputParticleMeasurementsMap="particle_measurements",
+        outputSimHitMeasurementsMap="simhit_measurements",
+    )
 
 
-def _looked_up(codes: Column, table: dict[int, int], otherwise: int) -> Column:
-    found = np.full(len(codes), otherwise, dtype=np.int64)
-    for code, value in table.items():
-        found[codes == code] = value
-    return found
+def simulated(chain: Chain, generated: Event) -> Event:
+    """The HITS of one event from its EVNT."""
+    particles = _generated_particles(generated.groups["particle"])
+    products = chain.run(_acts_number(*generated.number), {"particles_generated": particles})
+    rows, row_of = _particle_rows(products)
+    collisions = generated.groups["collision"]
+    groups = {
+        "particle": rows,
+        "measurement": _measurement_rows(products, row_of),
+        "collision": {name: collisions[name] for name in hits.SCHEMA.groups["collision"]},
+    }
+    return Event({name: generated.scalars[name] for name in hits.SCHEMA.scalars}, groups)
 
 
-def _where_met(calorimeter: Calorimeter, place: Floats, direction: Floats) -> tuple[Floats, Floats]:
-    """Eta and phi where straight lines from inside, both arguments (3, n), meet the calorimeter's face."""
-    unit = direction / np.sqrt((direction * direction).sum(axis=0))
-    flat = np.maximum(unit[0] ** 2 + unit[1] ** 2, 1e-12)
-    outward = (place[0] * unit[0] + place[1] * unit[1]) / flat
-    missing = (calorimeter.barrel_radius_mm**2 - place[0] ** 2 - place[1] ** 2) / flat
-    to_barrel = np.sqrt(np.maximum(outward**2 + missing, 0.0)) - outward
-    with np.errstate(divide="ignore"):
-        to_endcap = (np.copysign(calorimeter.endcap_z_mm, unit[2]) - place[2]) / unit[2]
-    x, y, z = place + np.minimum(to_barrel, to_endcap) * unit
-    return np.arcsinh(z / np.hypot(x, y)), np.arctan2(y, x)
+def _acts_number(run: int, event: int) -> int:
+    """The number by which ACTS knows an event, from which its random numbers come: other runs have other ones."""
+    return int(np.random.SeedSequence([run, event]).generate_state(1, np.uint64)[0])
+
+
+def chosen_particles(particles: dict[str, Column]) -> npt.NDArray[np.intp]:
+    """Rows of the particles that are simulated: they leave tracks, and are born inside the tracker, not too low or forward."""
+    px, py, pz = (particles[name].astype(np.float64) for name in ("px", "py", "pz"))
+    pt = np.hypot(px, py)
+    inside = (np.hypot(particles["vx"], particles["vy"]) < TRACKER_RADIUS_MM) & (np.abs(particles["vz"]) < TRACKER_HALF_LENGTH_MM)
+    seen = (pt > MIN_PT_GEV) & (np.abs(pz) < pt * np.sinh(MAX_ETA))
+    return np.flatnonzero(inside & seen & np.isin(np.abs(particles["pdgId"]), SIMULATED))
+
+
+def _generated_particles(particles: dict[str, Column]) -> LibraryObject:
+    """The particles as ACTS wants them; each is known by its row and its collision."""
+    acts, examples = optional("acts"), optional("acts.examples")
+    container = examples.SimParticleContainer()
+    rows = chosen_particles(particles)
+    columns = [particles[name][rows].tolist() for name in ("pdgId", "collision", "px", "py", "pz", "vx", "vy", "vz")]
+    for row, pdg, collision, px, py, pz, vx, vy, vz in zip(rows.tolist(), *columns, strict=True):
+        barcode = examples.SimBarcode()
+        barcode.vertexPrimary, barcode.particle = collision + 1, row + 1
+        particle = examples.SimParticle(barcode, acts.PdgParticle(pdg))
+        particle.fourPosition = acts.Vector4(vx, vy, vz, 0.0)
+        p = (px * px + py * py + pz * pz) ** 0.5
+        particle.direction = acts.Vector3(px / p, py / p, pz / p)
+        particle.absoluteMomentum = p
+        container.insert(particle)
+    return container
+
+
+def _particle_rows(products: Products) -> tuple[dict[str, Column], dict[Hashable, int]]:
+    """Columns of the charged particles of an event, and the row of each barcode."""
+    particles = [one for one in products["particles_simulated"] if one.charge]
+    row_of = {one.particleId: row for row, one in enumerate(particles)}
+    momentum = np.array([_components(one.momentum) for one in particles], dtype=np.float64).reshape(-1, 3)
+    place = np.array([_components(one.position) for one in particles], dtype=np.float64).reshape(-1, 3)
+    rows: dict[str, npt.ArrayLike] = {
+        "pdgId": [int(one.pdg) for one in particles],
+        "charge": [one.charge for one in particles],
+        "collision": [barcode.vertexPrimary - 1 for barcode in row_of],
+        "generation": [barcode.generation for barcode in row_of],
+        **dict(zip(("px", "py", "pz"), momentum.T, strict=True)),
+        **dict(zip(("vx", "vy", "vz"), place.T, strict=True)),
+        "n_hits": [one.numberOfHits for one in particles],
+    }
+    return _typed(rows, "particle"), row_of
+
+
+def _components(vector: LibraryObject) -> tuple[float, float, float]:
+    """Not by iterating: ACTS's vectors end that with an exception, which costs more than everything else."""
+    return vector[0], vector[1], vector[2]
+
+
+def _measurement_rows(products: Products, row_of: dict[Hashable, int]) -> dict[str, Column]:
+    causing = {index: row_of.get(barcode, -1) for index, barcode in products["measurement_particles"]}
+    parameters = [(one.geometryId.value, one.fullParameters) for one in products["measurements"]]
+    rows: dict[str, npt.ArrayLike] = {
+        "sensor": [sensor for sensor, _ in parameters],
+        "local0": [values[0] for _, values in parameters],
+        "local1": [values[1] for _, values in parameters],
+        "particle": [causing.get(index, -1) for index in range(len(parameters))],
+    }
+    return _typed(rows, "measurement")
+
+
+def _typed(rows: Mapping[str, npt.ArrayLike], group: str) -> dict[str, Column]:
+    return {name: np.array(rows[name], dtype=code) for name, code in hits.SCHEMA.groups[group].items()}

@@ -1,7 +1,8 @@
 """Events as columns, in and out of ROOT trees.
 
 A `Table` holds some events of one tree: plain columns with a value per event, and groups of columns with any number of rows per
-event (particles, tracks, cells). It is the only form in which the demo hands events around; ROOT itself is known to nobody else.
+event (particles, measurements, tracks). It is the only form in which the demo hands events around; ROOT itself is known to nobody
+else.
 
 Rules: everything is a NumPy array; the columns of a group share one array of offsets and, in the file, one counter branch
 (`ntrack` counts `track_pt`, `track_eta`, …), which is made on writing and dropped on reading.
@@ -78,6 +79,19 @@ class Group:
 
 
 @dataclass(frozen=True)
+class Event:
+    """One event: a value for each of the plain columns, its rows for each group."""
+
+    scalars: dict[str, Any]
+    groups: dict[str, dict[str, Column]]
+
+    @property
+    def number(self) -> tuple[int, int]:
+        """(run number, event number)."""
+        return int(self.scalars["RunNumber"]), int(self.scalars["EventNumber"])
+
+
+@dataclass(frozen=True)
 class Table:
     """Consecutive events of one tree."""
 
@@ -88,6 +102,11 @@ class Table:
     def n_events(self) -> int:
         """How many events there are."""
         return len(next(iter(self.scalars.values())))
+
+    def event(self, index: int) -> Event:
+        """One event, counted from 0."""
+        scalars = {name: column[index] for name, column in self.scalars.items()}
+        return Event(scalars, {name: group.rows(index) for name, group in self.groups.items()})
 
     def taken(self, events: npt.NDArray[np.int64]) -> Table:
         """Some events, in the order given."""
@@ -106,6 +125,13 @@ def group_of(per_event: Sequence[Mapping[str, Column]], fields: Mapping[str, str
         for name, code in fields.items()
     }
     return Group(offsets, columns)
+
+
+def table_of(schema: Schema, events: Sequence[Event]) -> Table:
+    """Put single events one behind the other."""
+    scalars = {name: np.array([event.scalars[name] for event in events], dtype=code) for name, code in schema.scalars.items()}
+    groups = {name: group_of([event.groups[name] for event in events], fields) for name, fields in schema.groups.items()}
+    return Table(scalars, groups)
 
 
 def write_table(path: Path, schema: Schema, table: Table, *, compressed: bool = True, guid: str = "") -> None:

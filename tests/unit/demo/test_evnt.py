@@ -6,6 +6,7 @@ import json
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,13 +18,17 @@ from raythena.domain.job import Job
 
 
 def same_content(one: Table, other: Table) -> bool:
-    scalars = all(np.array_equal(one.scalars[name], other.scalars[name]) for name in one.scalars | other.scalars)
-    ours, theirs = one.groups["particle"], other.groups["particle"]
-    return (
-        scalars
-        and np.array_equal(ours.offsets, theirs.offsets)
-        and all(np.array_equal(ours.fields[name], theirs.fields[name]) for name in ours.fields | theirs.fields)
+    return one.n_events == other.n_events and all(
+        np.array_equal(values, theirs[name])
+        for index in range(one.n_events)
+        for ours, theirs in ((columns_of(one, index), columns_of(other, index)),)
+        for name, values in ours.items()
     )
+
+
+def columns_of(table: Table, index: int) -> dict[str, Any]:
+    event = table.event(index)
+    return event.scalars | {f"{group}.{name}": rows for group, fields in event.groups.items() for name, rows in fields.items()}
 
 
 @pytest.fixture
@@ -31,12 +36,34 @@ def tables(demo_job: Job) -> list[Table]:
     return [read_table(Path(file.pfn), "EVNT") for file in demo_job.inputs]
 
 
-def test_events_conserve_energy_and_momentum(tables: list[Table]) -> None:
+def test_every_collision_conserves_energy_and_momentum(tables: list[Table]) -> None:
     for table in tables:
         for event in range(table.n_events):
             particles = table.groups["particle"].rows(event)
-            assert particles["e"].sum(dtype=np.float64) == pytest.approx(13_600, rel=1e-4)
-            assert abs(particles["px"].sum(dtype=np.float64)) < 0.01
+            for collision in range(table.groups["collision"].counts[event]):
+                mine = particles["collision"] == collision
+                assert particles["e"][mine].sum(dtype=np.float64) == pytest.approx(13_600, rel=1e-4)
+                assert abs(particles["px"][mine].sum(dtype=np.float64)) < 0.01
+
+
+def test_collisions_lie_apart_along_the_beam_and_their_particles_with_them(tables: list[Table]) -> None:
+    for table in tables:
+        for event in range(table.n_events):
+            points, particles = table.groups["collision"].rows(event), table.groups["particle"].rows(event)
+            born_there = np.isclose(particles["vz"], points["z"][particles["collision"]], atol=1e-3)
+            assert born_there.mean() > 0.6
+            assert np.hypot(points["x"], points["y"]).max() < 0.1
+    z = np.concatenate([table.groups["collision"].fields["z"] for table in tables])
+    assert 20 < z.std() < 90
+
+
+def test_the_first_collision_is_a_hard_one_and_the_others_are_soft(tables: list[Table]) -> None:
+    soft = 101
+    for table in tables:
+        for event in range(table.n_events):
+            process = table.groups["collision"].rows(event)["process"]
+            assert process[0] == table.scalars["ProcessCode"][event] != soft
+            assert set(process[1:]) <= {soft}
 
 
 def test_event_numbers_are_unique_over_all_files(tables: list[Table]) -> None:
@@ -51,20 +78,29 @@ def test_files_have_different_events_and_record_their_seed(tables: list[Table]) 
     assert not np.array_equal(first.groups["particle"].fields["e"][:50], second.groups["particle"].fields["e"][:50])
 
 
-def test_a_file_made_alone_has_the_same_content(demo_job: Job, tmp_path: Path, tables: list[Table]) -> None:
-    recipe = evnt.plan(2, 6, seed=7)[1]
+def test_another_seed_is_another_one_for_every_file_and_both_generators() -> None:
+    seeds = [recipe.generator_seeds for seed in (7, 8) for recipe in evnt.plan(2, 6, seed)]
+    assert len({one for pair in seeds for one in pair}) == 8
+
+
+def test_without_pileup_there_is_one_collision(tmp_path: Path) -> None:
+    (recipe,) = evnt.plan(1, 2, 7, pileup=0)
+    evnt.cook(recipe, tmp_path / recipe.name)
+    assert read_table(tmp_path / recipe.name, "EVNT").groups["collision"].counts.tolist() == [1, 1]
+
+
+def test_a_file_made_alone_and_here_is_the_one_made_beside_others_in_another_process(tmp_path: Path, tables: list[Table]) -> None:
+    recipe = evnt.plan(2, 6, seed=7, pileup=1.5)[1]
     evnt.cook(recipe, tmp_path / recipe.name)
     assert same_content(read_table(tmp_path / recipe.name, "EVNT"), tables[1])
 
 
-def test_another_seed_gives_other_events(tmp_path: Path, tables: list[Table]) -> None:
-    (path,) = evnt.generate(tmp_path, 1, 6, seed=8, processes=1)
-    assert not same_content(read_table(path, "EVNT"), tables[0])
-
-
-def test_two_processes_make_what_one_makes(tmp_path: Path, tables: list[Table]) -> None:
-    paths = evnt.generate(tmp_path, 2, 6, seed=7, processes=2)
-    assert all(same_content(read_table(path, "EVNT"), table) for path, table in zip(paths, tables, strict=True))
+def test_the_mean_number_of_collisions_is_what_was_asked_for_and_varies_widely() -> None:
+    random = np.random.default_rng(1)
+    drawn = np.array([evnt.drawn_pileup(random, 10) for _ in range(2000)])
+    assert drawn.mean() == pytest.approx(10, abs=0.7)
+    assert drawn.std() > 5
+    assert drawn.min() == 0
 
 
 class TestReuse:
@@ -106,7 +142,7 @@ class TestReuse:
         assert evnt.generate(made[0].parent, 3, 2, seed=1, processes=1)[:2] == made
         assert cooked == ["EVNT.000003.root"]
 
-    @pytest.mark.parametrize("change", [{"seed": 2}, {"events_per_file": 3}, {"run_number": 1}])
+    @pytest.mark.parametrize("change", [{"seed": 2}, {"events_per_file": 3}, {"run_number": 1}, {"pileup": 7.0}])
     def test_files_of_another_recipe_are_replaced(self, made: list[Path], cooked: list[str], change: dict[str, int]) -> None:
         wanted = {"files": 2, "events_per_file": 2, "seed": 1, "run_number": evnt.DEFAULT_RUN_NUMBER, "processes": 1} | change
         evnt.generate(made[0].parent, **wanted)
@@ -123,23 +159,31 @@ class TestReuse:
 
 
 @pytest.mark.parametrize(
-    ("files", "events", "seed", "field"), [(0, 1, 1, "files"), (1, 0, 1, "events_per_file"), (1, 1, -1, "seed")]
+    ("wrong", "field"),
+    [
+        ({"files": 0}, "files"),
+        ({"events_per_file": 0}, "events_per_file"),
+        ({"seed": -1}, "seed"),
+        ({"pileup": -0.5}, "pileup"),
+        ({"pileup": 201.0}, "pileup"),
+        ({"pileup": float("nan")}, "pileup"),
+    ],
 )
-def test_impossible_numbers_are_refused(tmp_path: Path, files: int, events: int, seed: int, field: str) -> None:
+def test_impossible_numbers_are_refused(tmp_path: Path, wrong: dict[str, Any], field: str) -> None:
     with pytest.raises(InvalidInput) as refusal:
-        evnt.generate(tmp_path, files, events, seed)
+        evnt.generate(tmp_path, **{"files": 1, "events_per_file": 1, "seed": 1, **wrong})
     assert refusal.value.field == field
 
 
 def test_generator_seeds_are_what_pythia_accepts() -> None:
-    seeds = {recipe.generator_seed for recipe in evnt.plan(500, 1, seed=0)}
-    assert len(seeds) == 500
+    seeds = {seed for recipe in evnt.plan(500, 1, seed=0) for seed in recipe.generator_seeds}
+    assert len(seeds) == 1000
     assert 0 < min(seeds) <= max(seeds) <= 900_000_000
 
 
 def test_physics_pythia_does_not_know_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="HardQCD:none"):
-        evnt.cook(evnt.Recipe(1, 1, 1, 1, ("HardQCD:none = on",)), tmp_path / "x.root")
+        evnt.cook(evnt.Recipe(1, 1, 1, 1, 0.0, ("HardQCD:none = on",)), tmp_path / "x.root")
 
 
 def test_missing_particle_data_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raythena.demo import hits, simulation
-from raythena.demo.reference import compare, order_problem, simulate_reference
+from raythena.demo import aod, hits
+from raythena.demo.event_files import OneEventWriter
+from raythena.demo.reference import compare, compute_reference, order_problem
+from raythena.demo.simulation import Simulation
 from raythena.demo.tables import Group, Schema, Table, read_table, write_table
 from raythena.domain.job import Job
 from raythena.payloads.mergers.root import merge_root
@@ -19,8 +22,8 @@ from raythena.runtime.merger_interface import MergeContext
 
 
 @pytest.fixture
-def table(reference_files: list[Path]) -> Table:
-    return read_table(reference_files[0], "HITS")
+def table(hits_files: list[Path]) -> Table:
+    return read_table(hits_files[0], "HITS")
 
 
 def written(directory: Path, table: Table, schema: Schema = hits.SCHEMA) -> list[Path]:
@@ -28,23 +31,35 @@ def written(directory: Path, table: Table, schema: Schema = hits.SCHEMA) -> list
     return [directory / "HITS.changed.root"]
 
 
-def test_the_reference_holds_every_event_once_in_order(demo_job: Job, reference_files: list[Path]) -> None:
-    assert [path.name for path in reference_files] == list(demo_job.outputs)
-    numbers = [read_table(path, "HITS").scalars["EventNumber"].tolist() for path in reference_files]
+def test_the_reference_holds_every_event_once_in_order(demo_job: Job, hits_files: list[Path]) -> None:
+    assert [path.name for path in hits_files] == list(demo_job.outputs)
+    numbers = [read_table(path, "HITS").scalars["EventNumber"].tolist() for path in hits_files]
     assert numbers == [[1, 2, 3, 4], [5, 6], [7, 8, 9, 10], [11, 12]]
 
 
-def test_merged_single_events_are_identical_to_the_reference(demo_job: Job, reference_files: list[Path], tmp_path: Path) -> None:
-    model = simulation.setup({"cost": 0.5})
-    singles = []
+def test_merged_single_events_are_identical_to_the_reference(
+    demo_job: Job, simulation: Simulation, hits_files: list[Path], tmp_path: Path
+) -> None:
+    writer = OneEventWriter(hits.SCHEMA)
     for number in (3, 1, 4, 2):
-        hits.write_hits(tmp_path / f"{number}.root", [model.event(demo_job.inputs[0].pfn, number)], compressed=False)
+        writer.write(tmp_path / f"{number}.root", simulation.event(demo_job.inputs[0].pfn, number))
     singles = [tmp_path / f"{number}.root" for number in (1, 2, 3, 4)]
     merge_root(singles, tmp_path / "merged.root", MergeContext("merged.root", "0B6C2D2E-6E0B-4E5C-8A4C-5B1B6A1C7D11", {}))
-    comparison = compare([tmp_path / "merged.root"], reference_files[:1])
+    comparison = compare([tmp_path / "merged.root"], hits_files[:1])
     assert comparison.identical
     assert comparison.events == 4
-    assert str(comparison) == "identical: 4 events, 10 columns, bit by bit"
+    assert str(comparison) == "identical: 4 events, 20 columns, bit by bit"
+
+
+def test_a_process_of_its_own_computes_the_same_and_says_nothing(
+    demo_job: Job, hits_files: list[Path], aod_files: list[Path], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    four_events = (replace(demo_job.inputs[0], n_events=4),)
+    reference = compute_reference(replace(demo_job, inputs=four_events, outputs=demo_job.outputs[:1]), tmp_path)
+    assert compare(reference.hits, hits_files[:1], hits.SCHEMA).identical
+    assert compare(reference.aod, aod_files[:1], aod.SCHEMA).identical
+    assert [path.name for path in reference.aod] == ["AOD.000001.root"]
+    assert capfd.readouterr().out == ""
 
 
 @pytest.mark.parametrize(
@@ -59,22 +74,22 @@ def test_merged_single_events_are_identical_to_the_reference(demo_job: Job, refe
     ],
 )
 def test_lost_swapped_and_doubled_events_are_found(
-    table: Table, reference_files: list[Path], tmp_path: Path, events: list[int], problem: str
+    table: Table, hits_files: list[Path], tmp_path: Path, events: list[int], problem: str
 ) -> None:
     changed = written(tmp_path, table.taken(np.array(events, dtype=np.int64))) if events else []
-    comparison = compare(changed, reference_files[:1])
+    comparison = compare(changed, hits_files[:1])
     assert not comparison.identical
     assert comparison.problem == problem
 
 
-def test_a_foreign_event_is_found(reference_files: list[Path]) -> None:
-    problem = compare(reference_files[:2], reference_files[:1]).problem
+def test_a_foreign_event_is_found(hits_files: list[Path]) -> None:
+    problem = compare(hits_files[:2], hits_files[:1]).problem
     assert problem == "event 5 does not belong there (position 4)"
 
 
 def last_bit(column: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
     changed = column.copy()
-    changed.view("u4")[-1] ^= 1
+    changed.view("u4")[-1] ^= 1  # of eight bytes, one of the upper half
     return changed
 
 
@@ -84,46 +99,44 @@ def zero_sign(column: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
     return changed
 
 
-@pytest.mark.parametrize(("group", "field"), [("cell", "energy"), ("cell", "id"), ("track", "z0"), ("track", "n_hits")])
-def test_a_single_bit_is_found(table: Table, reference_files: list[Path], tmp_path: Path, group: str, field: str) -> None:
+@pytest.mark.parametrize(
+    ("group", "field"), [("measurement", "local0"), ("measurement", "sensor"), ("particle", "vz"), ("particle", "n_hits")]
+)
+def test_a_single_bit_is_found(table: Table, hits_files: list[Path], tmp_path: Path, group: str, field: str) -> None:
     changed_fields = table.groups[group].fields | {field: last_bit(table.groups[group].fields[field])}
     groups = table.groups | {group: Group(table.groups[group].offsets, changed_fields)}
-    problem = compare(written(tmp_path, Table(table.scalars, groups)), reference_files[:1]).problem
+    problem = compare(written(tmp_path, Table(table.scalars, groups)), hits_files[:1]).problem
     assert problem.startswith(f"event 4: {group}_{field}[")
 
 
-def test_rows_that_moved_to_another_event_are_found(table: Table, reference_files: list[Path], tmp_path: Path) -> None:
-    cells = table.groups["cell"]
-    offsets = cells.offsets.copy()
+def test_rows_that_moved_to_another_event_are_found(table: Table, hits_files: list[Path], tmp_path: Path) -> None:
+    particles = table.groups["particle"]
+    offsets = particles.offsets.copy()
     offsets[1] += 1
-    groups = table.groups | {"cell": Group(offsets, cells.fields)}
-    problem = compare(written(tmp_path, Table(table.scalars, groups)), reference_files[:1]).problem
-    assert problem.startswith("event 1: cell_")
+    groups = table.groups | {"particle": Group(offsets, particles.fields)}
+    problem = compare(written(tmp_path, Table(table.scalars, groups)), hits_files[:1]).problem
+    assert problem.startswith("event 1: particle_")
 
 
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
-        (lambda scalars, groups: {**groups, "track": {k: v for k, v in groups["track"].items() if k != "d0"}}, "track_d0"),
-        (lambda scalars, groups: {**groups, "cell": {**groups["cell"], "energy": "f8"}}, "cell_energy is float64"),
+        (lambda groups: {**groups, "particle": {k: v for k, v in groups["particle"].items() if k != "vz"}}, "particle_vz"),
+        (
+            lambda groups: {**groups, "measurement": {**groups["measurement"], "local0": "f8"}},
+            "measurement_local0 is float64",
+        ),
     ],
 )
 def test_another_schema_is_found(
-    table: Table, reference_files: list[Path], tmp_path: Path, change: Callable[..., dict[str, dict[str, str]]], problem: str
+    table: Table, hits_files: list[Path], tmp_path: Path, change: Callable[..., dict[str, dict[str, str]]], problem: str
 ) -> None:
-    schema = Schema("HITS", hits.SCHEMA.scalars, change(hits.SCHEMA.scalars, dict(hits.SCHEMA.groups)))
+    schema = Schema("HITS", hits.SCHEMA.scalars, change(dict(hits.SCHEMA.groups)))
     groups = {
         name: Group(table.groups[name].offsets, {k: table.groups[name].fields[k].astype(code) for k, code in fields.items()})
         for name, fields in schema.groups.items()
     }
-    assert problem in compare(written(tmp_path, Table(table.scalars, groups), schema), reference_files[:1]).problem
-
-
-def test_a_sample_is_compared_with_its_events_only(demo_job: Job, reference_files: list[Path], tmp_path: Path) -> None:
-    sample = simulate_reference(demo_job, tmp_path, every=5)
-    assert compare(reference_files, sample, sampled=True).events == 3
-    assert compare(reference_files, sample).problem == "event 2 does not belong there (position 1)"
-    assert "event 11 is missing" in compare(reference_files[:3], sample, sampled=True).problem
+    assert problem in compare(written(tmp_path, Table(table.scalars, groups), schema), hits_files[:1]).problem
 
 
 @given(st.lists(st.integers(0, 6), max_size=6), st.lists(st.integers(0, 6), unique=True, max_size=6))

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raythena.demo import extra
 from raythena.demo.tables import Schema, Table, group_of, read_scalars, read_table, write_table
 from raythena.domain.errors import InvalidInput
 
@@ -84,9 +83,3 @@ def test_a_truncated_file_is_refused(tmp_path: Path, keep: float) -> None:
     path.write_bytes(content[: int(keep * len(content)) if isinstance(keep, float) else keep])
     with pytest.raises(InvalidInput, match=r"t\.root"):
         read_table(path, "T")
-
-
-def test_a_missing_library_is_explained() -> None:
-    with pytest.raises(InvalidInput, match=r"pip install 'raythena\[demo\]'") as refusal:
-        extra.optional("no_such_library_at_all")
-    assert refusal.value.field == "no_such_library_at_all"

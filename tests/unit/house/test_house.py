@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import os
 import re
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -51,6 +52,17 @@ def test_every_target_promised_is_there():
     makefile = (ROOT / "Makefile").read_text()
     for target in ("install", "demo", "test", "check", "bench", "docs", "lock", "clean"):
         assert re.search(rf"^{target}:.*## \w", makefile, re.MULTILINE), target
+
+
+@pytest.mark.parametrize(
+    ("libc", "left_out"), [("glibc 2.36", 0), ("glibc 2.34", 0), ("glibc 2.33", 1), ("glibc 2.9", 1), ("musl", 1), ("", 1)]
+)
+def test_where_the_c_library_is_too_old_for_acts_everything_else_is_installed(tmp_path, libc, left_out):
+    command = ["make", "-n", "install", f"VENV={tmp_path}", f"LIBC={libc}", "PYTHON=python3"]
+    said = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    assert said.count("grep -v '^pyacts=='") == left_out
+    assert said.count('test -z ""') == 1 - left_out
+    assert libc in said
 
 
 def test_ci_runs_check_and_test():

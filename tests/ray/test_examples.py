@@ -1,0 +1,40 @@
+"""The examples, run as their files say, by the real command."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import uproot
+from ray_kit import RAYTHENA
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+@pytest.mark.slow
+def test_a_chain_of_two_jobs_with_acts(tmp_path):
+    """Collisions are simulated, merged, reconstructed and merged again; both jobs are proved to have every event once."""
+    pytest.importorskip("acts", reason="needs the extra 'demo'")
+    place = tmp_path / "acts"
+    shutil.copytree(EXAMPLES / "acts", place, ignore=shutil.ignore_patterns("__pycache__", "*.root", "*.raythena"))
+    run(place, sys.executable, "generate.py", "EVNT.000001.root", "EVNT.000002.root")
+    for name in ("simulate", "reconstruct"):
+        raythena(place, "run", f"{name}.yaml", "--nodes", "2", "--cores", "1")
+        verdict = json.loads(raythena(place, "validate", f"{name}.raythena", "--json", "--strict"))
+        assert verdict["verdict"] == "proven"
+    with uproot.open(place / "reconstruct.raythena" / "outputs" / "TRACKS.000001.root") as file:
+        assert file["TRACKS"]["EventNumber"].array().tolist() == list(range(1, 51))
+        assert len(file["TRACKS"]["track_d0"].array()[0]) > 5
+
+
+def raythena(place, *arguments):
+    return run(place, *RAYTHENA, *arguments)
+
+
+def run(place, *command):
+    done = subprocess.run(command, cwd=place, env=os.environ, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
