@@ -25,6 +25,7 @@ from raythena.domain.progress import NodeProgress, Progress
 from raythena.domain.range_report import DeliveredFile, RangeReport, RangeStatus, ReportedRange
 from raythena.domain.results import FailureKind
 from raythena.domain.taxonomy import EndCause
+from raythena.engine.memory_policy import MemoryLimits
 from raythena.payloads.plugin_options import refuse_unknown, string_list, string_map
 from raythena.payloads.workers.python_worker import WorkerContext
 from raythena.runtime.clock import Clock
@@ -69,6 +70,7 @@ __all__ = [
     "Job",
     "JobNumbers",
     "LeasedRange",
+    "MemoryLimits",
     "MergeContext",
     "MergeError",
     "MergeSpec",

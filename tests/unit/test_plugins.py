@@ -49,6 +49,7 @@ EXPORTED = {
     ),
     "JobNumbers": "take",
     "LeasedRange": "attempt event_range index",
+    "MemoryLimits": "memory_reserve node_memory_bytes worker_memory_bytes",
     "MergeContext": "directory expected guid lfn log options",
     "MergeError": "",
     "MergeSpec": "kind options",
@@ -57,7 +58,8 @@ EXPORTED = {
     "NodeProgress": "busy cores finished leased mean_event_s name occupancy state",
     "Payload": "appetite collected drain feed poll release start stop",
     "PayloadContext": (
-        "clock cores first_time_limit_s job job_name log_dir min_time_limit_s node numbers options scratch time_limit_factor"
+        "clock cores first_time_limit_s job job_name log_dir memory min_time_limit_s node numbers options scratch "
+        "time_limit_factor"
     ),
     "PayloadError": "",
     "PayloadOutcome": "",

@@ -150,7 +150,7 @@ class RuntimeSettings(_Group):
 
 
 class PayloadSettings(_Group):
-    """How long an event may take."""
+    """How long an event may take, and how much memory."""
 
     min_time_limit_s: float = setting(
         "no event is killed before it has run this long", Target(SessionConfig, "limits.min_time_limit_s"), ge=0.1, le=YEAR_S
@@ -166,6 +166,21 @@ class PayloadSettings(_Group):
         Target(SessionConfig, "limits.first_time_limit_s"),
         ge=0.1,
         le=YEAR_S,
+    )
+    worker_memory_bytes: int = setting(
+        "memory one worker may take; 0: no limit but the node's",
+        Target(SessionConfig, "memory.worker_memory_bytes"),
+        ge=0,
+        le=1 << 50,
+    )
+    node_memory_bytes: int = setting(
+        "memory all workers of a node may take; 0: what the machine or the batch job has",
+        Target(SessionConfig, "memory.node_memory_bytes"),
+        ge=0,
+        le=1 << 50,
+    )
+    memory_reserve: float = setting(
+        "share of a node's memory that is kept free", Target(SessionConfig, "memory.memory_reserve"), ge=0, le=0.9
     )
 
 

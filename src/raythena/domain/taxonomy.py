@@ -94,6 +94,14 @@ FAULTS: dict[str, Fault] = {
         Who.PAYLOAD, "the event exceeded its time limit and was killed", 1150, "LOOPINGJOB", _ATTEMPTS,
         "If the event is merely long, raise payload.time_limit_factor or payload.min_time_limit_s",
     ),
+    "out-of-memory": Fault(
+        Who.PAYLOAD, "the event took too much memory", 1212, "PAYLOADOUTOFMEMORY", _ATTEMPTS,
+        "Allow it more with payload.worker_memory_bytes or fewer --cores on a node, or take nodes with more memory",
+    ),
+    "memory-short": Fault(
+        Who.NODE, "the node had too little memory for all its workers", 1212, "PAYLOADOUTOFMEMORY", _LOSSES,
+        "Give the nodes fewer --cores, or more memory: the events themselves took no more than others",
+    ),
     "bad-output": Fault(
         Who.PAYLOAD, "the event's output is missing, truncated or unreadable", 1165, "MISSINGOUTPUTFILE", _ATTEMPTS,
         "Check the payload's output and the space on the node's scratch disk",

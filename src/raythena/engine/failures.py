@@ -15,7 +15,8 @@ from raythena.engine.budget import Witness
 from raythena.engine.fleet import Node
 from raythena.engine.state import JobState
 
-_OWN_FAULT = {FailureKind.REPORTED, FailureKind.CRASH, FailureKind.HANG}
+_OWN_FAULT = {FailureKind.REPORTED, FailureKind.CRASH, FailureKind.HANG, FailureKind.OUT_OF_MEMORY}
+_NODES_FAULT = {FailureKind.SCRATCH_REFUSED, FailureKind.MEMORY_SHORT}
 """What an event may do to its payload wherever it is computed."""
 
 
@@ -43,8 +44,8 @@ class Failures:
         is_second = self._holders.duplicates.get(index) == node.number
         if self._table.node[index] != node.number and not is_second:
             return
-        if failure.kind is FailureKind.SCRATCH_REFUSED:
-            self._scratch_refused(failure, now, is_second=is_second)
+        if failure.kind in _NODES_FAULT:
+            self._not_its_fault(failure, now, is_second=is_second)
             return
         attempt = self.charge(index)
         self._note_culprit(failure, node, now)
@@ -60,8 +61,8 @@ class Failures:
             self._holders.make_ready(np.asarray([index], dtype=np.int64), to_pool=False)
             self._retries.pause(index, attempt, node.number, now)
 
-    def _scratch_refused(self, failure: RangeFailure, now: float, *, is_second: bool) -> None:
-        """The node's disk is to blame, by the node's own account: a loss, as if the node had vanished, not an attempt."""
+    def _not_its_fault(self, failure: RangeFailure, now: float, *, is_second: bool) -> None:
+        """The node is to blame, by its own account: a loss, as if the node had vanished, not an attempt."""
         index = failure.range_index
         if self.charge_loss(index, failure, noted=True, now=now):
             return

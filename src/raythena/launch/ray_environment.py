@@ -25,6 +25,8 @@ _SETTINGS = {
     "RAY_health_check_failure_threshold": "3",
     "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_memory_monitor_refresh_ms": "0",  # it would end coordinator and agents; payloads are watched by us
+    "RAY_worker_oom_score_adjustment": "0",  # nor shall the kernel take them first
     "RAY_DEDUP_LOGS": "0",
     "RAY_worker_niceness": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",

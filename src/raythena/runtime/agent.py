@@ -173,6 +173,7 @@ class Agent:
             log_dir,
             config.job,
             self._numbers,
+            memory=config.memory,
             **asdict(config.limits),
         )
         payload: Payload = payload_plugin(config.job.payload.kind).factory()

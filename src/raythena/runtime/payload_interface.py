@@ -23,6 +23,7 @@ from raythena.domain.job import Job
 from raythena.domain.job_number import JobNumbers
 from raythena.domain.ranges import EventRange
 from raythena.domain.results import FailureKind
+from raythena.engine.memory_policy import MemoryLimits
 from raythena.runtime.clock import SYSTEM_CLOCK, Clock
 
 ENTRY_POINT_GROUP = "raythena.payloads"
@@ -59,6 +60,8 @@ class PayloadContext(TimeLimits):
     """For starts of a transform: the agent's, so that a payload that is started again goes on counting."""
     clock: Clock = SYSTEM_CLOCK
     """What the payload asks for the time."""
+    memory: MemoryLimits = field(default_factory=MemoryLimits)
+    """What the payload may take of the node's memory."""
 
 
 @dataclass(frozen=True, slots=True)

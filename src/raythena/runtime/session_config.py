@@ -11,6 +11,7 @@ from raythena.domain.range_report import archive_name, delivered_name
 from raythena.domain.taxonomy import EndCause
 from raythena.engine.engine_config import EngineConfig
 from raythena.engine.exchange import ExchangeConfig
+from raythena.engine.memory_policy import MemoryLimits
 from raythena.engine.node_core import NodeConfig
 from raythena.runtime.payload_interface import PayloadPlugin, TimeLimits
 from raythena.storage.taskdir import group_path
@@ -62,6 +63,7 @@ class SessionConfig:
     node_exchange: ExchangeConfig = field(default_factory=ExchangeConfig)
     node: NodeConfig = field(default_factory=NodeConfig)
     limits: TimeLimits = field(default_factory=TimeLimits)
+    memory: MemoryLimits = field(default_factory=MemoryLimits)
     commit_interval_s: float = 0.1
     """Pause between two commits of the ledger: results wait at most this long for their acknowledgement."""
     storage_patience_s: float = 300.0

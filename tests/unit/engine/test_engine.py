@@ -322,13 +322,14 @@ def test_the_same_events_give_the_same_commands():
     assert repr(story()) == repr(story())
 
 
-def test_a_full_scratch_disk_costs_no_attempt_but_is_not_borne_for_ever():
+@pytest.mark.parametrize("kind", [FailureKind.SCRATCH_REFUSED, FailureKind.MEMORY_SHORT])
+def test_what_the_node_is_to_blame_for_costs_no_attempt_but_is_not_borne_for_ever(kind):
     it = Driver((4,), 4, max_losses=3)
     it.join(cores=4)
     for _ in range(3):
         it.report()
         assert it.state(0) is RangeState.LEASED
-        it.fail(0, kind=FailureKind.SCRATCH_REFUSED)
+        it.fail(0, kind=kind)
     assert it.engine.table.attempt[0] == 0
     it.commit()
     assert it.state(0) is RangeState.FAILED

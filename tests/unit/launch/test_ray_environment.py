@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from raythena.launch.ray_environment import start_head, start_node
+from raythena.launch.ray_environment import ray_environment, start_head, start_node
 
 HEAD = start_head("127.0.0.1", 6379, Path("/tmp/rt-x/ray"), 8, "raythena_core")
 NODE = start_node("127.0.0.1:6379", "127.0.0.1", 8, "raythena_core")
@@ -27,3 +27,27 @@ def test_ray_knows_every_option(argv):
     from ray.scripts.scripts import start
 
     start.make_context("start", argv[argv.index("start") + 1 :])
+
+
+def test_neither_ray_nor_the_kernel_ends_coordinator_and_agents_for_want_of_memory():
+    """Ray would end its own workers, which are those two, and has the kernel take them first."""
+    environment = ray_environment(Path("/token"))
+    assert environment["RAY_memory_monitor_refresh_ms"] == "0"
+    assert environment["RAY_worker_oom_score_adjustment"] == "0"
+
+
+def test_ray_knows_every_variable_we_set():
+    """What Ray's own programs do not name they do not read: a setting that was renamed would be lost without a word."""
+    import ray
+
+    programs = [
+        path
+        for path in Path(ray.__file__).parent.rglob("*")
+        if path.is_file() and path.name in {"raylet", "gcs_server", "_raylet.so"}
+    ]
+    known = b"".join(path.read_bytes() for path in programs)
+    sources = [path for part in ("_private", "_common") for path in Path(ray.__file__).parent.glob(f"{part}/**/*.py")]
+    python = "\n".join(path.read_text(errors="replace") for path in sources)
+    for name in ray_environment(Path("/token")):
+        bare = name.removeprefix("RAY_")
+        assert bare.encode() in known or name in python or bare in python, name

@@ -9,11 +9,13 @@ from raythena.domain.errors import PayloadError
 from raythena.domain.ranges import EventRange
 from raythena.domain.results import FailureKind
 from raythena.payloads.outcome_queue import OutcomeQueue
+from raythena.payloads.workers.memory_watch import MemoryWatch
 from raythena.payloads.workers.output_intake import OutputIntake
 from raythena.payloads.workers.range_dispatch import RangeDispatch
 from raythena.payloads.workers.slot import MAX_FAILED_STARTS, SlotState, WorkerSlot
 from raythena.payloads.workers.time_limit import Pace
 from raythena.payloads.workers.worker_supervisor import GRACE_S, PoolParts, WorkerSupervisor
+from raythena.runtime.memory import NodeMemory
 from raythena.runtime.payload_interface import Failed, LeasedRange, PayloadContext, Released, Started
 
 
@@ -59,7 +61,8 @@ class Bench:
         pace = Pace(self.context)
         self.dispatch = RangeDispatch([self.slot], pace, self.outcomes, clock)
         intake = OutputIntake(pace, self.outcomes)
-        parts = PoolParts(self.context, [self.slot], pace, self.dispatch, intake, self.outcomes)
+        self.memory = MemoryWatch(self.context, [self.slot], NodeMemory(proc=directory))  # process ids here are made up
+        parts = PoolParts(self.context, [self.slot], pace, self.dispatch, intake, self.outcomes, self.memory)
         self.supervisor = WorkerSupervisor(parts, self.spawner, directory / "sockets", None)
 
     async def tick(self, seconds=0.0):

@@ -23,6 +23,7 @@ from pathlib import Path
 from raythena.domain.results import FailureKind
 from raythena.payloads.outcome_queue import OutcomeQueue
 from raythena.payloads.workers.connection import socket_directory
+from raythena.payloads.workers.memory_watch import MemoryWatch
 from raythena.payloads.workers.output_intake import OutputIntake
 from raythena.payloads.workers.protocol import (
     PROTOCOL_VERSION,
@@ -67,7 +68,8 @@ class WorkerPool:
         self._slots = [WorkerSlot(number, context.log_dir / f"worker_{number}.log") for number in range(context.cores)]
         self._dispatch = RangeDispatch(self._slots, self._pace, self._outcomes, context.clock)
         self._intake = OutputIntake(self._pace, self._outcomes)
-        parts = PoolParts(context, self._slots, self._pace, self._dispatch, self._intake, self._outcomes)
+        memory = MemoryWatch(context, self._slots)
+        parts = PoolParts(context, self._slots, self._pace, self._dispatch, self._intake, self._outcomes, memory)
         self._supervisor = WorkerSupervisor(parts, spawner, self.sockets, self)
         self._running = True
         try:

@@ -21,6 +21,7 @@ from raythena.domain.errors import PayloadError
 from raythena.domain.results import FailureKind
 from raythena.payloads.outcome_queue import OutcomeQueue
 from raythena.payloads.workers.connection import Connection, Listener
+from raythena.payloads.workers.memory_watch import MemoryWatch
 from raythena.payloads.workers.output_inspection import OutputInspector
 from raythena.payloads.workers.output_intake import OutputIntake
 from raythena.payloads.workers.protocol import DrainMessage, encode
@@ -65,6 +66,7 @@ class PoolParts:
     dispatch: RangeDispatch
     intake: OutputIntake
     outcomes: OutcomeQueue
+    memory: MemoryWatch
 
 
 class WorkerSupervisor:
@@ -86,11 +88,13 @@ class WorkerSupervisor:
     async def start(self) -> None:
         """Begin to start workers. Raises PayloadError."""
         await self._spawner.start()
+        self._parts.memory.start(self.break_off)
         self._tick()
 
     async def stop(self) -> None:
         """Kill every process. Safe to call twice."""
         self._running = False
+        self._parts.memory.stop()
         if self._timer is not None:
             self._timer.cancel()
         tasks = list(self._tasks)
@@ -130,7 +134,8 @@ class WorkerSupervisor:
 
     def _look_after(self, slot: WorkerSlot, now: float) -> None:
         if slot.state is SlotState.EMPTY:
-            if now >= slot.respawn_at and not self._draining and self._parts.outcomes.fatal is None:
+            wanted = now >= slot.respawn_at and not self._draining and self._parts.outcomes.fatal is None
+            if wanted and self._parts.memory.has_room():
                 slot.lifecycle.enter(SlotState.STARTING, now)
                 self._run(self._populate(slot))
         elif slot.state is SlotState.ENDING:
@@ -180,6 +185,7 @@ class WorkerSupervisor:
             return
         if slot.incarnation == incarnation and slot.status is None:
             slot.pid = pid
+            self._parts.memory.came(pid)
             slot.lifecycle.since = self._clock.monotonic_s()
             if self._draining or slot.state is SlotState.ENDING:
                 self._spawner.kill(pid)
@@ -243,7 +249,7 @@ class WorkerSupervisor:
                 slot.lifecycle.enter(SlotState.ENDING, self._clock.monotonic_s())
             return
         if not (self._draining and slot.status == 0):
-            self._parts.dispatch.charge_current(slot, FailureKind.CRASH, f"the worker died: {slot.exit_summary()}")
+            self._parts.dispatch.charge_current(slot, *self._parts.memory.cause_of_death(slot))
         self._vacate(slot)
         self._parts.dispatch.reclaim(slot)
 
