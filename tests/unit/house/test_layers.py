@@ -36,6 +36,7 @@ PURE = {
     "raythena",
     "re",
     "shlex",
+    "statistics",
     "string",
     "struct",
     "typing",

@@ -13,7 +13,7 @@ from raythena.domain.results import FailureKind
 from raythena.engine.memory_policy import MemoryLimits
 from raythena.payloads.workers.memory_watch import MemoryWatch
 from raythena.payloads.workers.slot import SlotState, WorkerSlot
-from raythena.runtime.memory import NodeMemory
+from raythena.runtime.node_memory import NodeMemory
 from raythena.runtime.payload_interface import Done, Failed, LeasedRange, PayloadContext, payload_plugin
 
 MB = 1 << 20

@@ -15,7 +15,7 @@ from raythena.payloads.workers.range_dispatch import RangeDispatch
 from raythena.payloads.workers.slot import MAX_FAILED_STARTS, SlotState, WorkerSlot
 from raythena.payloads.workers.time_limit import Pace
 from raythena.payloads.workers.worker_supervisor import GRACE_S, PoolParts, WorkerSupervisor
-from raythena.runtime.memory import NodeMemory
+from raythena.runtime.node_memory import NodeMemory
 from raythena.runtime.payload_interface import Failed, LeasedRange, PayloadContext, Released, Started
 
 

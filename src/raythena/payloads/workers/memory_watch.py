@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from raythena.domain.results import FailureKind
 from raythena.engine.memory_policy import MemoryPolicy, MemorySight, MemoryVerdict, WorkerMemory, in_words
 from raythena.payloads.workers.slot import SlotState, WorkerSlot
-from raythena.runtime.memory import NodeMemory
+from raythena.runtime.node_memory import NodeMemory
 from raythena.runtime.payload_interface import PayloadContext
 
 logger = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from raythena.runtime.memory import NodeMemory
+from raythena.runtime.node_memory import NodeMemory
 
 MB = 1 << 20
 MEMINFO = "MemTotal:  16384 kB\nMemFree:  1024 kB\nMemAvailable:  8192 kB\n"
