@@ -3,6 +3,7 @@
 VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+ROOT_INSTALLED := $(VENV)/.root-installed
 SEEDS ?= 200
 # Tests wait more than they compute: for processes that start, die or are late.
 TEST_PROCESSES ?= $(shell expr 2 \* $$(nproc))
@@ -21,7 +22,7 @@ PYTHON ?= $(shell for python in python3.11 python3 python3.12 python3.13; do \
 # Tests compile small programs. Where the machine has no compiler, one comes from the package index.
 COMPILER := $(if $(shell command -v g++ || command -v c++ || command -v clang++),,$(VENV)/.compiler)
 
-.PHONY: help install demo test kill harvest harvester faults baseline disks check pilot slurm bare bench docs lock clean
+.PHONY: help install demo test kill harvest harvester faults baseline disks check pilot hadd slurm bare bench docs lock clean
 
 help:  ## say what can be made
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -88,6 +89,15 @@ slurm: $(INSTALLED)  ## jobs on real Slurm with four nodes on this machine; take
 
 bare:  ## the two commands on a bare machine, for each Python declared; takes root and debootstrap (an hour)
 	$(PYTHON) tests/campaigns/bare_machine.py $(ARGUMENTS) || test $$? = 77
+
+hadd: $(ROOT_INSTALLED)  ## merge with ROOT's own hadd, from the package index (248 MB, once), and compare with ours
+	$(BIN)/python -m pytest tests/root
+
+$(ROOT_INSTALLED): requirements/root.txt $(INSTALLED)
+	@echo "installing ROOT in $(VENV)/root"
+	@$(BIN)/python -m venv --clear $(VENV)/root
+	@$(VENV)/root/bin/python -m pip install $(PIP_QUIET) --only-binary :all: --no-deps -r requirements/root.txt
+	@touch $@
 
 bench: $(INSTALLED)  ## every benchmark, one after the other
 	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script; done

@@ -175,11 +175,26 @@ def write(path: Path, kind: str, number: int) -> Path:
     return path
 
 
+def write_rntuple(path: Path, number: int) -> None:
+    """The output of event `number` as an RNTuple `HITS`."""
+    name = str(path)  # ROOT keeps a view of it
+    model = ROOT.RNTupleModel.Create()
+    for field, type_name in (("EventNumber", "std::uint64_t"), ("pt", "std::vector<float>"), ("word", "std::string")):
+        model.MakeField[type_name](field)
+    writer = ROOT.RNTupleWriter.Recreate(model, "HITS", name)
+    entry = writer.CreateEntry()
+    entry["EventNumber"], entry["word"] = number, f"event {number}"
+    entry["pt"].push_back(number + 0.5)
+    writer.Fill(entry)
+    del writer
+
+
 if __name__ == "__main__":
     place = Path(sys.argv[1])
     place.mkdir(parents=True, exist_ok=True)
-    for kind in (*IN_TREE, *IN_FILE):
+    for kind in {*IN_TREE, *IN_FILE} - {"numbers", "histograms"}:
         write(place / f"{kind}.root", kind, 1)
-    for kind in ("numbers", "histograms"):
-        for number in (2, 3):
+    for number in (1, 2, 3):
+        for kind in ("numbers", "histograms"):
             write(place / f"{kind}.{number}.root", kind, number)
+        write_rntuple(place / f"rntuple.{number}.root", number)

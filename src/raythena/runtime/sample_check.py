@@ -1,8 +1,9 @@
 """The first finished events show whether what the payload writes can be merged, before everything is computed in vain.
 
 As soon as an output is to be stored, the merger is shown it (see `runtime.merger_interface`). If it says that outputs of this
-kind cannot be merged, the job is stopped with its reason. If it says that this very output is no good, the next event is looked
-at: events are charged where their output is merged, and only when none of `TRIES` is any good is the job stopped.
+kind cannot be merged, and says so again of another event, the job is stopped with its reason. If it says that this very output
+is no good, the next event is looked at: events are charged where their output is merged, and only when none of `TRIES` is any
+good is the job stopped.
 
 Rule: only the merger's word stops a job. A disk that refuses, or a process that dies, proves nothing; then merging will tell.
 """
@@ -24,6 +25,8 @@ logger = logging.getLogger(__name__)
 
 TRIES = 5
 """Events looked at before a payload is thought to write nothing that can be merged."""
+CONFIRMED = 2
+"""Events of which a merger must say that nothing of their kind can be merged: a program may fail once for reasons of its own."""
 
 Sampler = Callable[[MergeOrder], Coroutine[None, None, None]]
 """Runs `merge_task.check_sample` somewhere. Raises MergeError, StorageError, or anything when the process running it died."""
@@ -39,6 +42,7 @@ class SampleCheck:
         self._is_looking = False
         self._settled = sampler is None or config.job.merge.kind == NO_MERGE
         self._no_good: set[int] = set()
+        self._refusals = 0
 
     @property
     def wanted(self) -> bool:
@@ -74,12 +78,13 @@ class SampleCheck:
         if problem.bad_ranges and not problem.reasons:  # lost since it was stored: nothing is known of what it was
             return
         self._no_good.add(index)
-        if problem.reasons and len(self._no_good) < TRIES:
-            logger.warning("the output of range %d is no good: %s", index, problem)
+        self._refusals += not problem.reasons
+        if self._refusals < CONFIRMED and len(self._no_good) < TRIES:
+            logger.warning("the output of range %d cannot be merged: %s", index, problem)
             return
         self._settled = True
-        found = f"none of {len(self._no_good)} outputs can be merged: " if problem.reasons else "outputs cannot be merged: "
-        self._stop(f"{found}{problem}", MergeError(f"{found}{problem}"))
+        found = "outputs cannot be merged" if self._refusals else f"none of {len(self._no_good)} outputs can be merged"
+        self._stop(f"{found}: {problem}", MergeError(f"{found}: {problem}"))
 
     def _order(self, group: GroupReport) -> MergeOrder:
         config = self._config

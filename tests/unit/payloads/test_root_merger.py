@@ -488,7 +488,7 @@ class TestWrittenByRoot:
     """Files as ROOT itself writes them: a tree of two cycles in a directory, every type of number, titles."""
 
     def test_numbers_titles_and_signs_are_kept(self, tmp_path: Path) -> None:
-        inputs = [BY_ROOT / "numbers.root", BY_ROOT / "numbers.2.root", BY_ROOT / "numbers.3.root"]
+        inputs = [BY_ROOT / f"numbers.{number}.root" for number in (1, 2, 3)]
         for path in inputs:
             merge_root.check_sample(path, MergeContext("x", GUID, {}, 1))
         assert merge_events(inputs, tmp_path / "merged") == Merged("", 3)
@@ -502,8 +502,16 @@ class TestWrittenByRoot:
             assert merged["cells"].count_branch.interpretation.to_dtype == np.dtype("u4")
         assert_concatenated(inputs, tmp_path / "merged", "reco/HITS")
 
+    def test_rntuples_of_its_own(self, tmp_path: Path) -> None:
+        inputs = [BY_ROOT / f"rntuple.{number}.root" for number in (1, 2, 3)]
+        merge_root.check_sample(inputs[0], MergeContext("x", GUID, {}, 1))
+        assert merge_events(inputs, tmp_path / "merged") == Merged("", 3)
+        with uproot.open(tmp_path / "merged") as file:
+            expected = [{"EventNumber": number, "pt": [number + 0.5], "word": f"event {number}"} for number in (1, 2, 3)]
+            assert file["HITS"].arrays().tolist() == expected
+
     def test_histograms_of_every_kind_are_added(self, tmp_path: Path) -> None:
-        inputs = [BY_ROOT / "histograms.root", BY_ROOT / "histograms.2.root", BY_ROOT / "histograms.3.root"]
+        inputs = [BY_ROOT / f"histograms.{number}.root" for number in (1, 2, 3)]
         merge_events(inputs, tmp_path / "merged")
         with uproot.open(tmp_path / "merged") as file:
             names = file.keys(cycle=False, filter_classname="/T(H|Profile).*/")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import sys
 import time
 import uuid
 from pathlib import Path
@@ -12,9 +13,9 @@ import pytest
 import uproot
 
 from raythena.domain.errors import InvalidInput, MergeError
-from raythena.payloads.mergers.process import entries_of, lay_out
+from raythena.payloads.mergers.process import lay_out
 from raythena.payloads.mergers.transform import HADD, TRANSFORM
-from raythena.runtime.merger_interface import MergeContext, Merged
+from raythena.runtime.merger_interface import BadInputs, MergeContext, Merged
 
 STAND_INS = Path(__file__).parents[2] / "stand_ins" / "bin"
 TEMPLATE = "--inputHITSFile=@inputFor_${OUTPUT0} --outputHITS_MRGFile=${OUTPUT0} --AMITag=s4162"
@@ -62,6 +63,15 @@ def test_inputs_on_another_disk_are_copied(place, monkeypatch):
     assert (place / "outputs" / "x").read_text() == "event 0\nevent 1\nevent 2\n"
     with pytest.raises(MergeError, match="cannot be put into"):
         lay_out([place / "nowhere"], place / "work", "y")
+
+
+def test_what_an_earlier_merge_left_in_the_directory_is_no_way_to_its_inputs(place):
+    """What was put there was a hard link: to write into it would be to write into the input."""
+    first, second = place / "first", place / "second"
+    first.write_text("one"), second.write_text("two")
+    lay_out([first], place / "work", "y")
+    (name,) = lay_out([second], place / "work", "y")
+    assert ((place / "work" / name).read_text(), first.read_text()) == ("two", "one")
 
 
 def test_a_job_report_that_cannot_be_read_is_not_missed(place):
@@ -203,28 +213,113 @@ def test_a_container_without_an_image_gets_the_job_s(place):
 # ---- hadd
 
 
+STAND_IN = """#!{python}
+import sys
+from pathlib import Path
+from raythena.payloads.mergers.root import merge_root
+from raythena.runtime.merger_interface import MergeContext
+print("hadd", *sys.argv[1:])
+*_, output, listed = sys.argv[1:]
+inputs = [Path(name) for name in Path(listed[1:]).read_text().split()]{fault}
+merge_root(inputs, Path(output), MergeContext(output, "{guid}", {{}}))
+"""
+
+
 @pytest.fixture
 def hadd(place):
-    """A stand-in for hadd on PATH: puts the files of the list one behind the other."""
-    (place / "bin").mkdir()
+    """A stand-in for hadd on PATH, and ROOT files for it; `tests/root` has the real one."""
+    for number, path in enumerate(sorted((place / "inputs").iterdir())):
+        root_file(path, EventNumber=[number])
+    return stand_in(place)
+
+
+def stand_in(place, fault=""):
+    (place / "bin").mkdir(exist_ok=True)
     script = place / "bin" / "hadd"
-    script.write_text('#!/bin/bash\necho "hadd $*"\nlist="${@: -1}"\nout="${@: -2:1}"\ncat $(cat "${list#@}") > "$out"\n')
+    script.write_text(STAND_IN.format(python=sys.executable, guid=GUID, fault=fault))
     script.chmod(0o755)
     return {"environment": {"PATH": f"{place / 'bin'}:/usr/bin:/bin"}}
 
 
+def root_file(path, tree="HITS", **columns):
+    """A file with one tree of these columns."""
+    with uproot.recreate(path) as file:
+        file.mktree(tree, dict.fromkeys(columns, "int32")).extend(columns)
+    return path
+
+
 def test_hadd_is_given_its_inputs_in_a_file(place, hadd):
-    assert merge(place, HADD, arguments=["-ff"], **hadd) == Merged("", None)
-    assert (place / "outputs" / "x").read_text() == "event 0\nevent 1\nevent 2\n"
+    assert merge(place, HADD, arguments=["-ff"], **hadd) == Merged("", 3)
+    with uproot.open(place / "outputs" / "x") as file:
+        assert file["HITS"]["EventNumber"].array().tolist() == [0, 1, 2]
     assert (place / "logs" / "merge.out.log").read_text() == f"hadd -ff {LFN} @inputs.txt\n"
 
 
-def test_where_there_is_no_hadd_the_merge_says_so(place):
+@pytest.mark.parametrize(
+    ("columns", "fault"),
+    [
+        ({"EventNumber": [1, 1]}, "tree 'HITS' has 2 entries, where one event has 1"),
+        ({"EventNumber": []}, "tree 'HITS' has 0 entries, where one event has 1"),
+        ({"EventNumber": [1], "more": [1]}, "tree 'HITS' differs: branch 'more' is new"),
+        ({"other": [1]}, "tree 'HITS' differs: branch 'EventNumber' is missing"),
+    ],
+)
+def test_an_input_hadd_would_not_mind_is_charged_before_it_runs(place, hadd, columns, fault):
+    root_file(place / "inputs" / "0000000001", **columns)
+    with pytest.raises(BadInputs, match="1 of 3 files cannot be merged") as refusal:
+        merge(place, HADD, **hadd)
+    assert refusal.value.faults == {1: fault}
+    assert not (place / "logs" / "merge.out.log").exists()
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        ("[:2]", "the merged file holds 2 events, the inputs 3"),
+        ("; inputs.append(inputs[0])", "the merged file holds 4 events, the inputs 3"),
+        ("\nimport uproot; uproot.recreate(output).close(); sys.exit()", "is not as the inputs are: has no tree 'HITS'"),
+        (
+            "\nimport uproot; tree = uproot.recreate(output).mktree('HITS', {'EventNumber': 'float64'})"
+            "; tree.extend({'EventNumber': [1, 2, 3]}); sys.exit()",
+            "is not as the inputs are: tree 'HITS' differs: branch 'EventNumber' is double instead of int32_t",
+        ),
+    ],
+    ids=["lost", "twice", "empty", "type"],
+)
+def test_what_hadd_wrote_is_looked_at_however_well_it_ended(place, hadd, fault, said):
+    with pytest.raises(MergeError, match=re.escape(said)) as problem:
+        merge(place, HADD, **stand_in(place, fault))
+    assert "the end of its output: hadd" in str(problem.value)
+    assert not isinstance(problem.value, BadInputs)
+    assert not (place / "outputs" / "x").exists()
+
+
+def test_hadd_is_tried_on_the_first_event(place, hadd):
+    sample, options = place / "inputs" / "0000000000", dict(hadd)
+    HADD.check_sample(sample, MergeContext(LFN, GUID, options, 1, place / "work", place / "logs" / "sample"))
+    root_file(sample, EventNumber=[1, 2])
+    with pytest.raises(BadInputs):
+        HADD.check_sample(sample, MergeContext(LFN, GUID, options, 1, place / "work", place / "logs" / "sample"))
+
+
+def test_files_whose_events_nobody_can_count_are_no_job_for_hadd(place, hadd):
+    for path in (place / "inputs").iterdir():
+        with uproot.recreate(path) as file:
+            for tree in ("one", "two"):
+                file.mktree(tree, {"x": "int32"}).extend({"x": [1]})
+    with pytest.raises(MergeError, match=r"which tree counts the events is not clear: it holds one, two .*merge\.options\.tree"):
+        merge(place, HADD, **hadd)
+    assert merge(place, HADD, tree="two", expected=3, **stand_in(place)) == Merged("", 3)
+
+
+def test_where_there_is_no_hadd_the_merge_says_so(place, hadd):
     with pytest.raises(MergeError, match=r"hadd could not be run: .*no program 'hadd' in PATH"):
         merge(place, HADD, environment={"PATH": "/usr/bin:/bin"})
 
 
 def test_hadd_has_few_options():
+    with pytest.raises(InvalidInput, match=r"merge\.options\.tree"):
+        HADD.check_options({"tree": 7}, "job")
     with pytest.raises(InvalidInput, match=r"merge\.options\.transformation: unknown option"):
         HADD.check_options({"transformation": "x"}, "job")
     with pytest.raises(InvalidInput, match=r"merge\.options\.arguments"):
@@ -235,27 +330,17 @@ def test_hadd_has_few_options():
 # ---- counting
 
 
-def root_file(path, **trees):
-    with uproot.recreate(path) as file:
-        for name, count in trees.items():
-            file.mktree(name, {"x": "int32"}).extend({"x": list(range(count))})
-    return path
+@pytest.mark.parametrize("count", [0, 2])
+def test_an_input_of_a_transform_that_is_not_one_event_is_charged(place, count):
+    root_file(place / "inputs" / "0000000001", "POOLCollectionTree", Token=list(range(count)))
+    root_file(place / "inputs" / "0000000002", "POOLCollectionTree", Token=[1])
+    with pytest.raises(BadInputs) as refusal:
+        merge(place)
+    assert refusal.value.faults == {1: f"has {count} events, where there must be 1"}
 
 
-def test_events_of_a_root_file_are_counted(tmp_path):
-    assert entries_of(root_file(tmp_path / "a", MetaData=1, CollectionTree=5), LFN) == 5
-    assert entries_of(root_file(tmp_path / "b", POOLCollectionTree=4, CollectionTree=5), LFN) == 4
-    assert entries_of(root_file(tmp_path / "c", SomethingElse=3), LFN) is None
-    (tmp_path / "d").write_text("not ROOT")
-    assert entries_of(tmp_path / "d", LFN) is None
-
-
-def test_a_merged_root_file_with_too_few_events_is_refused(place, hadd):
-    for path in (place / "inputs").iterdir():
-        path.unlink()
-    root_file(place / "inputs" / "0", CollectionTree=2)
-    assert merge(place, HADD, expected=2, **hadd) == Merged("", 2)
-    shutil.rmtree(place / "work")
-    (place / "work").mkdir()
-    with pytest.raises(MergeError, match="the file holds 2 events, expected 3"):
-        merge(place, HADD, **hadd)
+def test_a_damaged_input_of_a_transform_is_charged(place):
+    path = root_file(place / "inputs" / "0000000001", "POOLCollectionTree", Token=[1])
+    path.write_bytes(path.read_bytes()[:-50])
+    with pytest.raises(BadInputs, match="is cut short"):
+        merge(place)

@@ -57,12 +57,17 @@ def test_one_good_event_is_enough() -> None:
     assert (session.seen, session.stopped, session.check.wanted) == ([4], [], False)
 
 
-def test_what_can_never_be_merged_stops_the_job_at_once() -> None:
-    session = Session(NEVER).look(group(4, 5)).look(group(6))
-    assert session.seen == [4]
+def test_what_can_never_be_merged_stops_the_job_at_its_second_event() -> None:
+    session = Session(NEVER, NEVER).look(group(4, 5)).look(group(6))
+    assert session.seen == [4, 5]
     ((reason, cause),) = session.stopped
     assert reason == str(cause) == f"outputs cannot be merged: {NEVER}"
     assert isinstance(cause, MergeError)
+
+
+def test_a_merger_that_fails_once_for_reasons_of_its_own_is_asked_again() -> None:
+    session = Session(NEVER, None).look(group(4)).look(group(5, 6))
+    assert (session.seen, session.stopped, session.check.wanted) == ([4, 5], [], False)
 
 
 def test_one_output_that_is_no_good_is_not_the_end() -> None:

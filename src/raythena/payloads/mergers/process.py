@@ -17,7 +17,7 @@ import os
 import shutil
 import signal
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -71,6 +71,8 @@ def lay_out(inputs: Sequence[Path], directory: Path, lfn: str) -> list[str]:
     """Put the inputs into the directory; their names there, in order. Raises MergeError."""
     names = [f"{number:06d}.{lfn}" for number in range(1, len(inputs) + 1)]
     for path, name in zip(inputs, names, strict=True):
+        # never write into what is there: it may be a hard link to an input
+        (directory / name).unlink(missing_ok=True)
         try:
             (directory / name).hardlink_to(path)
         except OSError:  # another file system, or one without hard links
@@ -81,14 +83,25 @@ def lay_out(inputs: Sequence[Path], directory: Path, lfn: str) -> list[str]:
     return names
 
 
-def run_program(program: Program, directory: Path, surroundings: Surroundings, output: Path, context: MergeContext) -> Merged:
-    """Run the program in `directory` and move what it wrote to `output`. Raises MergeError saying what went wrong."""
+def run_program(
+    program: Program,
+    directory: Path,
+    surroundings: Surroundings,
+    output: Path,
+    context: MergeContext,
+    *,
+    count: Callable[[Path], int | None] = count_by_convention,
+) -> Merged:
+    """Run the program in `directory` and move what it wrote to `output`. Raises MergeError saying what went wrong.
+
+    `count` looks at what was written: it returns the number of events, None if it cannot, and raises RootFileError.
+    """
     logs = _Logs(context.log or directory / "merge")
     try:
         status = asyncio.run(_ran(program, directory, surroundings, logs, context.lfn))
         report = _Report.read(directory / "jobReport.json", program.output)
         _check_status(program, status, report, logs, context.lfn)
-        merged = _check_output(directory / program.output, report, logs, context)
+        merged = _check_output(directory / program.output, report, logs, context, count)
         shutil.move(directory / program.output, output)
     except MergeError:
         logs.keep(directory)
@@ -220,21 +233,19 @@ def _check_status(program: Program, status: int, report: _Report, logs: _Logs, l
     raise MergeError(f"{lfn}: {program.argv[0]} {how}{told}; {logs.tail()}")
 
 
-def _check_output(path: Path, report: _Report, logs: _Logs, context: MergeContext) -> Merged:
+def _check_output(
+    path: Path, report: _Report, logs: _Logs, context: MergeContext, count_events: Callable[[Path], int | None]
+) -> Merged:
     if not path.is_file():
         raise MergeError(f"{context.lfn}: the program ended well but wrote no {path.name}; {logs.tail()}")
     if path.stat().st_size == 0:
         raise MergeError(f"{context.lfn}: the program ended well but left {path.name} empty; {logs.tail()}")
-    counts = (("its job report counts", report.n_events), ("the file holds", entries_of(path, context.lfn)))
+    try:
+        counted = count_events(path)
+    except RootFileError as problem:
+        raise MergeError(f"{context.lfn}: the merged file {problem}; {logs.tail()}") from problem
+    counts = (("its job report counts", report.n_events), ("the file holds", counted))
     for who, count in counts:
         if count is not None and context.expected is not None and count != context.expected:
             raise MergeError(f"{context.lfn}: {who} {count} events, expected {context.expected}; {logs.tail()}")
     return Merged(report.guid, next((count for _, count in reversed(counts) if count is not None), None))
-
-
-def entries_of(path: Path, lfn: str) -> int | None:
-    """Events in a ROOT file; None for other files and for those without a tree we know. Raises MergeError for damaged ones."""
-    try:
-        return count_by_convention(path)
-    except RootFileError as problem:
-        raise MergeError(f"{lfn}: the merged file {problem}") from problem

@@ -15,10 +15,7 @@ most of the time when each file holds one event. `fast_reader` reads in a tenth 
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -26,23 +23,29 @@ from uuid import UUID
 import uproot
 
 from raythena.domain.errors import InvalidInput, MergeError
+from raythena.payloads.mergers.inspection import (
+    GUID_NAME,
+    Counting,
+    check_tree_option,
+    checked,
+    contents_of,
+    counted_tree,
+    events_in,
+    surveyed,
+)
 from raythena.payloads.mergers.process import work_directory
 from raythena.payloads.plugin_options import refuse_unknown
 from raythena.runtime.merger_interface import BadInputs, MergeContext, Merged
 from raythena.storage.root import contents as root
 from raythena.storage.root import fast_reader
-from raythena.storage.root.ntuple_part import NtuplePart, read_through, same_numbers
-from raythena.storage.root.object_parts import object_part, shape_of
+from raythena.storage.root.ntuple_part import NtuplePart, same_numbers
+from raythena.storage.root.object_parts import object_part
 from raythena.storage.root.parts import Part, Unsupported
-from raythena.storage.root.schema import FileSchema, difference, file_schema, unordered
-from raythena.storage.root.tree_part import TreePart, all_rows, branches_of, chunks_of
+from raythena.storage.root.schema import FileSchema, difference, file_schema
+from raythena.storage.root.tree_part import TreePart, all_rows, branches_of
 
 PREFIX = "merge.options"
 COMPRESSIONS = {"zstd": uproot.ZSTD, "zlib": uproot.ZLIB, "lz4": uproot.LZ4, "lzma": uproot.LZMA}
-NO_TREE = "none"
-"""Value of the option `tree`: rows of the trees are no events, and are not counted."""
-_GUID = "GUID"
-"""The text in which the merged file tells its GUID; that of an input is not kept."""
 _ADVICE = "Merge with `hadd`, or write it otherwise"
 
 
@@ -59,18 +62,20 @@ class RootMerger:
         The GUID becomes the UUID of the ROOT file and is written beside the trees as the string `GUID`.
         """
         self.check_options(context.options, "job")
-        options = _Options.of(context)
+        counting = Counting.of(context)
+        guid, compression = _identity(context), _compression(context.options, "job")
         try:
-            with uproot.recreate(output, compression=options.compression, uuid_function=lambda: options.guid) as merged:
-                copy = _Copy(merged, options)
+            with uproot.recreate(output, compression=compression, uuid_function=lambda: guid) as merged:
+                copy = _Copy(merged, counting)
                 for position, path in enumerate(inputs):
                     copy.add(position, path)
                 copy.finish()
-            return Merged("", _checked(output, copy))
+                merged[GUID_NAME] = str(guid).upper()
+            return Merged("", checked(output, copy.schema, copy.event_tree, copy.n_events))
         except root.RootFileError as problem:
             raise MergeError(f"{context.lfn}: what was written {problem}. {_ADVICE}") from problem
         except _Refusal as refusal:
-            faults = _Survey(inputs, options).faults() or ({} if refusal.of_all else {refusal.position: refusal.problem})
+            faults = _faults(inputs, counting) or ({} if refusal.of_all else {refusal.position: refusal.problem})
             if faults:
                 raise BadInputs(context.lfn, inputs, faults) from refusal
             path = inputs[refusal.position]
@@ -80,9 +85,7 @@ class RootMerger:
         """Refuse options that cannot work. Raises InvalidInput naming the field."""
         refuse_unknown(options, ("compression", "level", "tree"), source, PREFIX)
         _compression(options, source)
-        tree = options.get("tree")
-        if tree is not None and (not isinstance(tree, str) or not tree):
-            raise InvalidInput(source, f"{PREFIX}.tree", f"is {tree!r}", expected="the name of a tree, or none")
+        check_tree_option(options, source)
 
     def check_sample(self, sample: Path, context: MergeContext) -> None:
         """Try to merge a single event's output, and compare what comes out number by number.
@@ -102,23 +105,6 @@ class RootMerger:
 merge_root = RootMerger()
 
 
-@dataclass(frozen=True, slots=True)
-class _Options:
-    """What a merge is asked for."""
-
-    guid: UUID
-    compression: Any
-    tree: str | None
-    per_input: int | None
-    """Entries each input's event tree must have; None: any number."""
-
-    @classmethod
-    def of(cls, context: MergeContext) -> _Options:
-        tree = context.options.get("tree")
-        counted = context.expected is not None and tree != NO_TREE
-        return cls(_identity(context), _compression(context.options, "job"), tree, 1 if counted else None)
-
-
 class _Refusal(Exception):
     """An input cannot be taken; `of_all`: because of what may be true of all inputs."""
 
@@ -132,9 +118,9 @@ class _Refusal(Exception):
 class _Copy:
     """A merged file in the making."""
 
-    def __init__(self, merged: Any, options: _Options) -> None:
+    def __init__(self, merged: Any, counting: Counting) -> None:
         self._merged = merged
-        self._options = options
+        self._counting = counting
         self.held: dict[str, str] = {}
         self.schema: FileSchema = {}
         self.event_tree: str | None = None
@@ -148,11 +134,11 @@ class _Copy:
         """Take what one more input holds. Raises _Refusal."""
         try:
             with root.opened(path) as file:
-                held = _contents(file)
+                held = contents_of(file)
                 if not self._parts:
                     self._begin(file, held)
-                elif held != self.held:
-                    raise root.RootFileError(difference(self.schema, file_schema(file, held)))
+                elif held != self.held and (problem := difference(self.schema, file_schema(file, held))):
+                    raise root.RootFileError(problem)
                 self._take(path, file)
         except root.RootFileError as problem:
             raise _Refusal(position, str(problem), of_all=isinstance(problem, Unsupported)) from problem
@@ -161,12 +147,11 @@ class _Copy:
         """Write what is left. Raises RootFileError."""
         for part in self._parts.values():
             part.finish()
-        self._merged[_GUID] = str(self._options.guid).upper()
 
     def _begin(self, file: Any, held: dict[str, str]) -> None:
         """Make the file like the first input."""
         self.held, self.schema = held, file_schema(file, held)
-        self.event_tree = _event_tree(file, held, self._options)
+        self.event_tree = counted_tree(file, held, self._counting)
         for path, class_name in held.items():
             if class_name in root.DIRECTORIES:
                 self._merged.mkdir(path)
@@ -189,7 +174,7 @@ class _Copy:
         else:
             if problem := difference(self.schema, file_schema(file, self.held)):
                 raise root.RootFileError(problem)
-            self.n_events += _entries(file, self.event_tree, self._options)
+            self.n_events += events_in(file, self.event_tree, self._counting)
             quick = None
         for part in self._parts.values():
             if part is not quick:
@@ -198,52 +183,17 @@ class _Copy:
             self._layout = fast_reader.learn(path, self._only_tree.branches)
 
 
-class _Survey:
-    """All inputs looked at one by one, after one was refused: which are at fault, and why.
-
-    What most inputs look like is right; of several such looks the one that comes first.
-    """
-
-    def __init__(self, inputs: Sequence[Path], options: _Options) -> None:
-        self._inputs = inputs
-        self._options = options
-
-    def faults(self) -> dict[int, str]:
-        """Position of each input at fault → what is wrong with it."""
-        faults: dict[int, str] = {}
-        schemas: dict[int, FileSchema] = {}
-        for position, path in enumerate(self._inputs):
-            try:
-                with root.opened(path) as file:
-                    schemas[position] = _looked_through(file, self._options)
-            except root.RootFileError as problem:
-                faults[position] = str(problem)
-        usual = _most_usual(list(schemas.values()))
-        for position, schema in schemas.items():
-            if different := difference(usual, schema):
-                faults[position] = different
-        return dict(sorted(faults.items()))
-
-
-def _looked_through(file: Any, options: _Options) -> FileSchema:
-    """The schema of an input whose every number can be read. Raises RootFileError."""
-    held = _contents(file)
-    schema = file_schema(file, held)
-    for tree in root.trees_of(held):
-        if held[tree] in root.RNTUPLES:
-            read_through(tree, file[tree])
-            continue
-        with suppress(Unsupported):  # no fault of this input, unless it differs from the others
-            for _ in chunks_of(tree, file[tree], branches_of(tree, file[tree])):
-                pass
-    if (event_tree := _event_tree_or_none(file, held, options)) is not None:
-        _entries(file, event_tree, options)
-    return schema | {path: shape_of(file[path], kind) for path, kind in schema.items() if isinstance(kind, str)}
+def _faults(inputs: Sequence[Path], counting: Counting) -> dict[int, str]:
+    """Which inputs are at fault, once one of them was refused; none, when what is wrong is true of all."""
+    try:
+        return surveyed(inputs, counting, read=True).faults
+    except Unsupported:
+        return {}
 
 
 def _compare(file: Any, merged: Any) -> None:
     """Compare the numbers of all trees of a file with those of what was made of it alone. Raises RootFileError."""
-    held = _contents(file)
+    held = contents_of(file)
     for tree in root.trees_of(held):
         if held[tree] in root.RNTUPLES:
             different = not same_numbers(file[tree], merged[tree])
@@ -253,62 +203,6 @@ def _compare(file: Any, merged: Any) -> None:
             different = not all(mine.is_same(theirs) for mine, theirs in zip(*columns, strict=True))
         if different:
             raise root.RootFileError(f"tree {tree!r} comes out with other numbers")
-
-
-def _most_usual(schemas: Sequence[FileSchema]) -> FileSchema:
-    counts = Counter(tuple(schema.items()) for schema in schemas)
-    return dict(counts.most_common(1)[0][0]) if counts else {}
-
-
-def _contents(file: Any) -> dict[str, str]:
-    held = root.contents(file)
-    if held.get(_GUID) == "TObjString":
-        del held[_GUID]
-    return held
-
-
-def _event_tree(file: Any, held: Mapping[str, str], options: _Options) -> str | None:
-    """The tree whose entries are counted; None when none is to be. Raises Unsupported when it is not clear."""
-    if options.tree == NO_TREE:
-        return None
-    if not root.trees_of(held):
-        raise Unsupported("holds no tree")
-    try:
-        return root.event_tree(file, options.tree)
-    except root.NoEventTree as problem:
-        if options.per_input is None:
-            return None
-        raise Unsupported(f"cannot be counted: {problem} (the option {PREFIX}.tree tells)") from problem
-
-
-def _event_tree_or_none(file: Any, held: Mapping[str, str], options: _Options) -> str | None:
-    with suppress(Unsupported):
-        return _event_tree(file, held, options)
-    return None
-
-
-def _entries(file: Any, tree: str | None, options: _Options) -> int:
-    """Events of an input. Raises RootFileError when it has not those of one event."""
-    if tree is None:
-        return 0
-    found = root.n_entries(file, tree)
-    if options.per_input not in (None, found):
-        raise root.RootFileError(f"tree {tree!r} has {found:,} entries, where one event has {options.per_input}")
-    return found
-
-
-def _checked(output: Path, copy: _Copy) -> int | None:
-    """Read what was written: the number of events in it, None when they cannot be counted. Raises RootFileError."""
-    with root.opened(output) as file:
-        held = _contents(file)
-        if problem := difference(unordered(copy.schema), unordered(file_schema(file, held))):
-            raise root.RootFileError(f"is not as the inputs are: {problem}")
-        if copy.event_tree is None:
-            return None
-        found = root.n_entries(file, copy.event_tree)
-    if found != copy.n_events:
-        raise root.RootFileError(f"holds {found:,} events, the inputs {copy.n_events:,}")
-    return found
 
 
 def _compression(options: Mapping[str, Any], source: str) -> Any:

@@ -10,11 +10,16 @@ Options of both, all optional:
 
 Options of `transform`: `transformation` and `parameters`, PanDA's template (see `domain.merge_command`); `release`
 (`home_package`, `platform`), what is set up inside a container that has no set-up lines of its own; `image`, for a container that
-names none. A PanDA job brings all of them. Option of `hadd`: `arguments`, more words for it, a list.
+names none. A PanDA job brings all of them. Options of `hadd`: `arguments`, more words for it, a list; `tree` as for `root`.
+
+Neither program can be trusted with its inputs: a transform counts only the whole, and `hadd` of ROOT 6.40 ends well when a branch
+is missing in one file and leaves out that file's events, or drops a branch that is new in another. So the inputs are looked at
+before the program runs, and those that are not the output of one event, or unlike the others, are charged.
 """
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -22,12 +27,14 @@ from typing import Any
 
 from raythena.domain.container import Engine, parse_container
 from raythena.domain.document import FieldPath
-from raythena.domain.errors import InvalidInput
+from raythena.domain.errors import InvalidInput, MergeError
 from raythena.domain.merge_command import MergeTemplate, release_setup
 from raythena.domain.transform import quoted
+from raythena.payloads.mergers.inspection import Counting, Survey, check_tree_option, checked, surveyed
 from raythena.payloads.mergers.process import DEFAULT_LIMIT_S, Program, Surroundings, lay_out, run_program, work_directory
 from raythena.payloads.plugin_options import refuse_unknown, string_list, string_map
-from raythena.runtime.merger_interface import MergeContext, Merged
+from raythena.runtime.merger_interface import BadInputs, MergeContext, Merged
+from raythena.storage.root.contents import RootFileError, count_by_convention
 
 PREFIX = "merge.options"
 AROUND = ("container", "setup_script", "wrapper", "environment", "time_limit_s")
@@ -40,6 +47,7 @@ class TransformMerger:
     def __call__(self, inputs: Sequence[Path], output: Path, context: MergeContext) -> Merged:
         """Run the transform. Raises InvalidInput for options that cannot work, MergeError for everything that goes wrong."""
         self.check_options(context.options, "job")
+        _check_counts(inputs, context)
         with work_directory(context) as directory:
             names = lay_out(inputs, directory, context.lfn)
             command = _template(context.options, "job").command(names, context.lfn)
@@ -61,23 +69,69 @@ class HaddMerger:
     """The merger `hadd`."""
 
     def __call__(self, inputs: Sequence[Path], output: Path, context: MergeContext) -> Merged:
-        """Run hadd. Raises InvalidInput for options that cannot work, MergeError for everything that goes wrong."""
+        """Run hadd.
+
+        Raises InvalidInput for options that cannot work, BadInputs for inputs that are not what they must be, MergeError for
+        everything else that goes wrong.
+        """
         self.check_options(context.options, "job")
+        survey = _surveyed(inputs, context)
+
+        def count(path: Path) -> int | None:
+            return checked(path, survey.schema, survey.event_tree, survey.n_events)
+
         with work_directory(context) as directory:
             listed = "".join(f"{name}\n" for name in lay_out(inputs, directory, context.lfn))
             words = string_list(context.options, "arguments", "job", PREFIX)
             program = Program(("hadd", *words, context.lfn, f"@{LIST_NAME}"), ((LIST_NAME, listed),), context.lfn)
-            return run_program(program, directory, _surroundings(context.options, "job"), output, context)
+            return run_program(program, directory, _surroundings(context.options, "job"), output, context, count=count)
+
+    def check_sample(self, sample: Path, context: MergeContext) -> None:
+        """Merge a single event's output. Raises as a merge does."""
+        with tempfile.TemporaryDirectory(prefix="raythena-sample-", dir=context.directory) as place:
+            work = Path(place, "work")
+            work.mkdir()
+            self([sample], Path(place, "sample.root"), replace(context, directory=work))
 
     def check_options(self, options: Mapping[str, Any], source: str) -> None:
         """Refuse options that cannot work. Raises InvalidInput naming the field."""
-        refuse_unknown(options, ("arguments", *AROUND), source, PREFIX)
+        refuse_unknown(options, ("arguments", "tree", *AROUND), source, PREFIX)
+        check_tree_option(options, source)
         string_list(options, "arguments", source, PREFIX)
         _surroundings(options, source)
 
 
 TRANSFORM = TransformMerger()
 HADD = HaddMerger()
+
+
+def _surveyed(inputs: Sequence[Path], context: MergeContext) -> Survey:
+    """The inputs of hadd, all of them one event's and alike. Raises BadInputs, MergeError."""
+    try:
+        survey = surveyed(inputs, Counting.of(context), read=False)
+    except RootFileError as problem:
+        raise MergeError(f"{context.lfn}: {inputs[0]}: {problem}") from problem
+    if survey.faults:
+        raise BadInputs(context.lfn, inputs, survey.faults)
+    return survey
+
+
+def _check_counts(inputs: Sequence[Path], context: MergeContext) -> None:
+    """Each input with an event tree known by its name must have one event. Raises BadInputs."""
+    if context.expected is None:
+        return
+    faults = {position: problem for position, path in enumerate(inputs) if (problem := _miscount(path))}
+    if faults:
+        raise BadInputs(context.lfn, inputs, faults)
+
+
+def _miscount(path: Path) -> str:
+    """Why a file cannot be the output of one event, empty if it can."""
+    try:
+        found = count_by_convention(path)
+    except RootFileError as problem:
+        return str(problem)
+    return "" if found in (None, 1) else f"has {found} events, where there must be 1"
 
 
 def _template(options: Mapping[str, Any], source: str) -> MergeTemplate:
