@@ -20,13 +20,13 @@ from raythena.domain.progress import Progress
 from raythena.domain.ranges import Indices
 from raythena.domain.results import MergedOutput
 from raythena.engine.node_core import CoordinatorReply, NodeMessage
+from raythena.runtime.agent_supervisor import Supervisor
 from raythena.runtime.cluster import RayCluster
 from raythena.runtime.coordinator import Coordinator
 from raythena.runtime.log_files import log_to_file
 from raythena.runtime.merge_task import MergeOrder, check_sample, merge_output, merge_place
 from raythena.runtime.session_config import SessionConfig, StopOrder
 from raythena.runtime.session_end import SessionResult
-from raythena.runtime.supervisor import Supervisor
 
 logger = logging.getLogger(__name__)
 

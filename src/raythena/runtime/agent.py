@@ -28,7 +28,7 @@ from raythena.domain.errors import ClusterError, NumbersExhausted, PayloadError,
 from raythena.domain.job_number import JobNumbers
 from raythena.domain.results import ENTRY_DTYPE, FailureKind, GroupReport, RangeFailure
 from raythena.engine.node_core import CoordinatorReply, FinishedRange, GroupToWrite, NodeCore
-from raythena.engine.restart_policy import AgentEnd, GiveUp, PayloadEnd, PayloadRestarts
+from raythena.engine.restarts import AgentEnd, GiveUp, PayloadEnd, PayloadRestarts
 from raythena.runtime.clock import SYSTEM_CLOCK, Clock
 from raythena.runtime.link import Link, RayLink
 from raythena.runtime.log_files import log_to_file

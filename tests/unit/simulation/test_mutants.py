@@ -23,6 +23,7 @@ from raythena.engine.journal import Journal
 from raythena.engine.leasing import Leasing
 from raythena.engine.membership import Membership
 from raythena.engine.range_source import RangeSource
+from raythena.engine.restarts import PAYLOAD_LIMITS, AgentEnd, AgentRestarts, GiveUp, PayloadEnd, PayloadRestarts
 from raythena.engine.result_intake import Results
 from raythena.engine.stopping import Stopping
 from raythena.testing.simulation import MemoryLedger, Parts, PromiseBroken, simulate
@@ -213,6 +214,93 @@ class EndsBeforeItsReportsAreTaken(Stopping):
         return super().is_all_done()
 
 
+class CountsEverythingAsNew(Journal):
+    """Whoever hands ranges out is told that all of them were new."""
+
+    def do(self, command):
+        super().do(replace(command, n_new=command.n_new + 1) if isinstance(command, do.AcceptRanges) else command)
+
+
+# ---- restarts
+
+
+class NeverGivesAnAgentUp(AgentRestarts):
+    def __init__(self, silence, limits):
+        super().__init__(silence, replace(limits, max_failures=10**9))
+
+
+class StartsAgentsAgainAtOnce(AgentRestarts):
+    def __init__(self, silence, limits):
+        super().__init__(silence, replace(limits, first_pause_s=0.0))
+
+
+class HoldsOldFailuresAgainstAgents(AgentRestarts):
+    """An agent that died a few times is given up, however long it lived in between."""
+
+    def __init__(self, silence, limits):
+        super().__init__(silence, replace(limits, stable_s=float("inf")))
+
+
+class StartsAgentsAgainInVain(AgentRestarts):
+    """Also where the payload cannot be kept running."""
+
+    def agent_ended(self, node, how, now):
+        return super().agent_ended(node, AgentEnd.DIED, now)
+
+
+class GivesUpAfterOneDeath(AgentRestarts):
+    def __init__(self, silence, limits):
+        super().__init__(silence, replace(limits, max_failures=1))
+
+
+class WaitsWithoutNodes(AgentRestarts):
+    """Nobody is told that the last node was given up."""
+
+    def agent_ended(self, node, how, now):
+        decision = super().agent_ended(node, how, now)
+        return GiveUp(is_last=False) if isinstance(decision, GiveUp) else decision
+
+
+class CountsOnVanishedNodes(AgentRestarts):
+    """A machine that is gone counts as one on which work can go on."""
+
+    def node_vanished(self, node):
+        pass
+
+
+class NeverAsksTheSilent(AgentRestarts):
+    def answer_limit_s(self, node, silence_s):
+        return None
+
+
+class KillsAgentsThatAreLoading(AgentRestarts):
+    """As little patience with an agent that has never been heard of as with any other."""
+
+    def answer_limit_s(self, node, silence_s):
+        self.agent_heard(node)
+        return super().answer_limit_s(node, silence_s)
+
+
+class NeverGivesAPayloadUp(PayloadRestarts):
+    def __init__(self):
+        super().__init__(replace(PAYLOAD_LIMITS, max_failures=10**9))
+
+
+class StartsPayloadsAgainAtOnce(PayloadRestarts):
+    def __init__(self):
+        super().__init__(replace(PAYLOAD_LIMITS, first_pause_s=0.0))
+
+
+class HoldsOldFailuresAgainstPayloads(PayloadRestarts):
+    def proved_sound(self):
+        pass
+
+
+class BlamesPayloadsForFullDisks(PayloadRestarts):
+    def ended(self, how, now):
+        return super().ended(PayloadEnd.FAILED, now)
+
+
 # ---- ledgers
 
 
@@ -300,6 +388,30 @@ MUTANTS = [
             engine_with(range_source=LeasesBeforeTheLedgerKnows),
             engine_with(results=ReportsWhatIsNotDurable),
             engine_with(stopping=EndsBeforeItsReportsAreTaken),
+            engine_with(journal=CountsEverythingAsNew),
+        )
+    ),
+    *(
+        Parts(agent_restarts=mutant)
+        for mutant in (
+            NeverGivesAnAgentUp,
+            StartsAgentsAgainAtOnce,
+            HoldsOldFailuresAgainstAgents,
+            StartsAgentsAgainInVain,
+            GivesUpAfterOneDeath,
+            WaitsWithoutNodes,
+            CountsOnVanishedNodes,
+            NeverAsksTheSilent,
+            KillsAgentsThatAreLoading,
+        )
+    ),
+    *(
+        Parts(payload_restarts=mutant)
+        for mutant in (
+            NeverGivesAPayloadUp,
+            StartsPayloadsAgainAtOnce,
+            HoldsOldFailuresAgainstPayloads,
+            BlamesPayloadsForFullDisks,
         )
     ),
     *(

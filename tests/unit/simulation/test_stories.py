@@ -40,7 +40,7 @@ def test_the_story_follows_the_range_that_was_wronged() -> None:
     _, broken = first_broken(Parts(engine=engine_with(results=AcknowledgesWhatItRefusesTooEarly)))
     story = str(broken)
     number = broken.promise.rpartition("range ")[2].split()[0]
-    assert f"range {number} is lent to" in story
+    assert f"range {number} is leased to" in story
     assert f"range {number} is reported by" in story
     assert f"range {number} is acknowledged to" in story
 

@@ -10,6 +10,7 @@ From a shell: `raythena simulate --first 17 --seeds 1`. What is modelled, and wh
 from raythena.engine.engine_config import BudgetConfig, DeadlineConfig, EngineConfig, SupplyConfig
 from raythena.engine.exchange import ExchangeConfig
 from raythena.engine.node_core import NodeConfig
+from raythena.engine.restarts import RestartLimits
 from raythena.testing.simulation.judge import PromiseBroken
 from raythena.testing.simulation.memory_ledger import MemoryLedger
 from raythena.testing.simulation.plan import Plan
@@ -26,6 +27,7 @@ __all__ = [
     "Parts",
     "Plan",
     "PromiseBroken",
+    "RestartLimits",
     "Result",
     "SupplyConfig",
     "simulate",

@@ -15,13 +15,14 @@ from typing import Any
 from raythena.engine.engine_config import BudgetConfig, DeadlineConfig, EngineConfig, SupplyConfig
 from raythena.engine.exchange import ExchangeConfig
 from raythena.engine.node_core import NodeConfig
+from raythena.engine.restarts import AGENT_LIMITS
 from raythena.testing.simulation.plan import Plan, default_of
 
 FAULTS: dict[str, tuple[str, ...]] = {
     "network": ("loss", "late", "duplication", "cuts", "partitions"),
     "coordinator": ("crashes", "commit_kills", "freezes", "intruders"),
-    "nodes": ("deaths", "slow_nodes", "late_nodes", "bad_nodes"),
-    "payload": ("payload_crashes", "poison", "hangs", "killers", "flaky"),
+    "nodes": ("deaths", "slow_nodes", "late_nodes", "bad_nodes", "frail_nodes", "frozen_agents", "loading_s"),
+    "payload": ("payload_crashes", "poison", "hangs", "killers", "flaky", "broken_payloads"),
     "merges": ("merge_failure", "bad_merge", "damage"),
     "disk": ("stalls", "full_scratches", "io_errors", "slow_disk_s"),
     "walltime": ("stops", "walltime_s", "warning_s"),
@@ -136,6 +137,11 @@ def _troubled(dice: _Dice, site: Plan) -> Plan:
         engine=_engine(dice, site.nodes, margin_s, patient=killers > 0),
         node_exchange=ExchangeConfig(hungry_interval_s=dice.choice((0.1, 0.5, 0.5)), node_timeout_s=10.0),
         node=NodeConfig(group_events=dice.choice((1, 4, 64)), group_age_s=dice.choice((0.5, 3.0))),
+        frail_nodes=dice.some(max(1, site.nodes // 2), 0.15),
+        broken_payloads=dice.some(max(1, site.nodes // 2), 0.15),
+        frozen_agents=dice.some(2, 0.15),
+        loading_s=dice.up_to(50.0, 0.1),
+        restarts=replace(AGENT_LIMITS, stable_s=dice.choice((60.0, 2.0)), max_failures=dice.choice((5, 5, 2))),
     )
 
 

@@ -101,7 +101,7 @@ class Judge:
                     return f"range {index} {what}"
         return "every range is merged or failed"
 
-    def lent(self, ranges: Indices) -> None:
+    def leased(self, ranges: Indices) -> None:
         """Work is handed out that is still to be done."""
         for index in ranges.tolist():
             _promise(index not in self._ledger.merged_ranges, f"range {index} is computed although it is merged")

@@ -11,6 +11,7 @@ from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
 from raythena.engine.engine_config import EngineConfig
 from raythena.engine.exchange import ExchangeConfig
 from raythena.engine.node_core import NodeConfig
+from raythena.engine.restarts import AGENT_LIMITS, RestartLimits
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class Plan:
     intruders: int = 0
     """Second coordinators started by mistake on the same task."""
     deaths: int = 0
-    """Nodes that vanish; another agent comes to the same place."""
+    """Nodes that vanish, the agent alone or with its machine; another one comes to the same place."""
     cuts: int = 0
     """Nodes that are out of reach for a while, some longer than the coordinator waits."""
     partitions: int = 0
@@ -103,6 +104,15 @@ class Plan:
     engine: EngineConfig = field(default_factory=EngineConfig)
     node_exchange: ExchangeConfig = field(default_factory=ExchangeConfig)
     node: NodeConfig = field(default_factory=NodeConfig)
+    frail_nodes: int = 0
+    """Nodes whose agents die seconds after they started, as long as the trouble lasts."""
+    broken_payloads: int = 0
+    """Nodes on which the payload fails soon after each start, as long as the trouble lasts."""
+    frozen_agents: int = 0
+    """Agents that do nothing any more and do not end."""
+    loading_s: float = 0.0
+    """During the trouble an agent takes up to so long to come up."""
+    restarts: RestartLimits = AGENT_LIMITS
 
     @property
     def n_events(self) -> int:

@@ -86,6 +86,10 @@ class SimulatedCoordinator:
         self.node_exchange.lose(node, "its agent died", self._site.now)
         self._carry_out()
 
+    def silence_s(self, node: str) -> float:
+        """How long nothing has been heard of a node."""
+        return self.node_exchange.silence_s(node, self._site.now)
+
     def _note(self, message: NodeMessage) -> None:
         tell_of = self._site.trace.tell_of
         for group in message.groups:
@@ -98,10 +102,10 @@ class SimulatedCoordinator:
         if reply.leases and reply is not self._replies.get(node):  # a repeated one may be out of date
             self._replies[node] = reply
             for lease in reply.leases:
-                self._site.trace.tell_of(lease.tolist(), f"is lent to {node}")
-                self._site.judge.lent(lease)
+                self._site.trace.tell_of(lease.tolist(), f"is leased to {node}")
+                self._site.judge.leased(lease)
                 if self._site.plan.given:
-                    self._site.range_source.lent(lease)
+                    self._site.range_source.leased(lease)
         self._carry_out()
         return reply
 
@@ -140,6 +144,8 @@ class SimulatedCoordinator:
                     self._later(command.delay_s + self._site.fault_model.delay_s(), lambda command=command: self._merge(command))  # type: ignore[misc]
                 case do.RequestRanges():
                     self._site.range_source.wanted(self, command.count)
+                case do.AcceptRanges():
+                    self._site.range_source.accepted(command.n_new)
                 case do.PublishReport():
                     self._site.range_source.report(self, command)
                 case do.Finish():

@@ -1,6 +1,6 @@
-"""A simulated node: the real `NodeCore`, a simulated payload, an unreliable line.
+"""A simulated node: the real `NodeCore` and the real restart policy of its payload, a simulated payload, an unreliable line.
 
-Its life follows the agent's: register, compute, write groups, exchange; repeat every call until it is answered.
+Its life follows the agent's: load, register, compute, write groups, exchange.
 """
 
 from __future__ import annotations
@@ -9,56 +9,102 @@ from collections.abc import Callable
 
 import numpy as np
 
+from raythena.domain.node_name import NodeName
 from raythena.domain.results import ENTRY_DTYPE, FailureKind, GroupReport, RangeFailure
 from raythena.engine.node_core import CoordinatorReply, FinishedRange, GroupToWrite, NodeCore
-from raythena.testing.simulation.simulated_payload import Host, SimulatedPayload
-from raythena.testing.simulation.surroundings import Coordinating, Surroundings
+from raythena.engine.restarts import PAYLOAD_LIMITS, AgentEnd, GiveUp, PayloadEnd, PayloadRestarts, StartAgain
+from raythena.testing.simulation.restart_judge import RestartJudge
+from raythena.testing.simulation.simulated_line import SimulatedLine
+from raythena.testing.simulation.simulated_payload import SimulatedPayload
+from raythena.testing.simulation.surroundings import Host, Surroundings
 
-_PATIENCE_S = 2.0
 _DISK_PAUSE_S = 2.0
-
-Request = Callable[[Coordinating], CoordinatorReply]
+_PAYLOAD_BREAKS_AFTER_S = 0.5
+_FRAIL_AGENT_LIVES_S = 3.0
+_PAYLOAD = "payload"
 
 
 class SimulatedNode:
-    """One incarnation of the node at a place."""
+    """One incarnation of the node at a host. It comes up after `loading_s`."""
 
-    def __init__(self, site: Surroundings, host: Host) -> None:
+    def __init__(self, site: Surroundings, host: Host, loading_s: float = 0.0) -> None:
         host.incarnations += 1
         self.site = site
         self.host = host
-        self.name = f"{host.name}.{host.incarnations}"
+        self.name = str(NodeName(host.name, host.incarnations))
+        self.machine = host.machine_name
         self.cores = site.plan.cores
         self.core: NodeCore = site.parts.core(self.name, site.destinations, site.plan.node)
-        self.payload = SimulatedPayload(self)
         self.alive = True
-        self._cut_until = 0.0
-        self._deaf_until = 0.0
+        self.is_frozen = False
+        self.line = SimulatedLine(site, lambda: self.alive and not self.is_frozen)
+        self.payload = SimulatedPayload(self)
+        self._up_at = site.now + loading_s
         self._scratch_full_until = 0.0
         self._unwritten = 0
         """Groups that the shared disk refused and that are tried again."""
         self._session = site.session
-        self._awaited: int | None = None
-        self._calls = 0
         self._registered = False
+        self._restarts: PayloadRestarts = site.parts.payload_restarts()
+        self._judge = RestartJudge(f"the payload of {self.name}:", PAYLOAD_LIMITS)
+        self._judge.appeared(_PAYLOAD)
 
     def start(self) -> None:
         """Come up."""
-        self._register()
-        self._poll()
+        self._after(self._up_at - self.site.now, self._come_up)
+        if self.host.is_frail and self.site.fault_model.in_trouble:
+            delay_s = self.site.fault_model.dice.uniform(0.0, _FRAIL_AGENT_LIVES_S)
+            self._after(delay_s, lambda: self.end(AgentEnd.DIED, "it is frail"))
 
-    def die(self, why: str) -> None:
-        """Vanish without a word."""
+    def _come_up(self) -> None:
+        if not self.is_frozen:
+            self._start_payload()
+            self._register()
+            self._poll()
+
+    @property
+    def is_loading(self) -> bool:
+        """It has not come up yet."""
+        return self.site.now < self._up_at
+
+    @property
+    def is_out_of_reach(self) -> bool:
+        """Nobody can say whether it lives."""
+        return self.line.is_cut
+
+    # ---- the end
+
+    def end(self, how: AgentEnd, why: str) -> None:
+        """End without having been told to; the machine stays."""
+        if self.alive:
+            self.site.trace.tell(f"the agent {self.name} ends: {why}", "agent died")
+            self.leave()
+            self.site.agent_ended(self, how)
+
+    def lose_machine(self, why: str) -> None:
+        """Vanish together with the machine."""
         if self.alive:
             self.site.trace.tell(f"{self.name} dies: {why}", "node died")
             self.leave()
-            self.site.replace(self.name)
+            self.site.machine_lost(self)
+
+    def leave(self) -> None:
+        """End as it was told to."""
+        self.alive = False
+        self.payload.stop()
+
+    def freeze(self) -> None:
+        """Do nothing any more, and answer nobody."""
+        if self.alive:
+            self.site.trace.tell(f"the agent {self.name} freezes for good", "agent froze")
+            self.is_frozen = True
+            self.payload.stop()
+
+    # ---- troubles
 
     def cut_off(self, until: float, *, only_deaf: bool) -> None:
         """Nothing reaches the node until then, nor, unless it is `only_deaf`, leaves it."""
-        self._deaf_until = until
-        if not only_deaf:
-            self._cut_until = until
+        self.line.cut(until, only_deaf=only_deaf)
 
     def fill_scratch(self, until: float) -> None:
         """The node's own disk takes nothing before `until`."""
@@ -70,22 +116,48 @@ class SimulatedNode:
         """Nothing can be written on the node."""
         return self.site.now < self._scratch_full_until
 
-    def leave(self) -> None:
-        """End."""
-        self.alive = False
-        self.payload.stop()
+    # ---- the payload from start to end
+
+    def _start_payload(self) -> None:
+        self._judge.started(_PAYLOAD, self.site.now)
+        self._restarts.started(self.site.now)
+        self.payload.start()
+        if self.host.breaks_payloads and self.site.fault_model.in_trouble:
+            self._after(_PAYLOAD_BREAKS_AFTER_S, self.crash_payload)
 
     def crash_payload(self) -> None:
-        """The payload dies with everything in it, and is started again."""
+        """The payload dies with everything in it, and is started again if there is a point in it."""
+        if not self.payload.is_up or self.is_frozen:
+            return
         self.payload.crash()
         for index in self.core.payload_lost():
             self.failed(index, FailureKind.CRASH)
+        how = PayloadEnd.NO_ROOM if self.scratch_is_full else PayloadEnd.FAILED
+        decision = self._restarts.ended(how, self.site.now)
+        self._judge.ended(_PAYLOAD, how, _said_to_be_last(decision), self.site.now)
+        if isinstance(decision, GiveUp):
+            self.end(AgentEnd.PAYLOAD_FAILED, "its payload is given up")
+        else:
+            self._after(decision.pause_s, self._start_payload)
+
+    def _after(self, delay_s: float, action: Callable[[], None]) -> None:
+        self.site.agenda.after(delay_s, lambda: action() if self.alive else None)
 
     # ---- what the payload says
+
+    def begun(self, index: int) -> None:
+        """A core began working on a range."""
+        self.core.started(index, self.site.now)
+
+    def released(self, index: int) -> None:
+        """A range is handed back."""
+        self.core.released(index)
 
     def succeeded(self, index: int, began_at: float) -> None:
         """An event is finished."""
         self.site.trace.tell_of((index,), f"is finished on {self.name}")
+        self._restarts.proved_sound()
+        self._judge.did_its_work(_PAYLOAD)
         wall_s = self.site.now - began_at
         self.core.done(FinishedRange(index, "", 0, 100, True, 1, wall_s, wall_s, began_at), self.site.now)
 
@@ -102,7 +174,7 @@ class SimulatedNode:
 
     def go_on(self) -> None:
         """Everything that may have become possible."""
-        if not self.alive:
+        if not self.alive or self.is_frozen or self.is_loading:
             return
         core, now = self.core, self.site.now
         self._look_at_disks()
@@ -112,9 +184,9 @@ class SimulatedNode:
                 self.payload.feed(fed)
         for group in core.groups_due(now):
             self.site.agenda.after(self.site.fault_model.disk_s(), lambda group=group: self._write(group))  # type: ignore[misc]
-        if self._registered and self._awaited is None and core.exchange_due(now):
+        if self._registered and not self.line.is_busy and core.exchange_due(now):
             message = core.message(now, now)
-            self._call(lambda coordinator: coordinator.exchange(message), self._exchanged)
+            self.line.call(lambda coordinator: coordinator.exchange(message), self._exchanged)
 
     def _look_at_disks(self) -> None:
         trouble = "scratch is full" if self.scratch_is_full else "the shared disk is full" if self._unwritten else ""
@@ -125,7 +197,7 @@ class SimulatedNode:
 
     def _write(self, group: GroupToWrite, *, again: bool = False) -> None:
         """Make a group durable, unless the node died over it; try again while the disk is full."""
-        if not self.alive:
+        if not self.alive or self.is_frozen:
             return
         if self.site.now < self.site.disk.refused_until:
             self._unwritten += not again
@@ -146,12 +218,12 @@ class SimulatedNode:
         self.core.group_written(group.number, report)
         self.go_on()
 
-    # ---- the line
+    # ---- the coordinator
 
     def _register(self) -> None:
         self._registered = False
         held = self.core.held()
-        self._call(lambda coordinator: coordinator.register(self.name, self.cores, held), self._welcomed)
+        self.line.call(lambda coordinator: coordinator.register(self.name, self.cores, held), self._welcomed)
 
     def _welcomed(self, reply: CoordinatorReply) -> None:
         self._registered = True
@@ -178,34 +250,7 @@ class SimulatedNode:
             self.leave()
         self.go_on()
 
-    def _call(self, request: Request, answered: Callable[[CoordinatorReply], None]) -> None:
-        self._calls += 1
-        self._awaited = self._calls
-        self._send(self._calls, request, answered)
 
-    def _send(self, call: int, request: Request, answered: Callable[[CoordinatorReply], None]) -> None:
-        """Send, and send again until it is answered."""
-        if not self.alive or self._awaited != call:
-            return
-        site, fault_model, plan = self.site, self.site.fault_model, self.site.plan
-
-        def arrive() -> None:
-            coordinator = site.coordinator
-            if coordinator is not None and site.now >= self._cut_until and self._session == site.session:
-                coordinator.when_awake(lambda: handle(coordinator))
-
-        def handle(coordinator: Coordinating) -> None:
-            reply = request(coordinator)
-            if not fault_model.happens(plan.loss):
-                site.agenda.after(fault_model.flight_s(), lambda: self._receive(call, reply, answered))
-
-        if not fault_model.happens(plan.loss):
-            site.agenda.after(fault_model.flight_s(), arrive)
-        if fault_model.happens(plan.duplication):
-            site.agenda.after(fault_model.dice.uniform(0.0, plan.straying_s), arrive)
-        site.agenda.after(_PATIENCE_S, lambda: self._send(call, request, answered))
-
-    def _receive(self, call: int, reply: CoordinatorReply, answered: Callable[[CoordinatorReply], None]) -> None:
-        if self.alive and self.site.now >= self._deaf_until and self._awaited == call:
-            self._awaited = None
-            answered(reply)
+def _said_to_be_last(decision: StartAgain | GiveUp) -> StartAgain | GiveUp:
+    """An agent has one payload."""
+    return GiveUp(is_last=True) if isinstance(decision, GiveUp) else decision

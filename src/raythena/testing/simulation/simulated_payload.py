@@ -4,69 +4,69 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Protocol
 
 from raythena.domain.errors import InternalError
 from raythena.domain.results import FailureKind
-from raythena.engine.node_core import NodeCore
-from raythena.testing.simulation.surroundings import Surroundings
+from raythena.testing.simulation.surroundings import Host, Surroundings
 
 _FAILS_AFTER_S = 0.2
 """On a bad node."""
 
 
-@dataclass
-class Host:
-    """A machine; agents come and go there."""
-
-    name: str
-    slowness: float = 1.0
-    is_bad: bool = False
-    """Every event fails there as long as the trouble lasts."""
-    incarnations: int = 0
-
-
-class HomeOfPayload(Protocol):
-    """The node, for its payload."""
+class PayloadOwner(Protocol):
+    """The node a payload computes on."""
 
     site: Surroundings
     host: Host
     name: str
     cores: int
-    core: NodeCore
 
     @property
     def scratch_is_full(self) -> bool:
         """Nothing can be written on the node."""
 
-    def go_on(self) -> None:
-        """Everything that may have become possible."""
+    def lose_machine(self, why: str) -> None:
+        """Vanish together with the machine."""
 
-    def die(self, why: str) -> None:
-        """Vanish without a word."""
+    def begun(self, index: int) -> None:
+        """A core began working on a range."""
+
+    def released(self, index: int) -> None:
+        """A range is handed back."""
 
     def succeeded(self, index: int, began_at: float) -> None:
-        """An event is done."""
+        """An event is finished."""
 
     def failed(self, index: int, kind: FailureKind) -> None:
         """An attempt failed."""
+
+    def go_on(self) -> None:
+        """Everything that may have become possible."""
 
 
 class SimulatedPayload:
     """Tells its node what becomes of the ranges it is fed."""
 
-    def __init__(self, node: HomeOfPayload) -> None:
+    def __init__(self, node: PayloadOwner) -> None:
         self._node = node
         self._site = node.site
         self._waiting: deque[int] = deque()
         self._running: dict[int, float] = {}
         self._life = 0
+        self.is_up = False
+        """It takes and computes ranges."""
 
     @property
     def appetite(self) -> int:
         """Ranges it takes now: one in reserve for each core."""
+        if not self.is_up:
+            return 0
         return max(0, 2 * self._node.cores - len(self._running) - len(self._waiting))
+
+    def start(self) -> None:
+        """Come up, empty."""
+        self.is_up = True
 
     def feed(self, indices: Iterable[int]) -> None:
         """Take ranges."""
@@ -83,6 +83,7 @@ class SimulatedPayload:
 
     def crash(self) -> None:
         """Everything in it is lost."""
+        self.is_up = False
         self._stop_clock()
         self._waiting.clear()
 
@@ -104,14 +105,14 @@ class SimulatedPayload:
         for index in wanted:
             if index in self._waiting:
                 self._waiting.remove(index)
-                self._node.core.released(index)
+                self._node.released(index)
         self._node.go_on()
 
     def _begin(self) -> None:
         while self._waiting and len(self._running) < self._node.cores:
             index = self._waiting.popleft()
             self._running[index] = self._site.now
-            self._node.core.started(index, self._site.now)
+            self._node.begun(index)
             self._later(self._duration_s(index), lambda index=index: self._end(index))  # type: ignore[misc]
 
     def _duration_s(self, index: int) -> float:
@@ -128,7 +129,7 @@ class SimulatedPayload:
             self._fail(index, FailureKind.REPORTED)
             return
         if fault_model.kills(index):
-            self._node.die(f"killed by range {index}")
+            self._node.lose_machine(f"killed by range {index}")
             return
         if self._node.scratch_is_full:
             self._fail(index, FailureKind.SCRATCH_REFUSED)

@@ -14,10 +14,10 @@ from raythena.domain.records import RangesTaken, Record
 from raythena.engine import commands as do
 from raythena.engine import events as ev
 from raythena.testing.simulation.samples import given_range
-from raythena.testing.simulation.surroundings import Coordinating, Surroundings
+from raythena.testing.simulation.surroundings import CoordinatorAtSite, Surroundings
 
 
-class RangeSource:
+class SimulatedSource:
     """Has `n_ranges` to hand out."""
 
     def __init__(self, site: Surroundings, n_ranges: int) -> None:
@@ -26,6 +26,9 @@ class RangeSource:
         self._layout = RangeLayout(site.job.inputs, given=True)
         """Ranges that are safe in the ledger."""
         self._safe: set[str] = set()
+        self._known_to: dict[CoordinatorAtSite, set[str]] = {}
+        """Ranges that the present coordinator has been given, or found in the ledger."""
+        self._n_unknown = 0
         self.silent_until = 0.0
         """Nothing is answered before this."""
         self.told: dict[int, str] = {}
@@ -43,7 +46,7 @@ class RangeSource:
 
     # ---- handing out
 
-    def wanted(self, coordinator: Coordinating, count: int) -> None:
+    def wanted(self, coordinator: CoordinatorAtSite, count: int) -> None:
         """A coordinator asks; the answer comes when it comes."""
         self._site.agenda.after(self._answer_s(), lambda: coordinator.when_awake(lambda: self._answer(coordinator, count)))
 
@@ -51,7 +54,7 @@ class RangeSource:
         silent_s = max(0.0, self.silent_until - self._site.now)
         return silent_s + self._site.fault_model.dice.uniform(0.0, self._site.plan.answer_s)
 
-    def _answer(self, coordinator: Coordinating, count: int) -> None:
+    def _answer(self, coordinator: CoordinatorAtSite, count: int) -> None:
         dice = self._site.fault_model.dice
         waiting = [each for each in self._ranges if each.range_id not in self._safe]
         if not waiting:
@@ -60,20 +63,28 @@ class RangeSource:
         given = waiting[: max(1, int(count * dice.uniform(0.2, 1.5)))]
         if self._site.fault_model.happens(0.2):
             given = [*given, *self._some_again()]
+        before = set(self._known_to.get(coordinator, self._safe))
+        self._known_to = {coordinator: before | {each.range_id for each in given}}
+        self._n_unknown = len(self._known_to[coordinator]) - len(before)
         coordinator.tell(ev.RangesGiven(GivenRanges.pack(given, self._site.job.inputs)))
+
+    def accepted(self, n_new: int) -> None:
+        """A coordinator counts as new what neither it nor an earlier one has taken, and nothing else."""
+        if n_new != self._n_unknown:
+            raise InternalError(f"exactly once: {n_new} ranges were taken for new, {self._n_unknown} were new")
 
     def _some_again(self) -> list[EventRange]:
         return self._site.fault_model.dice.sample(self._ranges, min(3, len(self._ranges)))
 
-    def lent(self, ranges: Indices) -> None:
+    def leased(self, ranges: Indices) -> None:
         """A range that is lost with the coordinator must not be computed: whoever gave it believes that nobody has it."""
         for index in ranges.tolist():
             if index >= len(self._layout):
-                raise InternalError(f"range {index} is lent before the ledger has it")
+                raise InternalError(f"range {index} is leased before the ledger has it")
 
     # ---- being told
 
-    def report(self, coordinator: Coordinating, command: do.PublishReport) -> None:
+    def report(self, coordinator: CoordinatorAtSite, command: do.PublishReport) -> None:
         """A report is published; it is taken a while later, and that is told another while later."""
         site = self._site
         finished = [] if command.group is None else command.group.entries["range"].tolist()

@@ -8,7 +8,7 @@ the engine on the way. A failing seed is run once more, with a look after every 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,6 +18,7 @@ from raythena.domain.job import NO_MERGE, Job, MergeSpec
 from raythena.domain.records import AttemptFailed, GroupStored, RangesRetracted, Record
 from raythena.engine import commands as do
 from raythena.engine.node_core import Destinations
+from raythena.engine.restarts import AgentEnd
 from raythena.testing.simulation.agenda import Agenda
 from raythena.testing.simulation.disk import SimulatedDisk
 from raythena.testing.simulation.disk_ledger import LedgerOnDisk
@@ -30,10 +31,11 @@ from raythena.testing.simulation.samples import given_job, small_job
 from raythena.testing.simulation.simulated_coordinator import SimulatedCoordinator
 from raythena.testing.simulation.simulated_lease import Lease, LeaseOnDisk
 from raythena.testing.simulation.simulated_node import SimulatedNode
-from raythena.testing.simulation.simulated_payload import Host
-from raythena.testing.simulation.simulated_source import RangeSource
+from raythena.testing.simulation.simulated_source import SimulatedSource
+from raythena.testing.simulation.simulated_supervisor import SimulatedSupervisor
 from raythena.testing.simulation.site_parts import Parts
 from raythena.testing.simulation.storage import WatchedLedger
+from raythena.testing.simulation.surroundings import Host, NodeAtSite
 from raythena.testing.simulation.trace import Trace
 from raythena.testing.simulation.trouble import Trouble
 
@@ -42,6 +44,8 @@ _NODE_KILLED_S = 40.0
 """What an event that takes its node down may cost each time: the silence of the node, and the pause before it is back."""
 _MAX_SESSIONS = 40
 _LEASE_PAUSE_S = 10.0
+_NOTICED_AFTER_S = 3.0
+"""Nobody learns of a death later than this, if at all."""
 _LONGEST_QUEUE_S = 5.0
 _IN_MEMORY = Path("/dev/shm")  # noqa: S108 (a directory of its own is made there)
 """What is synchronised here need not wait for a disk: crashes are simulated, power cuts too."""
@@ -72,7 +76,7 @@ class Result:
 
 
 class Site:
-    """The world of one simulation."""
+    """Everything there is in one simulation. Its actors know it as `Surroundings`."""
 
     def __init__(self, seed: int, plan: Plan, parts: Parts, resources: ExitStack, *, closely_from: int | None) -> None:
         self.plan = plan
@@ -82,7 +86,7 @@ class Site:
         self.fault_model = FaultModel(seed, plan, self.agenda)
         self.job = _job_of(plan)
         self.judge = Judge(self.job, plan.n_events, closely_from)
-        self.range_source = RangeSource(self, plan.n_events if plan.given else 0)
+        self.range_source = SimulatedSource(self, plan.n_events if plan.given else 0)
         self.destinations: Destinations = self.range_source if plan.given else self.judge.outputs
         self.disk = SimulatedDisk(lambda: self.fault_model.happens(plan.damage))
         self.meter = Meter()
@@ -90,6 +94,7 @@ class Site:
         self.host = ""
         self.nodes: list[SimulatedNode] = []
         self.coordinator: SimulatedCoordinator | None = None
+        self.supervisor: SimulatedSupervisor | None = None
         ledger = parts.ledger(self.job) if parts.ledger else None
         self.lease: Lease = parts.lease(lambda: self.agenda.now)
         if plan.on_disk and ledger is None:
@@ -102,10 +107,7 @@ class Site:
         self.judge.watch(self.ledger.shadow)
         resources.callback(self._close)
         self._trouble = Trouble(self)
-        self._places = [
-            Host(f"n{number + 1}", plan.slowness if number < plan.slow_nodes else 1.0, number >= plan.nodes - plan.bad_nodes)
-            for number in range(plan.nodes)
-        ]
+        self.hosts = [_host(plan, number) for number in range(plan.nodes)]
         self._ends_at: float | None = None
         self._end: do.Finish | None = None
 
@@ -174,7 +176,7 @@ class Site:
         self.trace.tell(f"session {self.session} begins")
         self._ends_at = self._trouble.limit_session()
         self._begin_life(self.session)
-        self._begin_nodes()
+        self._begin_machines()
         plan = self.plan
         slowest_s = 6 * max(1.0, plan.slowness) * (plan.ideal_s + self.fault_model.longest_s)
         killed_s = plan.killers * plan.engine.max_losses * _NODE_KILLED_S
@@ -208,24 +210,46 @@ class Site:
         """The session is over, and nobody was asked."""
         self._end = do.Finish(do.Outcome.STOPPED, reason)
 
-    def _begin_nodes(self) -> None:
+    def _begin_machines(self) -> None:
         plan, dice = self.plan, self.fault_model.dice
         self.nodes = []
-        for number, host in enumerate(self._places):
+        for number, host in enumerate(self.hosts):
+            host.is_up = False
             is_late = number < plan.late_nodes and self.fault_model.in_trouble
             latest_s = plan.trouble_s - self.now if is_late else 1.0 if plan.trouble_s else 0.0
-            self._begin_node(host, dice.uniform(0.0, latest_s) if latest_s else 0.0)
+            self._bring_machine(host, dice.uniform(0.0, latest_s) if latest_s else 0.0)
 
-    def _begin_node(self, host: Host, delay_s: float) -> None:
+    def _bring_machine(self, host: Host, delay_s: float) -> None:
+        """Another machine comes to a host."""
         session = self.session
+        host.machine += 1
+        machine = host.machine
 
-        def begin() -> None:
-            if session == self.session and self._end is None:
-                node = SimulatedNode(self, host)
-                self.nodes.append(node)
-                node.start()
+        def come() -> None:
+            if session == self.session and machine == host.machine and self._end is None:
+                host.is_up = True
+                self._when_supervised(lambda supervisor: supervisor.machine_appeared(host))
 
-        self.agenda.after(delay_s, begin)
+        self.agenda.after(delay_s, come)
+
+    def start_agent(self, host: Host) -> SimulatedNode:
+        """Another incarnation begins at a host."""
+        slow = self.plan.loading_s and self.fault_model.in_trouble
+        node = SimulatedNode(self, host, self.fault_model.dice.uniform(0.0, self.plan.loading_s) if slow else 0.0)
+        self.nodes.append(node)
+        node.start()
+        return node
+
+    def living_agent(self, host: Host) -> SimulatedNode | None:
+        """The agent of the machine that is at a host."""
+        mine = (node for node in reversed(self.nodes) if node.alive and node.machine == host.machine_name)
+        return next(mine, None)
+
+    def _when_supervised(self, action: Callable[[SimulatedSupervisor], None]) -> None:
+        """Tell the present supervisor; if there is none, the next one will see for itself."""
+        coordinator, supervisor = self.coordinator, self.supervisor
+        if coordinator is not None and supervisor is not None:
+            coordinator.when_awake(lambda: action(supervisor))
 
     # ---- lives of the coordinator
 
@@ -239,11 +263,12 @@ class Site:
             self.agenda.after(_LEASE_PAUSE_S, lambda: self._begin_life(session))
             return
         self.coordinator = SimulatedCoordinator(self, self._ends_at if self.plan.walltime_known else None)
+        self.supervisor = SimulatedSupervisor(self, self.coordinator)
 
     def _end_life(self) -> None:
         if self.coordinator is not None:
             self.coordinator.crash()
-            self.coordinator = None
+            self.coordinator = self.supervisor = None
         self.lease.die()
         self.ledger.crash()
 
@@ -258,25 +283,47 @@ class Site:
 
     # ---- nodes that go and come
 
-    def replace(self, name: str) -> None:
-        """A node died: sometimes somebody notices, and after a while another agent starts at the same place."""
-        dice = self.fault_model.dice
-        if dice.random() < 0.7:
-            self.agenda.after(dice.uniform(0.0, 3.0), lambda: self._tell_of_death(name))
-        host = next(node.host for node in self.nodes if node.name == name)
-        self._begin_node(host, dice.uniform(0.0, 5.0))
+    def agent_ended(self, node: NodeAtSite, how: AgentEnd) -> None:
+        """An agent ended before the job; whoever supervises it soon learns of it."""
+        machine = node.host.machine_name
+        delay_s = self.fault_model.dice.uniform(0.0, _NOTICED_AFTER_S)
+        self.agenda.after(delay_s, lambda: self._when_supervised(lambda supervisor: supervisor.agent_ended(machine, node, how)))
 
-    def _tell_of_death(self, name: str) -> None:
+    def machine_lost(self, node: NodeAtSite) -> None:
+        """A machine vanished with its agent: sometimes somebody notices, and after a while another machine comes."""
+        host, machine, dice = node.host, node.host.machine_name, self.fault_model.dice
+        host.is_up = False
+        if dice.random() < 0.7:
+            self.agenda.after(dice.uniform(0.0, _NOTICED_AFTER_S), lambda: self._tell_of_loss(machine, node.name))
+        else:
+            self._when_supervised(lambda supervisor: supervisor.machine_vanished(machine))
+        self._bring_machine(host, dice.uniform(0.0, 5.0))
+
+    def _tell_of_loss(self, machine: str, name: str) -> None:
+        self._when_supervised(lambda supervisor: supervisor.machine_vanished(machine))
         coordinator = self.coordinator
         if coordinator is not None:
             coordinator.when_awake(lambda: coordinator.lose(name))
 
     def given_up(self, name: str) -> None:
-        """The coordinator believes that a node is gone; sometimes a new agent starts there although the old one is alive."""
+        """The coordinator believes that a node is gone; sometimes its machine comes back for a new one although it is alive."""
         self.trace.tell(f"{name} is given up", "node given up")
-        host = next((node.host for node in self.nodes if node.name == name and node.alive), None)
-        if host is not None and self.fault_model.happens(0.3):
-            self._begin_node(host, 1.0)
+        node = next((node for node in self.nodes if node.name == name and node.alive), None)
+        if node is not None and node.machine == node.host.machine_name and self.fault_model.happens(0.3):
+            machine = node.machine
+            self._when_supervised(lambda supervisor: supervisor.machine_vanished(machine))
+            self._bring_machine(node.host, 1.0)
+
+
+def _host(plan: Plan, number: int) -> Host:
+    from_the_end = plan.nodes - 1 - number
+    return Host(
+        f"n{number + 1}",
+        plan.slowness if number < plan.slow_nodes else 1.0,
+        is_bad=from_the_end < plan.bad_nodes,
+        is_frail=number < plan.frail_nodes,
+        breaks_payloads=from_the_end < plan.broken_payloads,
+    )
 
 
 def _job_of(plan: Plan) -> Job:

@@ -9,17 +9,20 @@ from raythena.domain.job import Job
 from raythena.engine.engine import Engine
 from raythena.engine.exchange import NodeExchange
 from raythena.engine.node_core import NodeCore
+from raythena.engine.restarts import AgentRestarts, PayloadRestarts
 from raythena.testing.simulation.simulated_lease import Lease, LeaseInMemory
 from raythena.testing.simulation.storage import SimulatedLedger
 
 
 @dataclass(frozen=True)
 class Parts:
-    """What a site is made of; others in their place show that the judge notices."""
+    """Others in their place show that the judge notices."""
 
     engine: Callable[..., Engine] = Engine
     node_exchange: Callable[..., NodeExchange] = NodeExchange
     core: Callable[..., NodeCore] = NodeCore
+    agent_restarts: Callable[..., AgentRestarts] = AgentRestarts
+    payload_restarts: Callable[..., PayloadRestarts] = PayloadRestarts
     ledger: Callable[[Job], SimulatedLedger] | None = None
     """None: in memory, or on disk if the plan says so."""
     lease: Callable[[Callable[[], float]], Lease] = LeaseInMemory

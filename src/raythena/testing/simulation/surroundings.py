@@ -1,12 +1,13 @@
-"""What the parts of a simulated site see of it and of each other.
+"""What the actors of a simulated site may know of each other: the site as nodes, coordinators and troubles see it.
 
-Coordinator, nodes, payloads, the source of ranges and whoever makes trouble are made by the site and live in it. They know it
-only through these protocols, so that each can be read alone and nothing is imported in a circle.
+The site makes the actors and knows their classes; they know it by these protocols alone, so that no module needs another one that
+needs it in turn.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from raythena.domain.job import Job
@@ -15,6 +16,7 @@ from raythena.domain.records import Record
 from raythena.engine import commands as do
 from raythena.engine import events as ev
 from raythena.engine.node_core import CoordinatorReply, Destinations, NodeMessage
+from raythena.engine.restarts import AgentEnd
 from raythena.testing.simulation.agenda import Agenda
 from raythena.testing.simulation.disk import SimulatedDisk
 from raythena.testing.simulation.fault_model import FaultModel
@@ -27,12 +29,34 @@ from raythena.testing.simulation.storage import WatchedLedger
 from raythena.testing.simulation.trace import Trace
 
 
-class Coordinating(Protocol):
-    """One life of a coordinator, for those who talk to it."""
+@dataclass
+class Host:
+    """A place for a node; machines and their agents come and go there."""
+
+    name: str
+    slowness: float = 1.0
+    is_bad: bool = False
+    """Every event fails there as long as the trouble lasts."""
+    is_frail: bool = False
+    """Agents die soon after their start as long as the trouble lasts."""
+    breaks_payloads: bool = False
+    """The payload fails soon after its start as long as the trouble lasts."""
+    incarnations: int = 0
+    machine: int = 0
+    """Counts the machines that were here; whoever starts agents takes each for another one."""
+    is_up: bool = False
+    """The machine of the moment is there."""
 
     @property
-    def finish(self) -> do.Finish | None:
-        """How the job ended, once it has."""
+    def machine_name(self) -> str:
+        """The machine of the moment."""
+        return f"{self.name}#{self.machine}"
+
+
+class CoordinatorAtSite(Protocol):
+    """A coordinator, as others reach it."""
+
+    finish: do.Finish | None
 
     def when_awake(self, action: Callable[[], None]) -> None:
         """Do something now, or when it has thawed; never once it is dead."""
@@ -46,23 +70,46 @@ class Coordinating(Protocol):
     def tell(self, event: ev.Event) -> None:
         """Something happened."""
 
+    def lose(self, node: str) -> None:
+        """A node is known to be dead."""
+
+    def silence_s(self, node: str) -> float:
+        """How long nothing has been heard of a node."""
+
     def freeze(self, until: float) -> None:
         """Stand still."""
 
 
-class Computing(Protocol):
-    """One incarnation of a node, for those who make trouble for it."""
+class NodeAtSite(Protocol):
+    """A node's agent, as others reach it."""
+
+    name: str
+    host: Host
+    alive: bool
+    is_frozen: bool
 
     @property
-    def name(self) -> str:
-        """Of host and incarnation."""
+    def is_loading(self) -> bool:
+        """It has not come up yet."""
 
     @property
-    def alive(self) -> bool:
-        """Whether it still computes."""
+    def is_out_of_reach(self) -> bool:
+        """Nobody can say whether it lives."""
 
-    def die(self, why: str) -> None:
-        """Vanish without a word."""
+    def start(self) -> None:
+        """Come up."""
+
+    def end(self, how: AgentEnd, why: str) -> None:
+        """End without having been told to."""
+
+    def lose_machine(self, why: str) -> None:
+        """Vanish together with the machine."""
+
+    def leave(self) -> None:
+        """End as it was told to."""
+
+    def freeze(self) -> None:
+        """Do nothing any more, and answer nobody."""
 
     def cut_off(self, until: float, *, only_deaf: bool) -> None:
         """Nothing reaches the node until then, nor, unless it is `only_deaf`, leaves it."""
@@ -71,70 +118,83 @@ class Computing(Protocol):
         """The node's own disk takes nothing before `until`."""
 
     def crash_payload(self) -> None:
-        """Everything in the payload is lost."""
+        """The payload dies with everything in it."""
 
 
-class RangesOutside(Protocol):
-    """Who hands out ranges and is told what became of them."""
+class SourceAtSite(Protocol):
+    """Whoever hands ranges out, as others reach them."""
 
     silent_until: float
-    """Nothing is answered before this."""
 
-    def wanted(self, coordinator: Coordinating, count: int) -> None:
-        """A coordinator asks."""
+    def wanted(self, coordinator: CoordinatorAtSite, count: int) -> None:
+        """A coordinator asks for ranges."""
 
-    def report(self, coordinator: Coordinating, command: do.PublishReport) -> None:
-        """A coordinator reports."""
+    def accepted(self, n_new: int) -> None:
+        """A coordinator says how many of the last ranges it did not know."""
 
-    def lent(self, lease: Indices) -> None:
-        """Ranges are given to a node."""
+    def report(self, coordinator: CoordinatorAtSite, command: do.PublishReport) -> None:
+        """A report is published."""
+
+    def leased(self, ranges: Indices) -> None:
+        """Ranges are handed on to a node."""
 
 
 class Surroundings(Protocol):
-    """The site, for those who live in it."""
+    """A site."""
 
     plan: Plan
     parts: Parts
+    job: Job
     agenda: Agenda
     trace: Trace
     fault_model: FaultModel
-    job: Job
     judge: Judge
-    destinations: Destinations
     disk: SimulatedDisk
     meter: Meter
     ledger: WatchedLedger
     lease: Lease
+    destinations: Destinations
     session: int
     host: str
+    """Where the session's coordinator runs."""
+    hosts: list[Host]
 
     @property
     def now(self) -> float:
         """Virtual seconds since the beginning."""
 
     @property
-    def nodes(self) -> Sequence[Computing]:
-        """Every incarnation of this session."""
+    def nodes(self) -> Sequence[NodeAtSite]:
+        """Agents of this session, dead ones among them."""
 
     @property
-    def coordinator(self) -> Coordinating | None:
-        """Whose life it is."""
+    def coordinator(self) -> CoordinatorAtSite | None:
+        """The one that lives."""
 
     @property
-    def range_source(self) -> RangesOutside:
-        """Where given ranges come from."""
+    def range_source(self) -> SourceAtSite:
+        """Whoever hands ranges out."""
 
     def commit(self, records: Sequence[Record]) -> None:
         """Make records durable. Raises StorageError."""
 
     def crash(self) -> None:
-        """The coordinator dies, between any two steps."""
+        """The coordinator dies; another one comes."""
 
     def end(self, reason: str) -> None:
         """The session is over, and nobody was asked."""
 
+    def start_agent(self, host: Host) -> NodeAtSite:
+        """Another incarnation begins at a host."""
+
+    def living_agent(self, host: Host) -> NodeAtSite | None:
+        """The agent of the machine that is at a host."""
+
+    def agent_ended(self, node: NodeAtSite, how: AgentEnd) -> None:
+        """An agent ended before the job."""
+
+    def machine_lost(self, node: NodeAtSite) -> None:
+        """A machine vanished with its agent."""
+
     def given_up(self, name: str) -> None:
         """The coordinator believes that a node is gone."""
-
-    def replace(self, name: str) -> None:
-        """A node died."""

@@ -10,13 +10,16 @@ from collections.abc import Callable
 from raythena.domain.errors import InternalError, LedgerBusy
 from raythena.domain.taxonomy import EndCause
 from raythena.engine import events as ev
-from raythena.testing.simulation.surroundings import Computing, Surroundings
+from raythena.engine.restarts import AgentEnd
+from raythena.testing.simulation.surroundings import NodeAtSite, Surroundings
 
 _LONGEST_CUT_S = 20.0
 _LONGEST_FREEZE_S = 15.0
 """Less than what makes a lease lapse, and sometimes more than what makes a node believe that its message was lost."""
 _LONGEST_STALL_S = 25.0
 _LONGEST_SILENCE_S = 30.0
+_ONLY_THE_AGENT = 0.5
+"""Of the deaths of nodes, how many leave the machine alive."""
 
 
 class Trouble:
@@ -39,19 +42,27 @@ class Trouble:
             (plan.stops, self._stop),
             (plan.freezes, self._freeze),
             (plan.intruders, self._intrude),
+            (plan.frozen_agents, self._freeze_an_agent),
             (plan.silences if plan.given else 0, self._silence),
         )
         for count, fault in faults:
             for at_s in site.fault_model.times(count):
                 site.agenda.after(at_s, fault)
 
-    def _pick(self, count: int) -> list[Computing]:
+    def _pick(self, count: int) -> list[NodeAtSite]:
         alive = [node for node in self._site.nodes if node.alive]
         return self._site.fault_model.dice.sample(alive, min(count, len(alive)))
 
     def _kill_one(self) -> None:
         for node in self._pick(1):
-            node.die("by fate")
+            if self._site.fault_model.dice.random() < _ONLY_THE_AGENT:
+                node.end(AgentEnd.DIED, "by fate")
+            else:
+                node.lose_machine("by fate")
+
+    def _freeze_an_agent(self) -> None:
+        for node in self._pick(1):
+            node.freeze()
 
     def _cut_off(self, count: int) -> None:
         site = self._site

@@ -3,7 +3,7 @@
 Nodes carry the resource `NODE_RESOURCE`; whenever one appears it gets an agent, however late it comes. An agent that ends is
 replaced on the same node, under a new incarnation's name; one that is silent is asked whether it lives, and killed when it does
 not answer: a process can be frozen for good. When to start again, when to give up, and how long to wait for an answer is decided
-in `raythena.engine.restart_policy`; what Ray has to do with it is behind `Cluster`.
+in `raythena.engine.restarts`; what Ray has to do with it is behind `Cluster`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Protocol
 
 from raythena.domain.errors import ClusterError, JobAborted, NumbersExhausted, PayloadError, RaythenaError, StorageError
 from raythena.domain.node_name import NodeName
-from raythena.engine.restart_policy import AgentEnd, AgentRestarts, GiveUp, SilenceLimits
+from raythena.engine.restarts import AgentEnd, AgentRestarts, GiveUp, SilenceLimits
 from raythena.runtime.agent import AgentExit
 from raythena.runtime.clock import SYSTEM_CLOCK, Clock, answer_within
 from raythena.runtime.cluster import AgentDied, AgentHandle, AgentUnreachable, Cluster, Machine

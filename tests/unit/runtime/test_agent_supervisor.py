@@ -10,11 +10,11 @@ import pytest
 from raythena.domain.errors import ClusterError, JobAborted, NumbersExhausted, PayloadError, StorageError
 from raythena.domain.job import InputFile, Job, MergeSpec, PayloadSpec
 from raythena.domain.node_name import NodeName
-from raythena.engine.restart_policy import AgentEnd
+from raythena.engine.restarts import AgentEnd
 from raythena.runtime.agent import AgentExit
+from raythena.runtime.agent_supervisor import Supervisor
 from raythena.runtime.cluster import AgentDied, AgentUnreachable, Machine
 from raythena.runtime.session_config import SessionConfig
-from raythena.runtime.supervisor import Supervisor
 from raythena.testing.clocks import ManualClock
 
 JOB = Job("test", (InputFile("f.evnt", "/in/f.evnt", 4),), ("out",), PayloadSpec("here"), MergeSpec("concat"), 4)

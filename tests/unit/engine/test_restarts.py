@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from raythena.engine.restart_policy import (
+from raythena.engine.restarts import (
     AFTER_AGENT,
     AFTER_PAYLOAD,
     AGENT_LIMITS,
