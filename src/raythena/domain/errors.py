@@ -155,4 +155,8 @@ class JobAborted(RaythenaError):
 
 
 class InternalError(RaythenaError):
-    """One of our own rules was broken."""
+    """One of our own rules was broken. `range_index`: the range it is about, if it is about one."""
+
+    def __init__(self, message: str, range_index: int | None = None) -> None:
+        super().__init__(message)
+        self.range_index = range_index

@@ -232,11 +232,21 @@ class RangeTable(RangeLayout):
         allowed = _ALLOWED[states, target]
         if not allowed.all():
             offender = int(indices[int(np.argmin(allowed))])
-            raise InternalError(f"illegal move to {target.name}: {self.story(offender)}")
+            raise InternalError(f"illegal move to {target.name}: {self.story(offender)}", offender)
         self.counts -= np.bincount(states, minlength=len(RangeState))
         self.counts[target] += len(indices)
         self.state[indices] = target
         self.node[indices] = node
+
+    def charge(self, index: int) -> int:
+        """An attempt at a range is used up; how many are now."""
+        return self.restore_attempts(index, int(self.attempt[index]) + 1)
+
+    def restore_attempts(self, index: int, attempts: int) -> int:
+        """So many attempts at a range are used up, or as many as can be counted."""
+        counted = min(attempts, 255)
+        self.attempt[index] = counted
+        return counted
 
     def count(self, state: RangeState) -> int:
         """How many ranges are in `state`."""

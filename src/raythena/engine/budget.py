@@ -101,6 +101,18 @@ class FailureBudget:
         self._warned: set[EndCause] = set()
         self._unjudged: str | None = None
 
+    def warn(self, warning: str) -> None:
+        """People should know this."""
+        self.warnings.append(warning)
+
+    def job_grew(self, n_events: int) -> None:
+        """More events of the job are known."""
+        self.n_events = n_events
+
+    def restore(self, succeeded: int) -> None:
+        """So many events were stored in earlier sessions."""
+        self.succeeded = succeeded
+
     # ---- nodes that come and go
 
     def node_up(self, host: str, node: str) -> None:

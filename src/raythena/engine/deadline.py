@@ -91,6 +91,10 @@ class Deadline:
         self._event_s: float | None = None
         self._event_s_of = float("-inf")
 
+    def learn_end(self, at: float | None) -> None:
+        """The end of the allocation is known, or known better."""
+        self.at = at
+
     # ---- what is learned
 
     def leased(self, now: float) -> None:

@@ -42,6 +42,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from raythena.domain.errors import InternalError
 from raythena.domain.job import Job
 from raythena.domain.ranges import Indices, RangeState
 from raythena.domain.records import (
@@ -141,15 +142,25 @@ class Engine:
     def step(self, event: ev.Event, now: float) -> list[do.Command]:
         """Take one event at time `now` (monotonic seconds); return what is to be done, in order.
 
-        Nothing happens after `Finish`. Raises InternalError when one of our own rules is broken.
+        Nothing happens after `Finish`. Raises InternalError when one of our own rules is broken, with the last steps of the range
+        that it is about.
         """
         if self.finished is not None:
             return []
-        self._handlers[type(event)](event, now)
-        if isinstance(event, _MAY_END):
-            self._stopping.look_for_end(now)
-        self._stopping.look_at_budget(now)
-        return self.state.journal.take_commands()
+        journal = self.state.journal
+        journal.begin(event, now)
+        try:
+            self._handlers[type(event)](event, now)
+            if isinstance(event, _MAY_END):
+                self._stopping.look_for_end(now)
+            self._stopping.look_at_budget(now)
+        except InternalError as broken:
+            journal.take_commands()  # they are part of the story
+            if broken.range_index is None:
+                raise
+            story = journal.story(broken.range_index)
+            raise InternalError(f"{broken}; its last steps:\n{story}", broken.range_index) from broken
+        return journal.take_commands()
 
     @property
     def finished(self) -> do.Finish | None:
@@ -210,10 +221,10 @@ class Engine:
                 self._range_source.acknowledgement_stored()
 
     def _storage_stalled(self, event: ev.StorageStalled, now: float) -> None:
-        self.state.stalled = event.reason
+        self.state.stall(event.reason)
 
     def _storage_recovered(self, event: ev.StorageRecovered, now: float) -> None:
-        self.state.stalled = None
+        self.state.stall(None)
 
     # ---- time
 
@@ -238,7 +249,7 @@ class Engine:
         table, merges = self.table, self.merges
         self._range_source.restore_ranges(restored)
         for index, attempts in restored.attempts:
-            table.attempt[index] = min(attempts, 255)
+            table.restore_attempts(index, attempts)
         self._restore_failed(restored.failed)
         for merged in restored.merged:
             start, stop = self.outputs.interval(merged.output)
@@ -255,7 +266,7 @@ class Engine:
             if table.state[index] == RangeState.READY:
                 self.retries.restore_losses(index, losses)
         self.resumed = table.count(RangeState.STORED) + table.count(RangeState.MERGED)
-        self.budget.succeeded = self.resumed
+        self.budget.restore(self.resumed)
 
     def _restore_failed(self, failed: Indices) -> None:
         if not len(failed):
@@ -264,7 +275,7 @@ class Engine:
             self.table.move(failed, state)
         if self.supply is None:
             for output, count in zip(*np.unique(self.outputs.outputs_of(failed), return_counts=True), strict=True):
-                self.merges.open_ranges[output] -= count
+                self.merges.restore_failed(output, count)
 
 
 _MAY_END = (ev.Committed, ev.MergeFailed, ev.RangesEnded, ev.StopRequested, ev.Tick)

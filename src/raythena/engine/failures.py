@@ -77,15 +77,13 @@ class Failures:
         elsewhere = self._retries.failed_elsewhere(index, node.number)
         budget.attempt_failed(failure.kind, failure.message, accused, self._table.file_of(index), failed_elsewhere=elsewhere)
         if budget.is_suspected(accused, node.unreported):
-            node.held_until = now + self._state.config.retry_delay_s
+            self._state.fleet.hold_off(node, now + self._state.config.retry_delay_s)
             self._state.pool.move_on(node.number)
 
     def charge(self, index: int) -> int:
         """An attempt at a range is used up; how many are now."""
-        attempt = min(int(self._table.attempt[index]) + 1, 255)
-        self._table.attempt[index] = attempt
-        self._retries.attempts_failed += 1
-        return attempt
+        self._retries.charge_attempt()
+        return self._table.charge(index)
 
     def charge_loss(self, index: int, lost: RangeFailure, *, noted: bool, now: float) -> bool:
         """The range was on a node that vanished, or whose disk refused.

@@ -1,22 +1,26 @@
 """The nodes as the engine knows them: who is up, how fast, and what each of them holds.
 
-What a node holds is kept as the leases it was given, as arrays; a lease is never searched. When ranges must be taken
-back from a node, the arrays are filtered by the range table, which knows the holder of every range. Arrays that have
-become mostly history are filtered early, so that memory stays within a small multiple of what is really held.
+A node's record is changed here and nowhere else; the other parts of the engine say what happened. Which ranges a node leases
+is in its `LeaseList`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from raythena.domain.ranges import Indices, RangeState, RangeTable
+from raythena.domain.node_name import NodeName
+from raythena.domain.ranges import Indices, RangeTable
 from raythena.domain.results import Entries
+from raythena.engine.events import NodeReport
+from raythena.engine.lease_list import LeaseList
 
 _SMOOTHING = 0.2
-_COMPACT_ABOVE = 4096
+_RECALL_PATIENCE_S = 5.0
+"""A node that does not answer a recall for so long is asked again."""
+_NO_RANGES: Indices = np.empty(0, dtype=np.int64)
 _FOREVER_S = 1e12
 
 
@@ -26,16 +30,13 @@ class Node:
 
     number: int
     name: str
+    host: str
     cores: int
     joined_at: float
+    leases: LeaseList
     up: bool = True
-    leases: list[Indices] = field(default_factory=list)
-    listed: int = 0
-    """Sum of the lengths of `leases`."""
-    compact_above: int = _COMPACT_ABOVE
-    """Filter `leases` once they list more than this; twice what was held then, so the cost per range stays constant."""
     duplicates: set[int] = field(default_factory=set)
-    """Ranges held here whose first holder is another node."""
+    """Ranges leased here whose first holder is another node."""
     suspect: int | None = None
     """The range suspected of killing nodes that it was given last."""
     queued: int = 0
@@ -61,19 +62,6 @@ class Node:
     held_until: float = float("-inf")
     """It gets no lease before this."""
 
-    def credit(self, entries: Entries) -> None:
-        """Add accepted events to the node's account."""
-        self.finished += len(entries)
-        self.busy_s += float(entries["wall_s"].sum(dtype=np.float64))
-        first = float(entries["start"].min())
-        self.first_start = first if self.first_start is None else min(first, self.first_start)
-        self.last_end = max(self.last_end, float((entries["start"] + entries["wall_s"]).max()))
-
-    @property
-    def host(self) -> str:
-        """The node behind an incarnation's name `<node>.<incarnation>`."""
-        return self.name.rpartition(".")[0] or self.name
-
     @property
     def speed(self) -> float:
         """Events per second of the whole node; 0 while unknown, and when nothing more is to be expected of it."""
@@ -88,6 +76,10 @@ class Node:
     def surplus(self) -> int:
         """Unbegun ranges its own cores will not begin at once."""
         return self.queued - max(0, self.cores - len(self.running))
+
+    def is_asked_back(self, now: float) -> bool:
+        """A recall is open, and may yet be answered."""
+        return self.recalling > 0 and now - self.recalled_at < _RECALL_PATIENCE_S
 
     @property
     def idle_cores(self) -> int:
@@ -129,7 +121,8 @@ class Fleet:
         """A node is up; a known one keeps its history."""
         node = self._by_name.get(name)
         if node is None:
-            node = Node(len(self._by_number), name, cores, now)
+            number = len(self._by_number)
+            node = Node(number, name, NodeName.parse(name).host, cores, now, LeaseList(self._table, number))
             self._by_name[name] = node
             self._by_number.append(node)
             self.n_up += 1
@@ -143,6 +136,7 @@ class Fleet:
         self.total_speed += node.speed
         node.reported_at = now
         node.queued, node.running, node.waiting, node.recalling = 0, (), (), 0
+        node.draining = False
         return node
 
     def leave(self, node: Node) -> None:
@@ -151,7 +145,8 @@ class Fleet:
         self.n_up -= 1
         self.n_aside -= node.aside
         self.total_speed -= node.speed
-        node.leases, node.listed = [], 0
+        node.leases.replace(_NO_RANGES)
+        node.duplicates.clear()
         node.queued, node.running, node.waiting, node.recalling = 0, (), (), 0
 
     @property
@@ -185,25 +180,14 @@ class Fleet:
             return 1.0
         return node.mean_event_s / self.mean_event_s
 
-    def lend(self, node: Node, ranges: Indices) -> None:
-        """Note a lease. The range table must say the same."""
-        node.leases.append(ranges)
-        node.listed += len(ranges)
-        if node.listed > node.compact_above:
-            held = self.held(node)
-            node.leases, node.listed = [held], len(held)
-            node.compact_above = 2 * len(held) + _COMPACT_ABOVE
+    # ---- what nodes say
 
-    def held(self, node: Node) -> Indices:
-        """Every range the node is the first holder of, sorted. Costs the length of its leases."""
-        if not node.leases:
-            return np.empty(0, dtype=np.int64)
-        # leases are ascending runs, which a merging sort puts together a hundred times faster than numpy.unique hashes them
-        listed = np.sort(np.concatenate(node.leases), kind="stable")
-        table = self._table
-        is_first = np.diff(listed, prepend=-1) > 0
-        mine = np.flatnonzero(is_first & (table.state[listed] == RangeState.LEASED) & (table.node[listed] == node.number))
-        return np.take(listed, mine)
+    def report(self, node: Node, event: NodeReport, now: float) -> None:
+        """A node says how it stands, and how long the events took that it finished."""
+        node.queued, node.running, node.waiting = event.queued, event.running, event.waiting
+        node.unreported, node.reported_at = event.unreported, now
+        if event.computed > 0:
+            self.learn(node, event.computed, event.computed_s)
 
     def learn(self, node: Node, count: int, wall_s: float) -> None:
         """`count` events took `wall_s` core-seconds together on a node. A time that no clock can have shown is ignored."""
@@ -216,3 +200,53 @@ class Fleet:
         self.mean_event_s = mean if self.mean_event_s is None else self.mean_event_s + weight * (mean - self.mean_event_s)
         if node.up:
             self.total_speed += node.speed - before
+
+    def credit(self, node: Node, entries: Entries) -> None:
+        """Events of a node were accepted."""
+        node.finished += len(entries)
+        node.busy_s += float(entries["wall_s"].sum(dtype=np.float64))
+        first = float(entries["start"].min())
+        node.first_start = first if node.first_start is None else min(first, node.first_start)
+        node.last_end = max(node.last_end, float((entries["start"] + entries["wall_s"]).max()))
+
+    # ---- what nodes are given, and asked for
+
+    def lease(self, node: Node, ranges: Indices) -> None:
+        """Ranges are on their way to a node, its own from now on. The range table must say the same."""
+        node.leases.add(ranges)
+        node.queued += len(ranges)
+
+    def lease_duplicate(self, node: Node, index: int) -> None:
+        """A range is on its way to a second node."""
+        node.duplicates.add(index)
+        node.queued += 1
+
+    def drop_duplicate(self, node: Node, index: int) -> None:
+        """A node is not a range's second holder any more."""
+        node.duplicates.discard(index)
+
+    def keep_duplicates(self, node: Node, indices: Iterable[int]) -> None:
+        """Of these ranges, and no others, a node is the second holder."""
+        node.duplicates = set(indices)
+
+    def give_suspect(self, node: Node, index: int) -> None:
+        """A node gets a range that is suspected of killing nodes."""
+        node.suspect = index
+
+    def recall(self, node: Node, count: int, now: float) -> None:
+        """A node is asked to give ranges back."""
+        node.recalling, node.recalled_at = count, now
+
+    def gave_back(self, node: Node, count: int, now: float) -> None:
+        """A node answered a recall, or gives back unasked; perhaps nothing."""
+        node.recalling = 0
+        node.empty_recall_at = now if count == 0 else float("-inf")
+
+    def hold_off(self, node: Node, until: float) -> None:
+        """A node is to get no lease before then."""
+        node.held_until = until
+
+    def drain(self, node: Node) -> bool:
+        """A node is to begin nothing more; False: it was told already."""
+        told, node.draining = node.draining, True
+        return not told

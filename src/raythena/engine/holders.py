@@ -43,8 +43,7 @@ class Holders:
     def duplicate(self, index: int, node: Node) -> None:
         """A range is given to a second node."""
         self.duplicates[index] = node.number
-        node.duplicates.add(index)
-        node.queued += 1
+        self._fleet.lease_duplicate(node, index)
         self._journal.do(do.Lease(node.name, np.asarray([index], dtype=np.int64)))
 
     def promote_all(self, held: Indices) -> Indices:
@@ -60,18 +59,18 @@ class Holders:
         if second is None:
             return False
         node = self._fleet.number(second)
-        node.duplicates.discard(index)
+        self._fleet.drop_duplicate(node, index)
         one = np.asarray([index], dtype=np.int64)
         self.make_ready(one, to_pool=False)
         self._table.move(one, RangeState.LEASED, node.number)
-        self._fleet.lend(node, one)
+        node.leases.add(one)
         return True
 
     def drop_duplicate(self, index: int) -> None:
         """The second holder, if there is one, is one no more."""
         second = self.duplicates.pop(index, None)
         if second is not None:
-            self._fleet.number(second).duplicates.discard(index)
+            self._fleet.drop_duplicate(self._fleet.number(second), index)
 
     # ---- too late
 

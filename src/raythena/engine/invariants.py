@@ -60,10 +60,10 @@ def _leases(engine: Engine) -> None:
     table = engine.table
     leases, owners = [], []
     for node in engine.fleet:
-        listed = sum(map(len, node.leases))
-        _require(node.listed == listed, f"the lease count of {node.name} is wrong")
+        listed = sum(map(len, node.leases.arrays))
+        _require(node.leases.listed == listed, f"the lease count of {node.name} is wrong")
         if listed:
-            leases += node.leases
+            leases += node.leases.arrays
             owners.append((node.number, listed))
     found = np.zeros(len(table), dtype=bool)
     if leases:

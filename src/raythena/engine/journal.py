@@ -1,26 +1,48 @@
-"""What the engine wants done, in order, and which records the ledger still owes an answer for.
+"""What the engine wants done, in order, which records the ledger still owes an answer for, and what happened lately.
 
 A record leaves under a ticket. The ledger commits in order, so everything up to the oldest open ticket is durable.
+
+What happened lately, event by event and command by command, is kept for one purpose: when a rule of ours is broken, the error
+tells the last steps of the range it is about. Ticks and reports of nodes are left out; what they led to is not.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable
 
 from raythena.domain.errors import InternalError
 from raythena.domain.records import Record
+from raythena.engine import events as ev
 from raythena.engine.commands import Command, Commit
+from raythena.engine.step_words import told
+
+_STEPS_KEPT = 4096
+_STEPS_TOLD = 12
 
 
 class Journal:
-    """Commands of the step under way, and open tickets."""
+    """Commands of the step under way, open tickets, the last steps."""
 
     def __init__(self) -> None:
         self._commands: list[Command] = []
         self._open: dict[int, Record] = {}
         self._probe: tuple[int, float] | None = None
         """A ticket, and when it was given out."""
+        self._now = 0.0
+        self._steps: deque[tuple[float, ev.Event | Command]] = deque(maxlen=_STEPS_KEPT)
         self.next_ticket = 1
+
+    def begin(self, event: ev.Event, now: float) -> None:
+        """A step begins."""
+        self._now = now
+        if not isinstance(event, ev.Tick | ev.NodeReport):
+            self._steps.append((now, event))
+
+    def story(self, range_index: int) -> str:
+        """The last steps that concerned a range, a line each, oldest first."""
+        lines = [f"{at:.3f} s: {words}" for at, step in self._steps if (words := told(step, range_index))]
+        return "\n".join(lines[-_STEPS_TOLD:])
 
     def do(self, command: Command) -> None:
         """Something is to be done."""
@@ -38,6 +60,7 @@ class Journal:
     def take_commands(self) -> list[Command]:
         """The commands since the last call."""
         commands, self._commands = self._commands, []
+        self._steps.extend((self._now, command) for command in commands)
         return commands
 
     def close(self, tickets: Iterable[int]) -> list[Record]:

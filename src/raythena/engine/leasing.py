@@ -15,7 +15,6 @@ from raythena.domain.ranges import Indices, RangeState
 from raythena.engine import commands as do
 from raythena.engine.fleet import Node
 from raythena.engine.state import JobState
-from raythena.engine.tail import RECALL_PATIENCE_S
 
 _SIFTINGS = 4
 """How often a lease is filled up when ranges had to be left for others."""
@@ -54,17 +53,15 @@ class Leasing:
             ranges = self._suitable(node, ranges)
         if len(ranges):
             state.table.move(ranges, RangeState.LEASED, node.number)
-            state.fleet.lend(node, ranges)
-            node.queued += len(ranges)
+            state.fleet.lease(node, ranges)
             state.deadline.leased(now)
             state.journal.do(do.Lease(node.name, ranges))
 
     def recall_late(self, node: Node, now: float) -> None:
         """Ask back what a node will not begin in time; another one might, or the next session."""
         beginnable = self.beginnable(node, now)
-        asked = node.recalling > 0 and now - node.recalled_at < RECALL_PATIENCE_S
-        if beginnable is not None and node.queued > beginnable and not asked:
-            node.recalling, node.recalled_at = node.queued - beginnable, now
+        if beginnable is not None and node.queued > beginnable and not node.is_asked_back(now):
+            self._state.fleet.recall(node, node.queued - beginnable, now)
             self._state.journal.do(do.Recall(node.name, node.recalling))
 
     def beginnable(self, node: Node, now: float) -> int | None:
@@ -129,7 +126,7 @@ class Leasing:
                 if suspect is not None and suspect != index and (suspect in sifted.kept or holders.is_held(suspect, node)):
                     sifted.for_others.append(index)
                     continue
-                node.suspect = index
+                state.fleet.give_suspect(node, index)
             elif (others_are_idle or is_shaky) and self._retries.failed_last_on(index, node.number):
                 (sifted.for_others if others_are_idle else sifted.failed_here).append(index)
                 continue

@@ -42,9 +42,8 @@ class Membership:
     def joined(self, event: ev.NodeJoined, now: float) -> None:
         """A node says what it holds; everything else is not with it."""
         known = self._fleet.get(event.node)
-        expected = self._fleet.held(known) if known is not None and known.up else _NO_RANGES
+        expected = known.leases.held() if known is not None and known.up else _NO_RANGES
         node = self._fleet.join(event.node, event.cores, now)
-        node.draining = False
         self._budget.node_up(node.host, node.name)
         held = np.unique(event.held[(event.held >= 0) & (event.held < len(self._table))])
         firsts = self._adopt(node, held)
@@ -62,8 +61,7 @@ class Membership:
         self._state.retries.resume(adopted.tolist())
         kept = held[(states == RangeState.LEASED) & (self._table.node[held] == node.number)]
         firsts = np.union1d(adopted, kept)
-        node.leases, node.listed = [], 0
-        self._fleet.lend(node, firsts)
+        node.leases.replace(firsts)
         return firsts
 
     def _settle_the_rest(self, node: Node, others: Indices) -> None:
@@ -72,7 +70,7 @@ class Membership:
         second = [index for index in others.tolist() if duplicates.get(index) == node.number]
         for index in node.duplicates.difference(second):
             duplicates.pop(index, None)
-        node.duplicates = set(second)
+        self._fleet.keep_duplicates(node, second)
         self._holders.revoke(node, np.setdiff1d(others, np.asarray(second, dtype=np.int64), assume_unique=True))
 
     def lost(self, event: ev.NodeLost, now: float) -> None:
@@ -80,11 +78,10 @@ class Membership:
         node = self._fleet.get(event.node)
         if node is None or not node.up:
             return
-        held = self._fleet.held(node)
+        held = node.leases.held()
         seconds = list(node.duplicates)
         few = len(held) + len(seconds) <= _FEW_PER_CORE * node.cores
         noted = {*held.tolist(), *seconds} if few else {index for index, _ in node.running}
-        node.duplicates.clear()
         self._state.pool.forget(node.number)
         self._fleet.leave(node)
         self._budget.node_down(node.host, node.name, now)
@@ -107,12 +104,9 @@ class Membership:
         node = self._fleet.get(event.node)
         if node is None or not node.up:
             return
-        node.queued, node.running, node.waiting = event.queued, event.running, event.waiting
-        node.unreported, node.reported_at = event.unreported, now
         if event.trouble != node.trouble:
             self._note_trouble(node, event.trouble)
-        if event.computed > 0:
-            self._fleet.learn(node, event.computed, event.computed_s)
+        self._fleet.report(node, event, now)
         if node.has_nothing:
             self._reclaim(node)
         if self._budget.failed_attempts:
@@ -129,13 +123,13 @@ class Membership:
         self._fleet.set_trouble(node, trouble)
         if trouble and node.host not in self._troubled:
             self._troubled.add(node.host)
-            self._budget.warnings.append(f"node {node.host} takes no work: {trouble}")
+            self._budget.warn(f"node {node.host} takes no work: {trouble}")
 
     def _reclaim(self, node: Node) -> None:
         """A node that says it has nothing has nothing: leases that got lost on their way to it are given to others."""
-        if node.listed:
-            self._holders.make_ready(self._holders.promote_all(self._fleet.held(node)))
-            node.leases, node.listed = [], 0
+        if node.leases.listed:
+            self._holders.make_ready(self._holders.promote_all(node.leases.held()))
+            node.leases.replace(_NO_RANGES)
 
     def _judge(self, node: Node, now: float) -> None:
         """Whether failures have an explanation beyond single events: a broken release, a bad node."""
@@ -159,10 +153,9 @@ class Membership:
         node = self._fleet.get(event.node)
         if node is None:
             return
-        node.recalling = 0
         ranges = np.unique(event.ranges[(event.ranges >= 0) & (event.ranges < len(self._table))])
         mine = ranges[(self._table.state[ranges] == RangeState.LEASED) & (self._table.node[ranges] == node.number)]
         self._holders.make_ready(self._holders.promote_all(mine))
         for index in node.duplicates.intersection(ranges.tolist()):
             self._holders.drop_duplicate(index)
-        node.empty_recall_at = now if len(ranges) == 0 else float("-inf")
+        self._fleet.gave_back(node, len(ranges), now)

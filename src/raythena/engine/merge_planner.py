@@ -34,6 +34,20 @@ class OutputState(StrEnum):
     UNMERGEABLE = "unmergeable"
 
 
+TRANSITIONS: dict[OutputState, frozenset[OutputState]] = {
+    OutputState.OPEN: frozenset({OutputState.QUEUED, OutputState.EMPTY, OutputState.KEPT, OutputState.MERGED}),
+    OutputState.QUEUED: frozenset({OutputState.MERGING}),
+    OutputState.MERGING: frozenset({OutputState.COMMITTING, OutputState.QUEUED, OutputState.UNMERGEABLE, OutputState.OPEN}),
+    OutputState.COMMITTING: frozenset({OutputState.MERGED}),
+    OutputState.MERGED: frozenset(),
+    OutputState.EMPTY: frozenset(),
+    OutputState.KEPT: frozenset(),
+    OutputState.UNMERGEABLE: frozenset(),
+}
+"""OPEN → MERGED is an output that an earlier session merged; MERGING → OPEN one whose stored ranges could not be read; MERGING →
+QUEUED is another attempt. A state from which nothing leads is final."""
+
+
 @dataclass(slots=True)
 class RunningMerge:
     """One merge under way."""
@@ -69,16 +83,20 @@ class MergePlanner:
         """After a restore: outputs without any open range and without a stored one have nothing to merge."""
         for output in np.flatnonzero((self.open_ranges == 0) & (self.stored == 0)).tolist():
             if self.state(output) is OutputState.OPEN:
-                self._settle(output, OutputState.EMPTY)
+                self._move(output, OutputState.EMPTY)
 
     def state(self, output: int) -> OutputState:
         """Where an output stands."""
         return self._not_open.get(output, OutputState.OPEN)
 
+    def restore_failed(self, output: int, count: int) -> None:
+        """Earlier sessions gave up ranges of this output; `settle_empty` looks at it afterwards."""
+        self.open_ranges[output] -= count
+
     def restore_merged(self, output: int) -> None:
         """An earlier session merged this output."""
         self.open_ranges[output] = 0
-        self._settle(output, OutputState.MERGED)
+        self._move(output, OutputState.MERGED)
 
     def stored_in(self, output: int, group: str, count: int) -> None:
         """`count` ranges of an output are stored in a group."""
@@ -104,13 +122,13 @@ class MergePlanner:
         merge = self._next_merge
         self._next_merge += 1
         self.running[merge] = RunningMerge(output, attempt)
-        self._not_open[output] = OutputState.MERGING
+        self._move(output, OutputState.MERGING)
         return merge, output, attempt
 
     def succeeded(self, merge: int) -> int:
         """A merge is done; its output waits for the ledger. Returns the output."""
         output = self._ended(merge).output
-        self._not_open[output] = OutputState.COMMITTING
+        self._move(output, OutputState.COMMITTING)
         self._committing += 1
         return output
 
@@ -118,22 +136,26 @@ class MergePlanner:
         """A merged output is in the ledger. Returns the groups that are not needed any more."""
         self._committing -= 1
         groups = tuple(self._groups.pop(output, ()))
-        self._settle(output, OutputState.MERGED)
+        self._move(output, OutputState.MERGED)
         return groups
+
+    def waits(self, merge: int, reason: str) -> None:
+        """A disk refuses a running merge."""
+        self.stalled[merge] = reason
 
     def failed(self, merge: int, message: str) -> None:
         """A merge failed, its groups being sound: try again, or give the output up."""
         running = self._ended(merge)
         if running.attempt >= self._config.max_merge_attempts:
             self.unmergeable[running.output] = message
-            self._settle(running.output, OutputState.UNMERGEABLE)
+            self._move(running.output, OutputState.UNMERGEABLE)
         else:
             self._enqueue(running.output)
 
     def abandoned(self, merge: int, lost: int) -> None:
         """A merge failed because `lost` stored outputs are lost: its output is open again, and has all its chances."""
         output = self._ended(merge).output
-        del self._not_open[output]
+        self._move(output, OutputState.OPEN)
         self._attempts.pop(output, None)
         self.open_ranges[output] += lost
         self.stored[output] -= lost
@@ -159,18 +181,24 @@ class MergePlanner:
         self.open_ranges[output] = left
         if left == 0:
             if not self._merges and self.stored[output]:
-                self._settle(output, OutputState.KEPT)
+                self._move(output, OutputState.KEPT)
             elif self.stored[output]:
                 self._enqueue(output)
             else:
-                self._settle(output, OutputState.EMPTY)
+                self._move(output, OutputState.EMPTY)
 
     def _enqueue(self, output: int) -> None:
-        self._not_open[output] = OutputState.QUEUED
+        self._move(output, OutputState.QUEUED)
         self._queue.append(output)
 
-    def _settle(self, output: int, state: OutputState) -> None:
-        self._not_open[output] = state
-        self.n_final += 1
-        if state is OutputState.MERGED:
-            self.n_merged += 1
+    def _move(self, output: int, target: OutputState) -> None:
+        """Raises InternalError when the move is not in `TRANSITIONS`."""
+        state = self.state(output)
+        if target not in TRANSITIONS[state]:
+            raise InternalError(f"illegal move to {target.name}: output {output} is {state.name}")
+        if target is OutputState.OPEN:
+            del self._not_open[output]
+        else:
+            self._not_open[output] = target
+        self.n_final += not TRANSITIONS[target]
+        self.n_merged += target is OutputState.MERGED

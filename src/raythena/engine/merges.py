@@ -60,8 +60,8 @@ class Merges:
         """A merge waits for a disk. People are told of the first."""
         if event.merge in self._planner.running:
             if not self._planner.stalled:
-                self._state.budget.warnings.append(f"merging waits for the disk: {event.reason}")
-            self._planner.stalled[event.merge] = event.reason
+                self._state.budget.warn(f"merging waits for the disk: {event.reason}")
+            self._planner.waits(event.merge, event.reason)
 
     def _stored_in(self, output: int, bad: tuple[tuple[str, tuple[int, ...]], ...]) -> dict[str, list[int]]:
         """What of an accusation can be true: groups the output is made from, stored ranges of it, each once."""

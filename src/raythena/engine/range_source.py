@@ -73,7 +73,7 @@ class RangeSource:
     def _append(self, chunk: GivenRanges) -> None:
         self._ids.add(chunk.id_hashes())
         self._table.append(chunk)
-        self._state.budget.n_events = len(self._table)
+        self._state.budget.job_grew(len(self._table))
 
     def taken(self, count: int) -> None:
         """The next `count` given ranges are durable: they may be leased."""
@@ -84,8 +84,7 @@ class RangeSource:
     def ended(self, event: ev.RangesEnded, now: float) -> None:
         """There are no more ranges."""
         if self._state.supply is not None:
-            self._state.supply.answered(now)
-            self._state.supply.ended = True
+            self._state.supply.end(now)
 
     # ---- reporting
 

@@ -90,7 +90,7 @@ class Results:
         """Learn from accepted events: whose they are, how long they took."""
         state, entries = self._state, group.entries
         if node is not None:
-            node.credit(entries)
+            state.fleet.credit(node, entries)
             state.deadline.group_took(now + state.wall_clock_offset - node.last_end)
         state.deadline.times.add(entries["wall_s"].copy())
         if state.end_meter is not None:

@@ -32,6 +32,10 @@ class RetryLedger:
         self._avoid: dict[int, int] = {}
         self.attempts_failed = 0
 
+    def charge_attempt(self) -> None:
+        """An attempt at some range failed."""
+        self.attempts_failed += 1
+
     def charge_loss(self, index: int) -> bool:
         """The node vanished under the range. True when that was once too often."""
         losses = self._losses.get(index, 0) + 1

@@ -51,8 +51,15 @@ class JobState:
         self.end_meter: DrainLossMeter | None = None
         """Runs from the stop on."""
 
+    def stop(self, reason: str, end_meter: DrainLossMeter) -> None:
+        """From now on nothing more is begun."""
+        self.stopping, self.end_meter = reason, end_meter
+
+    def stall(self, reason: str | None) -> None:
+        """The ledger takes nothing, for this reason; None: it does again."""
+        self.stalled = reason
+
     def drain(self, node: Node) -> None:
         """Have a node begin nothing more."""
-        if not node.draining:
-            node.draining = True
+        if self.fleet.drain(node):
             self.journal.do(do.Drain(node.name))

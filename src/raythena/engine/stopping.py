@@ -47,7 +47,7 @@ class Stopping:
     def deadline_set(self, event: ev.DeadlineSet, now: float) -> None:
         """The end of the allocation is known, or known better."""
         deadline = self._state.deadline
-        deadline.at = event.at
+        deadline.learn_end(event.at)
         if event.at is not None and self._state.stopping is not None:
             self._hurry(deadline.stop_times(now, event.at - now))
         self.look_at_deadline(now)
@@ -81,11 +81,11 @@ class Stopping:
     def _stop(self, reason: str, outcome: do.Outcome, cause: EndCause, times: StopTimes, now: float) -> None:
         """Begin nothing more; wait until `times` for what is under way."""
         state = self._state
-        state.stopping, self._outcome, self._cause, self._times = reason, outcome, cause, times
+        self._outcome, self._cause, self._times = outcome, cause, times
         if state.deadline.at is not None:
             self._hurry(state.deadline.stop_times(now, state.deadline.at - now))
         cores = sum(node.cores for node in state.fleet.up() if not node.aside)
-        state.end_meter = DrainLossMeter(now, state.wall_clock_offset, cores)
+        state.stop(reason, DrainLossMeter(now, state.wall_clock_offset, cores))
         for node in state.fleet.up():
             state.drain(node)
 

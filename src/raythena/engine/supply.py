@@ -52,6 +52,11 @@ class Supply:
             self.answer_s = max(now - self.asked_at, _FADING * self.answer_s)
             self.asked_at = None
 
+    def end(self, now: float) -> None:
+        """The word is that there are no more."""
+        self.answered(now)
+        self.ended = True
+
     def is_overdue(self, now: float) -> bool:
         """The answer has taken longer than anybody should wait."""
         return self.asked_at is not None and now - self.asked_at > self._config.patience_s

@@ -19,9 +19,7 @@ from raythena.engine.engine_config import EngineConfig
 from raythena.engine.fleet import Node
 from raythena.engine.state import JobState
 
-RECALL_PATIENCE_S = 5.0
-"""A node that does not answer a recall for so long is asked again."""
-_BARREN_S = 1.0
+_EMPTY_RECALL_S = 1.0
 """A node that had nothing to give back is not asked again for so long; others, or duplicates, must help."""
 
 
@@ -50,9 +48,9 @@ def plan_recalls(nodes: Iterable[Node], wanted: int, now: float) -> list[Recalle
     pending = 0
     victims: list[tuple[float, Node]] = []
     for node in nodes:
-        if node.recalling and now - node.recalled_at < RECALL_PATIENCE_S:
+        if node.is_asked_back(now):
             pending += node.recalling
-        elif node.surplus > 0 and now - node.empty_recall_at >= _BARREN_S:
+        elif node.surplus > 0 and now - node.empty_recall_at >= _EMPTY_RECALL_S:
             victims.append((node.queued / max(node.cores, 1) * (node.mean_event_s or 1.0), node))
     recalls: list[Recalled] = []
     wanted -= pending
@@ -120,7 +118,7 @@ class Tail:
             return
         recalls = plan_recalls(up, wanted, now)
         for recall in recalls:
-            recall.node.recalling, recall.node.recalled_at = recall.count, now
+            self._state.fleet.recall(recall.node, recall.count, now)
             self._state.journal.do(do.Recall(recall.node.name, recall.count))
         if not recalls:
             self._duplicate_stragglers(up, now)

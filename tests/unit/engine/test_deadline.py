@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raythena.domain.ranges import RangeState
+from raythena.domain.ranges import RangeState, RangeTable
 from raythena.domain.results import Entries
 from raythena.engine import commands as do
 from raythena.engine import events as ev
@@ -20,6 +20,7 @@ from raythena.engine.engine import Engine
 from raythena.engine.engine_config import DeadlineConfig, EngineConfig
 from raythena.engine.fleet import Node
 from raythena.engine.invariants import check
+from raythena.engine.lease_list import LeaseList
 from raythena.testing.simulation.samples import entries_of, group_of, merged_of, small_job
 
 NOTHING = np.empty(0, dtype=np.int64)
@@ -270,6 +271,7 @@ def test_only_what_fell_behind_the_stop_counts_as_used():
     meter = DrainLossMeter(100.0, 1000.0, cores=2)
     meter.finished(meter_entries(1090.0, 15.0))
     meter.finished(meter_entries(1080.0, 10.0))
-    busy = Node(0, "n", 2, 0.0, running=((5, 30.0),), reported_at=108.0)
+    leases = LeaseList(RangeTable(small_job().inputs), 0)
+    busy = Node(0, "n.1", "n", 2, 0.0, leases, running=((5, 30.0),), reported_at=108.0)
     loss = meter.read([busy], 140.0, 110.0)
     assert loss == do.DrainLoss(10.0, pytest.approx(2 * 10.0 - 5.0 + 22.0), 1, 30.0)

@@ -10,6 +10,7 @@ from raythena.domain.outputs import OutputMap
 from raythena.domain.ranges import RangeState, RangeTable
 from raythena.engine.engine_config import EngineConfig
 from raythena.engine.fleet import Fleet, Node
+from raythena.engine.lease_list import LeaseList
 from raythena.engine.merge_planner import MergePlanner, OutputState
 from raythena.engine.retry import RetryLedger
 from raythena.engine.tail import plan_duplicates, plan_recalls
@@ -24,9 +25,9 @@ def test_a_node_holds_what_the_table_says_of_its_leases():
     node = fleet.join("a", 2, 0.0)
     for ranges in ([0, 1, 2], [5, 6]):
         table.move(np.asarray(ranges), RangeState.LEASED, node.number)
-        fleet.lend(node, np.asarray(ranges))
+        fleet.lease(node, np.asarray(ranges))
     table.move(np.asarray([1, 6]), RangeState.ACCEPTED)
-    assert fleet.held(node).tolist() == [0, 2, 5]
+    assert node.leases.held().tolist() == [0, 2, 5]
 
 
 def test_leases_that_are_mostly_history_are_forgotten():
@@ -36,10 +37,10 @@ def test_leases_that_are_mostly_history_are_forgotten():
     for start in range(0, 20000, 100):
         ranges = np.arange(start, start + 100)
         table.move(ranges, RangeState.LEASED, node.number)
-        fleet.lend(node, ranges)
+        fleet.lease(node, ranges)
         table.move(ranges, RangeState.ACCEPTED)
-    assert node.listed < 5000
-    assert fleet.held(node).tolist() == []
+    assert node.leases.listed < 5000
+    assert node.leases.held().tolist() == []
 
 
 def test_the_speed_of_the_fleet_is_that_of_the_nodes_that_are_up():
@@ -94,7 +95,8 @@ def test_a_range_lost_twice_is_a_suspect_and_in_the_end_guilty():
 
 
 def node_with(number, cores, queued, running=(), mean_s=1.0):
-    node = Node(number, f"n{number}", cores, 0.0)
+    table = RangeTable(small_job().inputs)
+    node = Node(number, f"n{number}.1", f"n{number}", cores, 0.0, LeaseList(table, number))
     node.queued, node.running, node.mean_event_s = queued, running, mean_s
     return node
 

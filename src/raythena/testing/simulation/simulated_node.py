@@ -145,14 +145,6 @@ class SimulatedNode:
 
     # ---- what the payload says
 
-    def begun(self, index: int) -> None:
-        """A core began working on a range."""
-        self.core.started(index, self.site.now)
-
-    def released(self, index: int) -> None:
-        """A range is handed back."""
-        self.core.released(index)
-
     def succeeded(self, index: int, began_at: float) -> None:
         """An event is finished."""
         self.site.trace.tell_of((index,), f"is finished on {self.name}")

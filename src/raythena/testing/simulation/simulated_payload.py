@@ -8,6 +8,7 @@ from typing import Protocol
 
 from raythena.domain.errors import InternalError
 from raythena.domain.results import FailureKind
+from raythena.engine.node_core import NodeCore
 from raythena.testing.simulation.surroundings import Host, Surroundings
 
 _FAILS_AFTER_S = 0.2
@@ -21,6 +22,7 @@ class PayloadOwner(Protocol):
     host: Host
     name: str
     cores: int
+    core: NodeCore
 
     @property
     def scratch_is_full(self) -> bool:
@@ -28,12 +30,6 @@ class PayloadOwner(Protocol):
 
     def lose_machine(self, why: str) -> None:
         """Vanish together with the machine."""
-
-    def begun(self, index: int) -> None:
-        """A core began working on a range."""
-
-    def released(self, index: int) -> None:
-        """A range is handed back."""
 
     def succeeded(self, index: int, began_at: float) -> None:
         """An event is finished."""
@@ -105,14 +101,14 @@ class SimulatedPayload:
         for index in wanted:
             if index in self._waiting:
                 self._waiting.remove(index)
-                self._node.released(index)
+                self._node.core.released(index)
         self._node.go_on()
 
     def _begin(self) -> None:
         while self._waiting and len(self._running) < self._node.cores:
             index = self._waiting.popleft()
             self._running[index] = self._site.now
-            self._node.begun(index)
+            self._node.core.started(index, self._site.now)
             self._later(self._duration_s(index), lambda index=index: self._end(index))  # type: ignore[misc]
 
     def _duration_s(self, index: int) -> float:
