@@ -170,13 +170,14 @@ def test_every_machine_with_cores_gets_an_agent_however_late_it_comes(play):
         scene.cluster.add("head", cores=0)
         scene.cluster.add("c")
         await scene.wait(1.0)
-        assert scene.cluster.started == ["a.1", "b.1", "c.1"]
+        assert sorted(scene.cluster.started) == ["a.1", "b.1", "c.1"]
         orders = [scene.cluster.agent(name).order for name in scene.cluster.started]
-        assert [(order.node, order.cores, order.number, order.coordinator) for order in orders] == [
-            ("a.1", 2, 0, 7),
-            ("b.1", 2, 1, 7),
-            ("c.1", 2, 2, 7),
+        assert sorted((order.node, order.cores, order.coordinator) for order in orders) == [
+            ("a.1", 2, 7),
+            ("b.1", 2, 7),
+            ("c.1", 2, 7),
         ]
+        assert sorted(order.number for order in orders) == [0, 1, 2]
 
     play(story, "a", "b")
 
@@ -211,7 +212,7 @@ def test_a_node_whose_agent_gave_up_is_not_used_again(play, how, error):
     async def story(scene):
         scene.cluster.agent("a.1").leave(how, "nothing works")
         await scene.wait(60.0)
-        assert scene.cluster.started == ["a.1", "b.1"]
+        assert sorted(scene.cluster.started) == ["a.1", "b.1"]
         assert scene.coordinator.stopped == []
         scene.cluster.agent("b.1").leave(how, "here neither")
         await scene.wait(1.0)
@@ -317,7 +318,7 @@ def test_a_cluster_that_does_not_answer_is_asked_again(play):
         scene.cluster.unwell = 4
         scene.cluster.add("b")
         await scene.wait(5.0)
-        assert scene.cluster.started == ["a.1", "b.1"]
+        assert sorted(scene.cluster.started) == ["a.1", "b.1"]
 
     play(story, "a")
 

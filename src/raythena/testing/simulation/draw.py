@@ -61,7 +61,7 @@ def draw(seed: int, size: Size | None = None) -> Plan:
     """The plan of a seed, of a wanted size."""
     size = size or Size()
     dice = _Dice(f"plan {seed}")
-    plan = _troubled(dice, _site(dice, size))
+    plan = _with_failing_agents(dice, _troubled(dice, _site(dice, size)))
     unwanted = [name for kind in FAULTS.keys() - set(size.kinds) for name in FAULTS[kind]]
     usual = {slot.name: default_of(slot) for slot in fields(Plan)}
     without: dict[str, Any] = {name: usual[name] for name in unwanted}
@@ -137,6 +137,12 @@ def _troubled(dice: _Dice, site: Plan) -> Plan:
         engine=_engine(dice, site.nodes, margin_s, patient=killers > 0),
         node_exchange=ExchangeConfig(hungry_interval_s=dice.choice((0.1, 0.5, 0.5)), node_timeout_s=10.0),
         node=NodeConfig(group_events=dice.choice((1, 4, 64)), group_age_s=dice.choice((0.5, 3.0))),
+    )
+
+
+def _with_failing_agents(dice: _Dice, site: Plan) -> Plan:
+    return replace(
+        site,
         frail_nodes=dice.some(max(1, site.nodes // 2), 0.15),
         broken_payloads=dice.some(max(1, site.nodes // 2), 0.15),
         frozen_agents=dice.some(2, 0.15),
