@@ -1,8 +1,8 @@
 """A settings file as a list of entries, each with the line it stands on.
 
-The file is YAML of exactly two levels: groups, and scalar values in them. Rules: one document; a key stands once; nothing but
-plain scalars is ever constructed, so a hostile file can cost no more than its own size. Which groups and names exist is not
-known here.
+The file is YAML of exactly two levels: groups, and scalar values in them. Rules: one document; a key stands once; numbers are
+plain decimals; nothing but plain scalars is ever constructed, so a hostile file can cost no more than its own size. Which groups
+and names exist is not known here.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from raythena.domain.document import check_number
 from raythena.domain.errors import InvalidInput
 
 MAX_SIZE_BYTES = 1_000_000
@@ -70,6 +71,7 @@ def _entries(path: Path, loader: yaml.SafeLoader, root: yaml.Node) -> Iterator[F
 def _scalar(loader: yaml.SafeLoader, node: yaml.Node, source: str, field: str) -> Any:
     if not isinstance(node, yaml.ScalarNode):
         raise InvalidInput(source, field, "not a single value", expected="a number or text")
+    check_number(node, source, field)
     try:
         return loader.construct_object(node)
     except ValueError as error:  # a date that does not exist, an integer of thousands of digits

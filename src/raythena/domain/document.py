@@ -4,8 +4,8 @@ Two jobs: turn YAML or JSON text into a tree of plain values, and walk such a tr
 place in it (`inputs[2].events`) and what would have been right.
 
 Rules: a key given twice is refused, because silently keeping one of the two is a guess; YAML anchors are refused, because a few
-lines of them describe a tree larger than any memory; nesting is bounded before a recursive reader sees it. What a field means
-is none of this module's business.
+lines of them describe a tree larger than any memory; numbers in YAML are plain decimals, because 010 is eight to YAML and ten to
+people; nesting is bounded before a recursive reader sees it. What a field means is none of this module's business.
 """
 
 from __future__ import annotations
@@ -30,6 +30,10 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 
+_PLAIN_NUMBER = re.compile(r"[-+]?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)(e[-+]?[0-9]+)?|[-+]?\.(inf|nan)", re.IGNORECASE)
+"""Numbers that mean the same to everybody. YAML has others: octal, hexadecimal, binary, of base 60, with underscores."""
+_NUMBER_TAGS = {"tag:yaml.org,2002:int", "tag:yaml.org,2002:float"}
+
 _YamlLoader: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -47,6 +51,15 @@ def read_yaml(text: str, source: str) -> Any:
         raise InvalidInput(
             source, "", f"holds a value that cannot be read: {error}", hint="Put it in quotes to keep it text"
         ) from error
+
+
+def check_number(node: yaml.Node, source: str, field: str = "") -> None:
+    """Refuse a number that YAML reads as another one than most people. Raises InvalidInput with its line, or `field`."""
+    if node.tag in _NUMBER_TAGS and isinstance(node, yaml.ScalarNode) and not _PLAIN_NUMBER.fullmatch(node.value):
+        read = yaml.SafeLoader("").construct_object(node)
+        problem = f"{node.value} is a number that is not written as a plain decimal; YAML reads it as {shown(read)}"
+        hint = f"Write {shown(read)} if that is meant, and quotes around it to keep it text"
+        raise InvalidInput(source, field or _line(node.start_mark), problem, expected="a plain decimal number", hint=hint)
 
 
 def read_json(text: str, source: str) -> Any:
@@ -83,7 +96,9 @@ def _check_events(text: str, source: str) -> None:
 
 
 def _check_keys(node: yaml.Node | None, source: str) -> None:
-    """Refuse mappings with a key that is given twice or is no plain text."""
+    """Refuse mappings with a key that is given twice or is no plain text, and numbers that are not written as plain decimals."""
+    if node is not None:
+        check_number(node, source)
     if isinstance(node, yaml.SequenceNode):
         for child in node.value:
             _check_keys(child, source)

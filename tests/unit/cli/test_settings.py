@@ -104,6 +104,8 @@ BAD_FILES = {
     "huge": ("nodes:\n  count: " + "9" * 400 + "\n", "nodes.count", "to 10,000"),
     "not a number": ("engine:\n  buffer_s: .nan\n", "engine.buffer_s: nan", "a number"),
     "infinite": ("payload:\n  first_time_limit_s: .inf\n", "payload.first_time_limit_s: inf", "a number"),
+    "octal": ("nodes:\n  count: 010\n", "site.yaml:2: nodes.count: 010 is a number that is not written", "YAML reads it as 8"),
+    "sexagesimal": ("engine:\n  walltime_s: 1:30\n", "engine.walltime_s: 1:30 is a number", "YAML reads it as 90"),
     "unknown mode": ("display:\n  mode: fancy\n", "display.mode: 'fancy'", "one of auto, live, lines, json, quiet"),
     "null value": ("nodes:\n  count:\n", "nodes.count: None", "an integer"),
     "list value": ("nodes:\n  count: [2]\n", "site.yaml:2: nodes.count: not a single value", "a number or text"),

@@ -133,3 +133,37 @@ def test_values_in_messages_are_short_and_on_one_line():
 def test_a_count_is_a_whole_number_in_bounds(value):
     with pytest.raises(InvalidInput, match="at least 1 and at most 10"):
         FieldPath("x", "n", value).count(maximum=10)
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        ("010", "8"),
+        ("1:30", "90"),
+        ("0x1f", "31"),
+        ("0b11", "3"),
+        ("1_000", "1000"),
+        ("1:30.5", "90.5"),
+        ("-010", "-8"),
+        ("00", "0"),
+    ]
+    + [("!!int '010'", "8"), ("1_0.5", "10.5")],
+)
+def test_a_number_that_yaml_reads_as_another_one_is_refused(text, read):
+    for document in (f"events: {text}\n", f"list:\n- a\n- {text}\n", text):
+        with pytest.raises(InvalidInput, match="not written as a plain decimal") as caught:
+            read_yaml(document, "job.yaml")
+        assert f"YAML reads it as {read}" in str(caught.value)
+        assert caught.value.field == f"line {document.rstrip().count(chr(10)) + 1}"
+
+
+@pytest.mark.parametrize(
+    "text", ["0", "10", "-3", "+4", "0.5", "1.", "2.5e+3", ".5", "1.5E-3", "'010'", "1:30:x", "v010", "0o10", "12e3"]
+)
+def test_plain_numbers_and_text_are_taken(text):
+    read_yaml(f"value: {text}\n", "job.yaml")
+
+
+@given(st.one_of(st.integers(), st.floats(allow_nan=False, allow_infinity=False)))
+def test_every_number_that_yaml_writes_it_reads(number):
+    assert read_yaml(yaml.safe_dump({"value": number}), "job.yaml") == {"value": number}
