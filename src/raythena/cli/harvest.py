@@ -65,10 +65,32 @@ def harvest_command(  # noqa: PLR0917 (one parameter per option)
             show_default=False,
         ),
     ] = None,
+    queue_config: Annotated[
+        Path | None,
+        typer.Option(
+            "--queue-config",
+            metavar="FILE",
+            help="The site's panda_queueconfig.json, for mapType and names of files. Default: HARVESTER_QUEUE_CONFIG, or none.",
+            show_default=False,
+        ),
+    ] = None,
+    queue: Annotated[
+        str | None,
+        typer.Option(
+            "--queue",
+            metavar="NAME",
+            help="The queue in that file. Default: HARVESTER_QUEUE, or the only one.",
+            show_default=False,
+        ),
+    ] = None,
     map_type: Annotated[
         str | None,
         typer.Option(
-            "--map-type", metavar="TYPE", help="mapType of the queue: OneToOne (default) or OneToMany.", show_default=False
+            "--map-type",
+            metavar="TYPE",
+            help="mapType of the queue: OneToOne or OneToMany. Default: HARVESTER_MAP_TYPE, what the queue's configuration says, "
+            "or OneToOne.",
+            show_default=False,
         ),
     ] = None,
     allow_event_loss: Annotated[
@@ -124,15 +146,17 @@ def harvest_command(  # noqa: PLR0917 (one parameter per option)
         WORKER_ID_VARIABLE,
         load_file_names,
         load_map_type,
+        load_queue,
     )
     from raythena.gateways.harvester.worker import HarvesterWorker
 
     began = time.time()
     place = access_point or Path(os.environ.get(ACCESS_POINT_VARIABLE) or ".")
-    names = load_file_names(harvester_config, os.environ)
+    configured = load_queue(queue_config, queue, os.environ)
+    names = load_file_names(harvester_config, os.environ, configured)
     shift = HarvesterWorker(
         AccessPoint(place.absolute(), names),
-        load_map_type(map_type, os.environ),
+        load_map_type(map_type, os.environ, configured),
         os.environ.get(WORKER_ID_VARIABLE, ""),
         patience,
         allow_event_loss=allow_event_loss,
@@ -199,7 +223,7 @@ def _session(
     with choose_display(settings.display.mode, sys.stdout) as shown:
         result = run_session(session, settings, shown)
     events, cores = result.progress.finished, result.cores
-    return Ending(int(result.exit_code), result.reason, result.error, events, cores, result.core_s)
+    return Ending(int(result.exit_code), result.reason, result.error, events, cores, result.cpu_s)
 
 
 def _patience(settings: Settings) -> Patience:

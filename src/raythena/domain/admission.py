@@ -172,7 +172,9 @@ def asked_at(place: FieldPath, question: Callable[[], T]) -> T:
         return question()
     except InvalidInput as error:
         inside = f"{error.source}: {error.field}" if error.field else error.source
-        raise place.refuse(f"{inside}: {error.problem}", expected=error.expected, hint=error.hint) from error
+        problem = f"{inside}: {error.problem}"
+        # of the same class: a file that is missing is another fault than a document that is wrong
+        raise type(error)(place.source, place.field, problem, expected=error.expected, hint=error.hint) from error
 
 
 def confirmed(file: InputFile, reader: InputReader, field_of: Callable[[str], FieldPath]) -> InputFile:

@@ -2,6 +2,7 @@
 
     RaythenaError
     ├── InvalidInput          what a user handed us is wrong: source, field, problem, expected, hint
+    │   └── MissingInput      an input file is not where it should be
     ├── LedgerError           the record of the task cannot be used
     │   ├── LedgerForeign     it belongs to another task, another schema, or is no ledger at all
     │   ├── LedgerCorrupt     it is a ledger, but damaged
@@ -88,6 +89,10 @@ class InvalidInput(RaythenaError):
         # exceptions are pickled by their message alone, which is not what this constructor takes; errors cross Ray
         again = partial(type(self), expected=self.expected, hint=self.hint)
         return (again, (self.source, self.field, self.problem))
+
+
+class MissingInput(InvalidInput):
+    """An input file is not where it should be: the document that names it may be right."""
 
 
 class LedgerError(RaythenaError):

@@ -22,7 +22,8 @@ from raythena.domain.job import Job
 from raythena.domain.ranges import Indices, RangeLayout
 from raythena.domain.records import AttemptFailed
 from raythena.domain.results import MergedOutput
-from raythena.domain.taxonomy import Fault, of_failure
+from raythena.domain.short_reason import short_reason
+from raythena.domain.taxonomy import WITH_RESUME, Fault, of_failure
 
 REPORT_VERSION = "2.1.2"
 """Of the transforms' format."""
@@ -71,6 +72,8 @@ class ReportInput:
     command_line: str = ""
     error: Fault | None = None
     """What is wrong, in the terms of the taxonomy; None when nothing is."""
+    going_on: str = WITH_RESUME
+    """How the task goes on, for whoever began it."""
     warnings: Sequence[str] = ()
     """What went wrong in the last session beyond single events."""
     ending: Mapping[str, Any] | None = None
@@ -110,7 +113,7 @@ def build_report(given: ReportInput) -> dict[str, Any]:
         "raythena": {
             "verdict": given.verdict,
             "message": given.message,
-            "error": None if given.error is None else given.error.to_dict(),
+            "error": None if given.error is None else given.error.to_dict(given.going_on),
             "warnings": list(given.warnings),
             "job": _identity(given.job),
             "events": _counts(given, len(failures)),
@@ -148,7 +151,7 @@ def _failure(layout: RangeLayout, failure: AttemptFailed) -> dict[str, Any]:
         "who": str(fault.who),
         "code": fault.code,
         "hint": fault.hint,
-        "message": failure.message[:MAX_MESSAGE],
+        "message": short_reason(failure.message, MAX_MESSAGE),
         "attempts": failure.attempt,
         "node": failure.node,
     }

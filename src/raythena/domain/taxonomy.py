@@ -23,6 +23,11 @@ OWN_CODES = range(9001, 9100)
 NO_CODE = 0
 """PanDA's code for: nothing failed."""
 
+WITH_RESUME = "Go on with --resume"
+"""How a task goes on that a person has begun."""
+BY_ANOTHER_JOB = "What is left is given to another job"
+"""How one goes on that somebody else hands out."""
+
 
 class Who(StrEnum):
     """Whose fault it is."""
@@ -68,11 +73,17 @@ class Fault:
     retried: str
     """What is done about it without anybody's help."""
     hint: str
-    """What a person should do."""
+    """What a person should do; see `advice`."""
+    goes_on: bool = False
+    """What is finished is kept, and a later session of the task goes on from there."""
 
-    def to_dict(self) -> dict[str, Any]:
-        """As the job report tells it."""
-        return {"who": str(self.who), "what": self.what, "code": self.code, "hint": self.hint}
+    def advice(self, going_on: str) -> str:
+        """What a person should do, and where the task goes on: `going_on` says how, for whoever began it. Empty: nothing."""
+        return ". ".join(part for part in (self.hint, going_on if self.goes_on else "") if part)
+
+    def to_dict(self, going_on: str) -> dict[str, Any]:
+        """As the job report tells it; `going_on` as for `advice`."""
+        return {"who": str(self.who), "what": self.what, "code": self.code, "hint": self.advice(going_on)}
 
 
 _ATTEMPTS = "up to engine.max_attempts times, on another node if possible"
@@ -128,6 +139,9 @@ FAULTS: dict[str, Fault] = {
     "InvalidInput": Fault(
         Who.USER_INPUT, "a job file, setting or input file was refused", 9004, "", _NO, "Correct what the message names",
     ),
+    "MissingInput": Fault(
+        Who.SITE, "an input file is not there", 1331, "MISSINGINPUTFILE", _NO, "Look for the file where the message has it",
+    ),
     "LedgerError": Fault(Who.STORAGE, "the task's ledger cannot be used", 9005, "", _NO, "Do what the message says"),
     "LedgerForeign": Fault(
         Who.USER_INPUT, "the ledger belongs to another task or version", 9006, "", _NO, "Choose another task directory",
@@ -141,11 +155,11 @@ FAULTS: dict[str, Fault] = {
     ),
     "StorageError": Fault(
         Who.STORAGE, "the disk refused", 1303, "FILEHANDLINGFAILURE", "for five minutes, then no; the next session goes on",
-        "Check the file system of the task directory, then run again with --resume",
+        "Check the file system of the task directory", goes_on=True,
     ),
     "disk full": Fault(
         Who.STORAGE, "no space is left", 1098, "NOLOCALSPACE", "for five minutes, then no; the next session goes on",
-        "Make space, then run again with --resume",
+        "Make space", goes_on=True,
     ),
     "PayloadError": Fault(
         Who.PAYLOAD, "the payload could not be started", 1110, "SETUPFAILURE", "on every node",
@@ -157,14 +171,14 @@ FAULTS: dict[str, Fault] = {
     ),
     "MergeError": Fault(
         Who.PAYLOAD, "an output could not be merged", 1357, "POSTPROCESSFAILURE", "three times",
-        "Read the merge's message; the events are stored, --resume merges again",
+        "Read the merge's message; the events are stored, only the merge is done again", goes_on=True,
     ),
     "ClusterError": Fault(
         Who.SITE, "the Ray cluster could not be started or was lost", 1344, "RESOURCEUNAVAILABLE", _RESUME,
         "Read Ray's log; check the nodes and the network between them",
     ),
     "JobAborted": Fault(
-        Who.SITE, "going on would only have wasted the allocation", 9008, "", _RESUME, "Read the message, then run with --resume",
+        Who.SITE, "going on would only have wasted the allocation", 9008, "", _RESUME, "Read the message", goes_on=True,
     ),
     # ---- commands that end without such an error, by exit code
     "usage": Fault(Who.USER_INPUT, "the command line is wrong", 9009, "", _NO, "See --help"),
@@ -180,21 +194,21 @@ FAULTS: dict[str, Fault] = {
     ),
     "unmerged": Fault(
         Who.PAYLOAD, "an output could not be merged", 1357, "POSTPROCESSFAILURE", "three times",
-        "Read the merge's message; the events are stored, --resume merges again",
+        "Read the merge's message; the events are stored, only the merge is done again", goes_on=True,
     ),
     # ---- jobs stopped or given up, by cause
     "none": Fault(Who.NOBODY, "the job ended by itself", NO_CODE, "", _NO, ""),
-    "asked": Fault(Who.NOBODY, "somebody asked for an early end", 1205, "USERKILL", _RESUME, "Go on with --resume"),
+    "asked": Fault(Who.NOBODY, "somebody asked for an early end", 1205, "USERKILL", _RESUME, "", goes_on=True),
     "walltime": Fault(
-        Who.SITE, "the end of the allocation was too near", 1213, "REACHEDMAXTIME", _RESUME, "Go on with --resume",
+        Who.SITE, "the end of the allocation was too near", 1213, "REACHEDMAXTIME", _RESUME, "", goes_on=True,
     ),
-    "SIGTERM": Fault(Who.SITE, "stopped by SIGTERM", 1201, "SIGTERM", _RESUME, "Go on with --resume"),
-    "SIGUSR1": Fault(Who.SITE, "stopped by SIGUSR1", 1207, "SIGUSR1", _RESUME, "Go on with --resume"),
-    "SIGHUP": Fault(Who.SITE, "stopped by SIGHUP", 1200, "KILLSIGNAL", _RESUME, "Go on with --resume"),
-    "SIGINT": Fault(Who.NOBODY, "stopped by SIGINT", 1208, "SIGINT", _RESUME, "Go on with --resume"),
+    "SIGTERM": Fault(Who.SITE, "stopped by SIGTERM", 1201, "SIGTERM", _RESUME, "", goes_on=True),
+    "SIGUSR1": Fault(Who.SITE, "stopped by SIGUSR1", 1207, "SIGUSR1", _RESUME, "", goes_on=True),
+    "SIGHUP": Fault(Who.SITE, "stopped by SIGHUP", 1200, "KILLSIGNAL", _RESUME, "", goes_on=True),
+    "SIGINT": Fault(Who.NOBODY, "stopped by SIGINT", 1208, "SIGINT", _RESUME, "", goes_on=True),
     "lost-nodes": Fault(
         Who.SITE, "too many nodes were lost", 1344, "RESOURCEUNAVAILABLE", _RESUME,
-        "Ask the site about the nodes, then --resume; the limits are budget.max_lost_nodes and budget.max_lost_node_fraction",
+        "Ask the site about the nodes; the limits are budget.max_lost_nodes and budget.max_lost_node_fraction", goes_on=True,
     ),
     "failed-events": Fault(
         Who.PAYLOAD, "too many events failed", 1228, "ESFATAL", "every event up to its limits",
@@ -202,15 +216,15 @@ FAULTS: dict[str, Fault] = {
     ),
     "repeated-error": Fault(
         Who.PAYLOAD, "the same error everywhere, as of a broken release", 1305, "PAYLOADEXECUTIONFAILURE", _RESUME,
-        "Repair release, container or conditions data, then --resume; the limit is budget.repeated_failures",
+        "Repair release, container or conditions data; the limit is budget.repeated_failures", goes_on=True,
     ),
     "no-node": Fault(
         Who.SITE, "no node was left to work on", 1344, "RESOURCEUNAVAILABLE", "nodes are waited for",
-        "Ask the site about the nodes, then --resume",
+        "Ask the site about the nodes", goes_on=True,
     ),
     "outside": Fault(
         Who.SITE, "the workload manager neither gave ranges nor took reports", 9011, "", _RESUME,
-        "Look at Harvester's log for this worker, then --resume; what was not taken is reported again",
+        "Look at Harvester's log for this worker; what was not taken is reported again", goes_on=True,
     ),
 }  # fmt: skip
 

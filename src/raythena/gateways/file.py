@@ -20,7 +20,7 @@ from typing import Any
 
 from raythena.domain.admission import FileFacts, confirmed
 from raythena.domain.document import FieldPath, read_json, read_yaml
-from raythena.domain.errors import InvalidInput
+from raythena.domain.errors import InvalidInput, MissingInput
 from raythena.domain.job import Job, MergeSpec, PayloadSpec
 from raythena.domain.jobfile import parse_job_document, parse_payload_document
 from raythena.domain.panda import PandaJob, input_place, is_panda, merge_spec, parse_panda_jobs, to_job
@@ -49,7 +49,7 @@ class DiskInputs:
     def facts(self, pfn: str, *, with_checksum: bool) -> FileFacts:
         """Size, and adler32 if wanted. Raises InvalidInput for what is no readable regular file."""
         path = Path(pfn)
-        status = _status(path)
+        status = _status(path, MissingInput)
         if not stat.S_ISREG(status.st_mode):
             raise InvalidInput(pfn, "", "is no regular file", expected="a file")
         if status.st_size == 0:
@@ -138,7 +138,7 @@ def _too_large(source: str, size_bytes: int, limit: int) -> InvalidInput:
     return InvalidInput(source, "", f"has {size_bytes:,} bytes", expected=f"at most {limit:,}", hint="Is it a job file at all?")
 
 
-def _status(path: Path) -> os.stat_result:
+def _status(path: Path, missing: type[InvalidInput] = InvalidInput) -> os.stat_result:
     try:
         return path.stat()
     except FileNotFoundError as error:
@@ -148,7 +148,7 @@ def _status(path: Path) -> os.stat_result:
         hint = "" if nowhere == path else f"The directory {nowhere} does not exist"
         if path.is_symlink():
             hint = f"It is a link to {path.readlink()}, which does not exist"
-        raise InvalidInput(str(path), "", "does not exist", expected="a file", hint=hint) from error
+        raise missing(str(path), "", "does not exist", expected="a file", hint=hint) from error
     except (OSError, ValueError) as error:
         raise InvalidInput(str(path), "", f"cannot be looked at: {error}", expected="a readable file") from error
 

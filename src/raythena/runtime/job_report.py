@@ -17,7 +17,7 @@ from raythena.domain.job import NO_MERGE, Job
 from raythena.domain.payload_account import FILE_NAME, PayloadAccount, together
 from raythena.domain.ranges import Indices, RangeLayout
 from raythena.domain.report_document import ReportInput, ResourceUse, build_report
-from raythena.domain.taxonomy import EndCause, of_end
+from raythena.domain.taxonomy import WITH_RESUME, EndCause, of_end
 from raythena.engine.commands import Finish
 from raythena.runtime.progress_meter import physical_node
 from raythena.storage.ledger import Ledger, LedgerSummary, NodeTotals
@@ -38,6 +38,8 @@ class Verdict:
     warnings: tuple[str, ...] = ()
     command_line: str = ""
     """The command that began the session."""
+    going_on: str = WITH_RESUME
+    """How the task goes on after it."""
 
 
 def job_report(job: Job, ledger: Ledger, summary: LedgerSummary, verdict: Verdict, logs: Path) -> dict[str, Any]:
@@ -57,6 +59,7 @@ def job_report(job: Job, ledger: Ledger, summary: LedgerSummary, verdict: Verdic
             sessions=_sessions(summary),
             command_line=verdict.command_line,
             error=of_end(str(verdict.finish.outcome), verdict.finish.cause, verdict.error),
+            going_on=verdict.going_on,
             warnings=verdict.warnings,
             ending=_ending(verdict.finish),
             payloads=together(payload_accounts(logs)),

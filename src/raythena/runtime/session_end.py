@@ -15,7 +15,7 @@ from pathlib import Path
 
 from raythena.domain.errors import ExitCode, RaythenaError
 from raythena.domain.progress import Progress
-from raythena.domain.taxonomy import Fault, of_end, of_exit_code
+from raythena.domain.taxonomy import BY_ANOTHER_JOB, WITH_RESUME, Fault, of_end, of_exit_code
 from raythena.engine.commands import Finish, Outcome
 from raythena.runtime.job_report import Verdict, job_report
 from raythena.runtime.progress_meter import physical_node
@@ -45,6 +45,8 @@ class SessionResult:
     progress: Progress
     core_s: float = 0.0
     """Core-seconds spent on committed events in this session."""
+    cpu_s: float = 0.0
+    """CPU seconds spent on committed events, all sessions together."""
     span_s: float = 0.0
     """From the first event's start to the last one's end, in this session."""
     cores: int = 0
@@ -67,7 +69,8 @@ def write_report(
     summary = ledger.summary()
     ledger.end_session(str(finish.outcome), time.time())
     cores_per_node = max((node.cores for node in progress.nodes), default=1)
-    verdict = Verdict(finish, exit_code, cores_per_node, cause, progress.warnings, config.command_line)
+    going_on = WITH_RESUME if config.gateway is None else BY_ANOTHER_JOB
+    verdict = Verdict(finish, exit_code, cores_per_node, cause, progress.warnings, config.command_line, going_on)
     report = job_report(config.job, ledger, summary, verdict, directory.logs)
     write_atomically(directory.report, json.dumps(report, indent=1))
     nodes = [node for node in summary.nodes if summary.sessions[node.session - 1].name == config.session]
@@ -78,6 +81,7 @@ def write_report(
         exit_code,
         progress,
         sum(node.wall_s for node in nodes),
+        summary.cpu_s,
         span_s,
         sum({physical_node(node.name): node.cores for node in progress.nodes if node.finished}.values()),
         of_end(str(finish.outcome), finish.cause, cause),

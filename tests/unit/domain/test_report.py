@@ -109,7 +109,7 @@ def test_events_computed_but_in_no_output_yet_are_stored():
 
 def test_an_endless_message_is_cut():
     report = build_report(replace(GIVEN, failures=[failed(0, message="x" * 100_000)]))
-    assert report["raythena"]["failed"][0]["message"] == "x" * MAX_MESSAGE
+    assert len(report["raythena"]["failed"][0]["message"]) == MAX_MESSAGE
 
 
 def test_a_job_that_did_nothing_has_a_report():

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from raythena.domain import errors
-from raythena.domain.errors import ExitCode, InternalError, InvalidInput, LedgerBusy, RaythenaError, StorageError
+from raythena.domain.errors import ExitCode, InternalError, InvalidInput, LedgerBusy, MissingInput, RaythenaError, StorageError
 from raythena.domain.results import FailureKind
 from raythena.domain.taxonomy import FAULTS, NO_CODE, OWN_CODES, EndCause, Who, of_end, of_error, of_exit_code, of_failure
 from raythena.engine.commands import Outcome
@@ -19,6 +19,7 @@ PILOT = {
     "SETUPFAILURE": 1110,
     "LOOPINGJOB": 1150,
     "MISSINGOUTPUTFILE": 1165,
+    "MISSINGINPUTFILE": 1331,
     "KILLSIGNAL": 1200,
     "SIGTERM": 1201,
     "USERKILL": 1205,
@@ -93,7 +94,20 @@ def test_our_own_codes_mean_one_thing_each():
 def test_every_fault_says_what_happened_whether_it_is_retried_and_what_to_do(name, fault):
     assert fault.what
     assert fault.retried
-    assert fault.hint
+    assert fault.advice("go on")
+    assert "--resume" not in fault.hint, "who cannot give it reads this as well"
+
+
+def test_advice_says_how_the_task_goes_on_to_whom_it_concerns():
+    assert FAULTS["SIGTERM"].advice("Go on with --resume") == "Go on with --resume"
+    assert FAULTS["disk full"].advice("Wait") == "Make space. Wait"
+    assert FAULTS["InvalidInput"].advice("Wait") == "Correct what the message names"
+    assert FAULTS["complete"].advice("Wait") == ""
+
+
+def test_a_missing_input_is_no_bad_job():
+    missing = of_error(MissingInput("job.json", "inFiles[0]", "does not exist"))
+    assert (missing.code, missing.who) == (1331, Who.SITE)
 
 
 def test_a_full_disk_is_told_from_a_broken_one():

@@ -12,7 +12,7 @@ import pytest
 import uproot
 
 from raythena.domain.admission import derived_guid
-from raythena.domain.errors import InvalidInput
+from raythena.domain.errors import InvalidInput, MissingInput
 from raythena.domain.job import Job, MergeSpec, PayloadSpec
 from raythena.gateways import file as file_gateway
 from raythena.gateways.file import DiskInputs, load_job, read_document
@@ -195,7 +195,7 @@ def test_inputs_may_be_elsewhere(panda, tmp_path):
     for path in tmp_path.glob("EVNT*"):
         shutil.move(path, elsewhere / path.name)
     assert load_panda(panda, input_directory=elsewhere).inputs[3].pfn.startswith(f"{elsewhere}/EVNT")
-    with pytest.raises(InvalidInput, match=r"5750099001\.inFiles\[0\]: .*does not exist"):
+    with pytest.raises(MissingInput, match=r"5750099001\.inFiles\[0\]: .*does not exist"):
         load_panda(panda)
 
 

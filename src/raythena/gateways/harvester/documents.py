@@ -20,6 +20,7 @@ from typing import Any
 from raythena.domain.errors import InternalError, InvalidInput
 from raythena.domain.job import InputFile
 from raythena.domain.range_report import DeliveredFile, RangeReport, RangeStatus, ReportedRange
+from raythena.domain.short_reason import short_reason
 
 Entry = dict[str, Any]
 """One entry of an event status dump."""
@@ -183,7 +184,7 @@ def attributes(values: Attributes) -> dict[str, int | str | None]:
         if not _accepted(name, value):
             raise InternalError(f"the worker attribute {name} is {value!r}, PanDA wants {wanted.__name__}")
     return {
-        name: value[:MAX_DIAG_CHARACTERS] if isinstance(value, str) and name.endswith("Diag") else value
+        name: short_reason(value, MAX_DIAG_CHARACTERS) if isinstance(value, str) and name.endswith("Diag") else value
         for name, value in values.items()
     }
 

@@ -4,13 +4,16 @@ Harvester reads them from the section `[payload_interaction]` of `panda_harveste
 what it does not say has Harvester's default. An environment variable `HARVESTER_<OPTION>` overrides an option, for sites whose
 compute nodes do not see that file: `jobSpecFile` is `HARVESTER_JOB_SPEC_FILE`.
 
-Some facts are in no file, because Harvester does not tell its workers: how the queue maps jobs to workers (`mapType`), whether it
-binds jobs late, which worker this is. They come from options of the command or from the environment.
+A queue may rename files once more, in the section `messenger` of its configuration (`panda_queueconfig.json`), under the names
+its messenger has for them: `jobSpecFileName`, `jsonOutputsFileName`. That file says how jobs are mapped to workers (`mapType`) as
+well. Where a worker cannot read it, `mapType` comes from an option of the command or from the environment, as does what is in no
+file: whether jobs are bound late, which worker this is.
 """
 
 from __future__ import annotations
 
 import configparser
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
@@ -27,6 +30,8 @@ READ_SUFFIX = ".read"
 """Harvester renames what it is about to take in, before it loads it."""
 
 CONFIG_VARIABLE = "HARVESTER_CONFIG"
+QUEUE_CONFIG_VARIABLE = "HARVESTER_QUEUE_CONFIG"
+QUEUE_VARIABLE = "HARVESTER_QUEUE"
 ACCESS_POINT_VARIABLE = "HARVESTER_ACCESS_POINT"
 MAP_TYPE_VARIABLE = "HARVESTER_MAP_TYPE"
 WORKER_ID_VARIABLE = "HARVESTER_WORKER_ID"
@@ -64,6 +69,39 @@ class FileNames:
         return asdict(self)
 
 
+UNNAMED_JOB_SPEC_FILE = "pandaJobData.out"
+"""What Harvester calls the job specification where its configuration has no `jobSpecFile`."""
+
+QUEUE_NAMES: Mapping[str, str] = {
+    "worker_attributes_file": "jsonAttrsFileName",
+    "job_report_file": "jsonJobReport",
+    "event_status_dump_json_file": "jsonOutputsFileName",
+    "job_request_file": "jsonJobRequestFileName",
+    "job_spec_file": "jobSpecFileName",
+    "event_request_file": "jsonEventsRequestFileName",
+    "event_ranges_file": "jsonEventsFeedFileName",
+    "update_events_file": "jsonEventsUpdateFileName",
+    "xml_pool_catalog_file": "xmlPoolCatalogFileName",
+    "panda_ids_file": "pandaIDsFile",
+    "kill_worker_file": "killWorkerFile",
+    "heartbeat_file": "heartbeatFile",
+    "task_work_state_file": "taskWorkStateFile",
+}
+"""What a queue's messenger calls the fields of `FileNames`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """What the configuration of a queue says, as far as a worker must know it."""
+
+    name: str
+    source: str
+    names: Mapping[str, str]
+    """Fields of `FileNames` that the queue renames."""
+    map_type: str
+    """As it stands there; empty: nothing is said."""
+
+
 def option_name(field: str) -> str:
     """What Harvester calls a field of `FileNames`: `jobSpecFile`."""
     first, *rest = field.split("_")
@@ -75,8 +113,43 @@ def variable_name(field: str) -> str:
     return f"HARVESTER_{field.upper()}"
 
 
-def load_file_names(config_file: Path | None, environ: Mapping[str, str]) -> FileNames:
-    """The names in force: Harvester's defaults, then `config_file` (by default the one in `HARVESTER_CONFIG`), then variables.
+def load_queue(config_file: Path | None, name: str | None, environ: Mapping[str, str]) -> Queue | None:
+    """The queue called `name` in a `panda_queueconfig.json`, its template included; None where no file is named.
+
+    By default file and name are those in `HARVESTER_QUEUE_CONFIG` and `HARVESTER_QUEUE`; a file with one queue needs no name.
+    Raises InvalidInput.
+    """
+    if config_file is None and environ.get(QUEUE_CONFIG_VARIABLE):
+        config_file = Path(environ[QUEUE_CONFIG_VARIABLE])
+    name = name or environ.get(QUEUE_VARIABLE, "")
+    if config_file is None:
+        if name:
+            raise InvalidInput("--queue", "", f"is {name!r}, and no file tells of queues", expected="--queue-config")
+        return None
+    source = str(config_file)
+    queues = _queues(config_file)
+    name = name or next(iter(queues)) if len(queues) == 1 else name
+    if name not in queues:
+        known = ", ".join(sorted(queues)) or "none"
+        problem = f"has no queue {name!r}" if name else "has several queues, and none was named"
+        raise InvalidInput(source, "", problem, expected=f"one of {known}", hint="Give --queue")
+    said = queues[name]
+    messenger = said.get("messenger")
+    messenger = messenger if isinstance(messenger, dict) else {}
+    if messenger.get("jobSpecFileFormat", "json") != "json":
+        place = f"{name}.messenger.jobSpecFileFormat"
+        raise InvalidInput(source, place, f"is {messenger['jobSpecFileFormat']!r}", expected="json")
+    renamed = {field: messenger[key] for field, key in QUEUE_NAMES.items() if key in messenger}
+    names = {
+        field: _checked(file if isinstance(file, str) else "", source, f"{name}.messenger.{QUEUE_NAMES[field]}")
+        for field, file in renamed.items()
+    }
+    return Queue(name, source, names, str(said.get("mapType") or ""))
+
+
+def load_file_names(config_file: Path | None, environ: Mapping[str, str], queue: Queue | None = None) -> FileNames:
+    """The names in force: Harvester's defaults, then `config_file` (by default the one in `HARVESTER_CONFIG`), then those of the
+    queue, then variables.
 
     Raises InvalidInput for a file that cannot be read or has no `[payload_interaction]`, and for what is no file name.
     """
@@ -87,7 +160,11 @@ def load_file_names(config_file: Path | None, environ: Mapping[str, str]) -> Fil
         section = _section(config_file)
         # configparser makes option names lower case, as Harvester's own reader does
         options = {field: section.get(option_name(field).lower()) for field in _FIELDS}
+        if options["job_spec_file"] is None:
+            options["job_spec_file"] = UNNAMED_JOB_SPEC_FILE
         said |= {field: (name, str(config_file), option_name(field)) for field, name in options.items() if name is not None}
+    if queue is not None:
+        said |= {field: (name, queue.source, QUEUE_NAMES[field]) for field, name in queue.names.items()}
     overrides = {field: environ.get(variable_name(field)) for field in _FIELDS}
     said |= {field: (name, "environment", variable_name(field)) for field, name in overrides.items() if name}
     names = replace(FileNames(), **{field: _checked(*values) for field, values in said.items()})
@@ -95,11 +172,20 @@ def load_file_names(config_file: Path | None, environ: Mapping[str, str]) -> Fil
     return names
 
 
-def load_map_type(given: str | None, environ: Mapping[str, str]) -> MapType:
-    """The mapping of the queue: what the command says, else the environment, else OneToOne. Raises InvalidInput."""
+def load_map_type(given: str | None, environ: Mapping[str, str], queue: Queue | None = None) -> MapType:
+    """The mapping of the queue: what the command says, else the environment, else its configuration, else OneToOne.
+
+    Raises InvalidInput for what is none, and where command and configuration disagree: what is told would not get through.
+    """
     text, source = (given, "--map-type") if given else (environ.get(MAP_TYPE_VARIABLE, ""), MAP_TYPE_VARIABLE)
-    if not text:
-        return MapType.ONE_TO_ONE
+    chosen = _map_type(text, source) if text else None
+    configured = _map_type(queue.map_type, f"{queue.source}: {queue.name}.mapType") if queue and queue.map_type else None
+    if chosen and configured and chosen is not configured:
+        raise InvalidInput(source, "", f"is {chosen}", expected=f"{configured}, as {queue.source if queue else ''} says")
+    return chosen or configured or MapType.ONE_TO_ONE
+
+
+def _map_type(text: str, source: str) -> MapType:
     for kind in MapType:
         if kind.lower() == text.strip().lower():
             return kind
@@ -125,6 +211,32 @@ def _section(path: Path) -> Mapping[str, str]:
         found = ", ".join(parser.sections()) or "none"
         raise InvalidInput(str(path), f"[{SECTION}]", "is missing", expected=f"that section (found: {found})")
     return dict(parser.items(SECTION))
+
+
+def _queues(path: Path) -> dict[str, dict[str, Any]]:
+    """Queues by name, each with what its template says, as Harvester puts the two together. Raises InvalidInput."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as problem:
+        raise InvalidInput(str(path), "", f"cannot be read: {problem.strerror}", expected="panda_queueconfig.json") from problem
+    except (ValueError, RecursionError) as problem:
+        raise InvalidInput(str(path), "", f"is no JSON: {problem}", expected="panda_queueconfig.json") from problem
+    if not isinstance(document, dict) or not all(isinstance(entry, dict) for entry in document.values()):
+        raise InvalidInput(str(path), "", "is no mapping of queues", expected='{"<queue>": {"messenger": {...}, ...}}')
+    templates = {name for name, entry in document.items() if entry.get("isTemplateQueue") is True or name.endswith("_TEMPLATE")}
+    return {
+        name: _with_template(entry, document.get(entry.get("templateQueueName") or "", {}))
+        for name, entry in document.items()
+        if name not in templates
+    }
+
+
+def _with_template(queue: dict[str, Any], template: dict[str, Any]) -> dict[str, Any]:
+    whole = {**template, **queue}
+    for key, value in queue.items():
+        if isinstance(value, dict) and isinstance(template.get(key), dict):
+            whole[key] = {**template[key], **value}
+    return whole
 
 
 def _checked(name: str, source: str, field: str) -> str:

@@ -22,6 +22,7 @@ from raythena.domain.panda import PandaJob, input_place, parse_panda_jobs, to_gi
 from raythena.gateways.file import DiskInputs, load_job, read_document
 from raythena.gateways.harvester.access_point import AccessPoint, Torn, read_json_file
 from raythena.gateways.harvester.conversation import Patience
+from raythena.gateways.harvester.harvester_config import UNNAMED_JOB_SPEC_FILE
 from raythena.storage.atomic import make_directory, write_atomically
 
 
@@ -66,10 +67,9 @@ class SpecificationSearch:
         return None
 
     def _candidates(self) -> Iterator[Path]:
-        """The specification under its own name, then what looks like a renamed one, latest first."""
+        """The specification under its own name, or Harvester's own for one; then what looks like a renamed one, latest first."""
         name = self.point.names.job_spec_file
-        if self.point.path(name).exists():
-            yield self.point.path(name)
+        yield from (path for path in map(self.point.path, (name, UNNAMED_JOB_SPEC_FILE)) if path.exists())
         stem, _, suffix = name.rpartition(".")
         renamed = {*self.point.directory.glob(f"{name}?*"), *self.point.directory.glob(f"{stem}?*.{suffix}")}
         yield from sorted((path for path in renamed if path.is_file()), key=lambda path: path.stat().st_mtime, reverse=True)

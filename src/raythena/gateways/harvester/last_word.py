@@ -17,7 +17,7 @@ from typing import Any
 
 from raythena.domain.errors import ExitCode
 from raythena.domain.job import Job
-from raythena.domain.taxonomy import Fault, of_exit_code
+from raythena.domain.taxonomy import BY_ANOTHER_JOB, Fault, of_exit_code
 from raythena.gateways.harvester import documents
 from raythena.gateways.harvester.deliverables import Deliverables
 from raythena.gateways.harvester.documents import Entry
@@ -35,7 +35,8 @@ class Ending:
     events: int = 0
     """Finished, all sessions together."""
     cores: int = 0
-    core_s: float = 0.0
+    cpu_s: float = 0.0
+    """Spent on them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +94,8 @@ def _figures(ending: Ending) -> dict[str, int | str]:
         figures["nEvents"] = ending.events
     if ending.cores:
         figures["coreCount"] = ending.cores
-    if ending.core_s:
-        figures |= {"cpuConsumptionTime": round(ending.core_s), "cpuConsumptionUnit": "s"}
+    if ending.cpu_s:
+        figures |= {"cpuConsumptionTime": round(ending.cpu_s), "cpuConsumptionUnit": "s"}
     return figures
 
 
@@ -103,9 +104,9 @@ def _failed(ending: Ending, figures: documents.Attributes, reason: str) -> LastW
     exit_code = ending.exit_code or int(ExitCode.INCOMPLETE)
     told: dict[str, int | str] = {
         "pilotErrorCode": fault.code,
-        "pilotErrorDiag": _one_line(f"{fault.what}: {reason}"),
+        "pilotErrorDiag": f"{fault.what}: {reason}",
         "exeErrorCode": exit_code,
-        "exeErrorDiag": _one_line(fault.hint or reason),
+        "exeErrorDiag": fault.advice(BY_ANOTHER_JOB) or reason,
     }
     return LastWord(exit_code, {**figures, **told}, f"failed: {reason}")
 
@@ -113,10 +114,6 @@ def _failed(ending: Ending, figures: documents.Attributes, reason: str) -> LastW
 def _known(exit_code: int) -> ExitCode:
     """Ours, or for a code of somebody else (a signal's) what comes closest."""
     return ExitCode(exit_code) if exit_code in ExitCode.__members__.values() else ExitCode.STOPPED
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
 
 
 def bare_report(word: LastWord, ending: Ending) -> dict[str, Any]:

@@ -175,6 +175,39 @@ def test_point_6_attributes_are_written_last(tmp_path, monkeypatch):
     assert json.loads((tmp_path / "worker_attributes.json").read_text())["pilotErrorCode"] == 9008
 
 
+TRACEBACK = "".join(
+    f"""Traceback (most recent call last):
+  File "/opt/release/{n}.py", line {n}, in execute
+    self.next({"x" * 60})
+""" for n in range(30)
+) + "RuntimeError: conditions database is down\n"  # fmt: skip
+
+
+def test_point_6_the_end_of_a_long_reason_survives(tmp_path):
+    """PanDA keeps 500 characters, and of a traceback the last line is the reason."""
+    ending = Ending(12, f"given up: {TRACEBACK}", FAULTS["repeated-error"])
+    word = last_word(ending, merging_job(), None, None, MapType.ONE_TO_ONE)
+    point = access_point(tmp_path)
+    point.write_attributes(word.attributes)
+    told = point.attributes()["pilotErrorDiag"]
+    assert len(told) <= 500
+    assert told.startswith(FAULTS["repeated-error"].what)
+    assert told.endswith("RuntimeError: conditions database is down")
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_point_6_no_advice_is_given_that_a_worker_cannot_follow(name):
+    """There is no `--resume` for a batch job."""
+    told = last_word(Ending(12, "why", FAULTS[name]), merging_job(), None, None, MapType.ONE_TO_ONE).attributes
+    assert "--resume" not in str(told)
+
+
+def test_point_6_cpu_time_is_cpu_time():
+    ending = Ending(0, "complete", None, events=4, cores=8, cpu_s=12.4)
+    told = last_word(ending, merging_job(), Deliverables(merging_job()), LOG_ENTRY, MapType.ONE_TO_ONE).attributes
+    assert (told["cpuConsumptionTime"], told["cpuConsumptionUnit"]) == (12, "s")
+
+
 def test_point_7_an_event_nobody_can_compute_is_failed_and_not_fatal():
     entries = documents.report_entries(report(1, "a", archive=None, status=RangeStatus.FATAL))
     assert entries == [{"eventRangeID": "a", "eventStatus": "failed"}]
@@ -392,6 +425,13 @@ def test_ideal_the_job_is_found_again_even_if_it_was_renamed(tmp_path):
     assert json.loads(found.read_text()) == about
     (tmp_path / "HPCJobs.json.read.2026-11-22").unlink()
     assert SpecificationSearch(point).turn(0.0) == found
+
+
+def test_ideal_the_job_is_found_under_the_name_harvester_has_for_it_without_configuration(tmp_path):
+    point = access_point(tmp_path)
+    about = {PANDA_ID: document("merge")}
+    put(point, "pandaJobData.out", about)
+    assert json.loads(SpecificationSearch(point).turn(0.0).read_text()) == about
 
 
 def test_ideal_a_torn_job_is_waited_for(tmp_path):

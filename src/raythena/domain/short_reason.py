@@ -1,0 +1,50 @@
+"""A reason that fits where little room is: one line, in which an exception and its message survive.
+
+PanDA keeps 500 characters. Those of a traceback are frames of nobody's interest, and the sentence that matters comes last; of a
+long text without a traceback the beginning says what it is about and the end what came of it.
+"""
+
+from __future__ import annotations
+
+import re
+
+_HEAD = re.compile(r"^(.*?)Traceback \(most recent call last\):\s*$")
+_BETWEEN = ("During handling of the above exception", "The above exception was the direct cause")
+_FRAMES_OF_RAY = re.compile(r"^ray::\S+\(.*pid=")
+_ESCAPES = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
+_LOOKED_AT = 200_000
+"""Characters of a text that are looked at, of its beginning and its end together."""
+_GAP = " ... "
+
+
+def short_reason(text: str, limit: int) -> str:
+    """`text` in one line of at most `limit` characters (at least 20): tracebacks are left out but for what was raised."""
+    if len(text) > _LOOKED_AT:
+        text = text[: _LOOKED_AT // 4] + "\n...\n" + text[-_LOOKED_AT * 3 // 4 :]
+    text = _ESCAPES.sub("", text)
+    line = " ".join("".join(_printable(each) for each in "\n".join(_without_frames(text.splitlines()))).split())
+    if len(line) <= limit:
+        return line
+    beginning = (limit - len(_GAP)) // 3
+    return line[:beginning] + _GAP + line[-(limit - len(_GAP) - beginning) :]
+
+
+def _without_frames(lines: list[str]) -> list[str]:
+    kept: list[str] = []
+    inside = False
+    for line in lines:
+        head = _HEAD.match(line)
+        if head is not None:
+            kept.append(head[1])
+            inside = True
+        elif (inside and (not line.strip() or line[0].isspace())) or line.startswith(_BETWEEN) or _FRAMES_OF_RAY.match(line):
+            continue
+        else:
+            inside = False
+            kept.append(line)
+    return kept
+
+
+def _printable(character: str) -> str:
+    """A surrogate, which no encoding takes, or a control character becomes a question mark; white space stays."""
+    return character if character.isprintable() or character.isspace() else "?"
