@@ -74,7 +74,7 @@ EXPORTED = {
     "RaythenaError": "",
     "Released": "index",
     "ReportedRange": "file message range_id status",
-    "SessionResult": "core_s cores error exit_code outcome progress reason span_s",
+    "SessionResult": "core_s cores cpu_s error exit_code outcome progress reason span_s",
     "Started": "at index",
     "StorageError": "",
     "TimeLimits": "first_time_limit_s min_time_limit_s time_limit_factor",
