@@ -23,7 +23,7 @@ import numpy.typing as npt
 import uproot
 
 from raythena.domain.errors import InvalidInput
-from raythena.storage.root.contents import NoEventTree, RootFileError, event_tree, opened
+from raythena.storage.root.contents import RNTUPLES, NoEventTree, RootFileError, event_tree, opened
 
 Column = npt.NDArray[Any]
 Offsets = npt.NDArray[np.int64]
@@ -183,6 +183,26 @@ def _opened(path: Path, tree: str) -> Iterator[Any]:
 
 
 def _columns_of(tree: Any, start: int | None, stop: int | None) -> Table:
+    return (_ntuple_columns if tree.classname in RNTUPLES else _tree_columns)(tree, start, stop)
+
+
+def _ntuple_columns(ntuple: Any, start: int | None, stop: int | None) -> Table:
+    """Of an RNTuple, which knows lists of records: a group is one field."""
+    arrays = ak.to_packed(ntuple.arrays(entry_start=start, entry_stop=stop))
+    scalars: dict[str, Column] = {}
+    groups: dict[str, Group] = {}
+    for name in arrays.fields:
+        layout = arrays[name].layout
+        if layout.is_list:
+            rows = layout.to_ListOffsetArray64(True)
+            fields = {each: np.asarray(rows.content[each].data) for each in rows.content.fields}
+            groups[name] = Group(np.asarray(rows.offsets.data), fields)
+        else:
+            scalars[name] = np.asarray(arrays[name])
+    return Table(scalars, groups)
+
+
+def _tree_columns(tree: Any, start: int | None, stop: int | None) -> Table:
     counters = {
         branch.count_branch.name: branch.count_branch.name[1:] for branch in tree.branches if branch.count_branch is not None
     }

@@ -114,7 +114,8 @@ FAULTS: dict[str, Fault] = {
         "Give the nodes fewer --cores, or more memory: the events themselves took no more than others",
     ),
     "bad-output": Fault(
-        Who.PAYLOAD, "the event's output is missing, truncated or unreadable", 1165, "MISSINGOUTPUTFILE", _ATTEMPTS,
+        Who.PAYLOAD, "the event's output is missing, truncated, unreadable or not that of one event", 1165,
+        "MISSINGOUTPUTFILE", _ATTEMPTS,
         "Check the payload's output and the space on the node's scratch disk",
     ),
     "protocol": Fault(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import uproot
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -59,6 +60,14 @@ def test_taken_events_are_those_events(counts: list[int], data: st.DataObject) -
         assert taken.scalars["EventNumber"][place] == table.scalars["EventNumber"][event]
         assert np.array_equal(taken.groups["a"].rows(place)["x"], table.groups["a"].rows(event)["x"])
         assert np.array_equal(taken.groups["b"].rows(place)["y"], table.groups["b"].rows(event)["y"])
+
+
+def test_trees_in_directories_and_rntuples_are_read_alike(tmp_path: Path) -> None:
+    table = table_of([1, 0, 2], [3, 1, 0])
+    with uproot.recreate(tmp_path / "ntuple.root") as file:
+        file["deep/T"] = table.scalars | {name: group.as_awkward() for name, group in table.groups.items()}
+    assert_same(read_table(tmp_path / "ntuple.root", SCHEMA.tree), table)
+    assert_same(read_table(tmp_path / "ntuple.root", SCHEMA.tree, 1, 3), table.taken(np.array([1, 2])))
 
 
 def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:

@@ -302,6 +302,17 @@ class TestEvents:
         (fault,) = faults_of(inputs, tmp_path / "merged").values()
         assert fault.startswith("branch 'time' of tree 'HITS' cannot be read: ")
 
+    def test_an_object_that_cannot_be_read_is_named(self, tmp_path: Path) -> None:
+        inputs = [one(tmp_path / str(n), n, energy=np.histogram([1.0], bins=400, range=(0, 4))) for n in range(3)]
+        with uproot.open(inputs[1]) as file:
+            at = file.key("energy").fSeekKey + file.key("energy").fKeylen
+        content = bytearray(inputs[1].read_bytes())
+        content[at : at + 60] = b"?" * 60
+        inputs[1].write_bytes(content)
+        ((position, fault),) = faults_of(inputs, tmp_path / "merged").items()
+        assert position == 1
+        assert fault.startswith("'energy' cannot be read: ")
+
     def test_a_tree_somebody_names_is_counted(self, tmp_path: Path) -> None:
         inputs = [one(tmp_path / str(n), HITS=tree(*range(n)), mine=tree(n)) for n in range(3)]
         assert faults_of(inputs, tmp_path / "merged").keys() == {0, 2}

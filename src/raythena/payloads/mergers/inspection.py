@@ -163,7 +163,7 @@ def _look_through(file: Any, counting: Counting, *, read: bool) -> _Seen:
     schema = file_schema(file, held)
     if read:
         _read_through(file, held)
-    shapes = {path: shape_of(file[path], kind) for path, kind in schema.items() if isinstance(kind, str)}
+    shapes = {path: shape_of(root.taken(file, path), kind) for path, kind in schema.items() if isinstance(kind, str)}
     event_tree, n_events, miscount, uncountable = None, 0, "", ""
     try:
         event_tree = counted_tree(file, held, counting)

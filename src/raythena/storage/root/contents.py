@@ -101,9 +101,19 @@ def trees_of(held: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(path for path, class_name in held.items() if class_name in TTREES or class_name in RNTUPLES)
 
 
+def taken(file: Any, path: str) -> Any:
+    """An object of an open file. Raises RootFileError naming it when it cannot be read."""
+    try:
+        return file[path]
+    except Exception as error:  # as in `opened`: whatever the library makes of damage
+        if is_disk_trouble(error):
+            raise
+        raise RootFileError(f"{path!r} cannot be read: {in_one_line(error)}") from error
+
+
 def n_entries(file: Any, tree: str) -> int:
-    """Entries of a tree."""
-    return int(file[tree].num_entries)
+    """Entries of a tree. Raises RootFileError naming it when it cannot be read."""
+    return int(taken(file, tree).num_entries)
 
 
 def event_tree(file: Any, asked: str | None = None) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from raythena.storage.root.contents import RootFileError
+from raythena.storage.root.contents import RootFileError, taken
 from raythena.storage.root.parts import Part, Unsupported, writing
 
 _HISTOGRAM = re.compile(r"TH[123][CSIFD]|TProfile[23]?D?")
@@ -47,7 +47,7 @@ class SameText:
 
     def add(self, file: Any) -> None:
         """Compare it with that of the first input."""
-        found = file[self._path]
+        found = taken(file, self._path)
         if self._kept is None:
             self._kept = found
         elif _text(found) != _text(self._kept):
@@ -72,7 +72,7 @@ class HistogramSum:
 
     def add(self, file: Any) -> None:
         """Add one more."""
-        found = file[self._path]
+        found = taken(file, self._path)
         self._check(found)
         if self._total is None:
             self._total = found

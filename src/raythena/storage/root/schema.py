@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from raythena.storage.root.contents import DIRECTORIES, RNTUPLES, TTREES
+from raythena.storage.root.contents import DIRECTORIES, RNTUPLES, TTREES, taken
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ def file_schema(file: Any, held: Mapping[str, str]) -> dict[str, TreeSchema | st
     found: dict[str, TreeSchema | str] = {}
     for path, class_name in held.items():
         if class_name in TTREES or class_name in RNTUPLES:
-            found[path] = tree_schema(file[path])
+            found[path] = tree_schema(taken(file, path))
         elif class_name not in DIRECTORIES:
             found[path] = class_name
     return found
