@@ -14,22 +14,23 @@ Exactly once. A range is accepted from whoever reports it first, its present hol
 compute, commits say who *did*. Everything reported later is refused, and a group of which nothing was accepted is
 discarded.
 
-Given ranges. When somebody else hands the ranges out, the table grows while the job runs: more are asked for in time, a chunk is
-leased once the ledger has it, and instead of being merged a committed group is reported. A range is MERGED when its report was
-taken.
+Two kinds of jobs. Either the job cuts its own ranges, and what is stored is merged here; or somebody else hands the ranges out
+while the job runs, and what is stored is reported to them: a range is MERGED when its report was taken. One object, the
+`Completion`, makes all of that difference.
 
 The parts, each to be read alone; one may use those above it, and all share the `state`:
 
-    state         the job, every range, every node, how far the session has come
-    holders       who holds which range, second holders included
-    failures      attempts that failed, ranges that got lost
-    results       groups accepted, committed, refused
-    merges  merges ordered, and what comes of them
-    leasing       which node gets how much of what
-    tail          the end of the job: recalls and duplicates
-    attendance    nodes that come, report, give back, and vanish
-    outside       ranges that somebody else hands out
-    stopping      why and when the session ends
+    state          the job, every range, every node, how far the session has come
+    holders        who leases which range, second holders included
+    failures       attempts that failed, ranges that got lost
+    leasing        which node gets how much of what
+    completion     merged here, or ...
+    range_source   ... asked for elsewhere, and reported there
+    result_intake  groups accepted, committed, refused
+    merges         merges from their order to the commit of their output
+    tail           the last events of a job: recalls and duplicates
+    membership     nodes that join, report, give ranges back, and vanish
+    stopping       why and when the session ends
 
 What follows is only who is told of which event. The rules that hold after every step are in `invariants`.
 """
@@ -57,6 +58,7 @@ from raythena.domain.records import (
 from raythena.domain.results import GroupReport
 from raythena.engine import commands as do
 from raythena.engine import events as ev
+from raythena.engine.completion import Completion, MergedHere
 from raythena.engine.engine_config import EngineConfig
 from raythena.engine.failures import Failures
 from raythena.engine.journal import Journal
@@ -80,6 +82,7 @@ class EngineParts:
     merges: Callable[..., Merges] = Merges
     leasing: Callable[..., Leasing] = Leasing
     membership: Callable[..., Membership] = Membership
+    merged_here: Callable[..., MergedHere] = MergedHere
     range_source: Callable[..., RangeSource] = RangeSource
     stopping: Callable[..., Stopping] = Stopping
 
@@ -95,13 +98,13 @@ class Engine:
         parts = self.made_of
         self.state = state = JobState(job, config or EngineConfig(), wall_clock_offset, parts.journal())
         self._failures = parts.failures(state)
-        self._results = parts.results(state)
-        self._merges = parts.merges(state, self._results, self._failures)
         self._leasing = parts.leasing(state)
-        self._tail = Tail(state)
+        self._completion: Completion = parts.range_source(state, self._leasing) if job.ranges_given else parts.merged_here(state)
+        self._results = parts.results(state, self._completion)
+        self._merges = parts.merges(state, self._results, self._failures)
+        self._tail = Tail(state, self._completion)
         self._membership = parts.membership(state, self._failures, self._leasing, self._tail)
-        self._range_source = parts.range_source(state, self._leasing)
-        self._stopping = parts.stopping(state, self._range_source)
+        self._stopping = parts.stopping(state, self._completion)
         self.resumed = 0
         """Ranges that earlier sessions finished."""
         self._handlers: dict[type, Callable[[Any, float], None]] = {
@@ -117,9 +120,9 @@ class Engine:
             ev.MergeSucceeded: self._merges.succeeded,
             ev.MergeFailed: self._merges.failed,
             ev.MergeStalled: self._merges.stalled,
-            ev.RangesGiven: self._range_source.given,
-            ev.RangesEnded: self._range_source.ended,
-            ev.ReportsAcknowledged: self._range_source.acknowledged,
+            ev.RangesGiven: self._completion.given,
+            ev.RangesEnded: self._completion.ended,
+            ev.ReportsAcknowledged: self._completion.acknowledged,
             ev.StopRequested: self._stopping.requested,
             ev.DeadlineSet: self._stopping.deadline_set,
             ev.Tick: self._tick,
@@ -135,7 +138,7 @@ class Engine:
         self.table, self.outputs, self.merges = state.table, state.outputs, state.merges
         self.fleet, self.pool, self.retries = state.fleet, state.pool, state.retries
         self.budget, self.deadline = state.budget, state.deadline
-        self.supply, self.reports = state.supply, state.reports
+        self.completion = self._completion
         self.duplicates = state.holders.duplicates
         """Range → number of the second node computing it."""
 
@@ -202,8 +205,8 @@ class Engine:
         took_s = journal.commit_took_s(event.tickets, now)
         if took_s is not None:
             self.state.deadline.commit_took(took_s)
-        self._range_source.given_up([record for record in records if isinstance(record, AttemptFailed) and record.final])
-        self._range_source.go_on(now)
+        self._completion.failed([record for record in records if isinstance(record, AttemptFailed) and record.final])
+        self._completion.go_on(now)
         self._results.release_refused()
         self._merges.start()
 
@@ -216,9 +219,9 @@ class Engine:
             case OutputMerged():
                 self._merges.committed(record)
             case RangesTaken():
-                self._range_source.taken(len(record.chunk))
+                self._completion.taken(record)
             case ReportsTaken():
-                self._range_source.acknowledgement_stored()
+                self._completion.acknowledgement_stored()
 
     def _storage_stalled(self, event: ev.StorageStalled, now: float) -> None:
         self.state.stall(event.reason)
@@ -238,8 +241,8 @@ class Engine:
         self._stopping.look_at_deadline(now)
         if state.stopping is None and state.stalled is None:
             self._tail.look(now)
-        self._range_source.go_on(now)
-        self._stopping.look_outside(now)
+        self._completion.go_on(now)
+        self._stopping.look_at_patience(now)
         self._merges.start()
 
     # ---- starting from a ledger
@@ -247,7 +250,7 @@ class Engine:
     def _restore(self, restored: Restored) -> None:
         """Take over what the ledger remembers. Everything else is READY."""
         table, merges = self.table, self.merges
-        self._range_source.restore_ranges(restored)
+        self._completion.restore_ranges(restored)
         for index, attempts in restored.attempts:
             table.restore_attempts(index, attempts)
         self._restore_failed(restored.failed)
@@ -260,8 +263,7 @@ class Engine:
             merges.restore_merged(merged.output)
         for group in restored.groups:
             self._results.restore(group)
-        self._range_source.restore_reports(restored)
-        merges.settle_empty()
+        self._completion.restore_groups(restored)
         for index, losses in restored.losses:
             if table.state[index] == RangeState.READY:
                 self.retries.restore_losses(index, losses)
@@ -273,9 +275,7 @@ class Engine:
             return
         for state in (RangeState.FAILING, RangeState.FAILED):
             self.table.move(failed, state)
-        if self.supply is None:
-            for output, count in zip(*np.unique(self.outputs.outputs_of(failed), return_counts=True), strict=True):
-                self.merges.restore_failed(output, count)
+        self._completion.restore_failed(failed)
 
 
 _MAY_END = (ev.Committed, ev.MergeFailed, ev.RangesEnded, ev.StopRequested, ev.Tick)

@@ -128,5 +128,3 @@ class Failures:
         """The ledger knows of a failed attempt."""
         if record.final:
             self._table.move(np.asarray([record.range_index], dtype=np.int64), RangeState.FAILED)
-            if self._state.supply is None:
-                self._state.merges.given_up(self._state.outputs.output_of(record.range_index))

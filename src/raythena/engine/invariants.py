@@ -9,6 +9,7 @@ from raythena.domain.errors import InternalError
 from raythena.domain.ranges import NO_NODE, RangeState
 from raythena.engine.engine import Engine
 from raythena.engine.merge_planner import OutputState
+from raythena.engine.range_source import RangeSource
 
 _LEASED, _ACCEPTED, _STORED, _FAILED, _MERGED = (
     int(state) for state in (RangeState.LEASED, RangeState.ACCEPTED, RangeState.STORED, RangeState.FAILED, RangeState.MERGED)
@@ -111,10 +112,10 @@ def _require_all(holds: npt.NDArray[np.bool_], rule: str) -> None:
 def _given(engine: Engine) -> None:
     """In a job whose ranges are given: what is finished is reported, and nothing is leased before it is durable."""
     table = engine.table
-    if not table.given:
-        _require(engine.reports.is_empty, "a report is due in a job that has nobody to report to")
+    if not isinstance(engine.completion, RangeSource):
+        _require(not table.given, "nobody is told what becomes of ranges that were handed out")
         return
-    finished = np.sort(engine.reports.finished_ranges())
+    finished = np.sort(engine.completion.reports.finished_ranges())
     _require(np.array_equal(finished, np.flatnonzero(table.state == RangeState.STORED)), "finished ranges and reports differ")
     not_durable = np.flatnonzero(table.state == RangeState.GIVEN)
     count = len(not_durable)

@@ -1,7 +1,7 @@
 """Ranges that somebody else hands out: asked for in time, leased once they are durable, reported once they are settled.
 
-When to ask is decided in `supply`, how far each report has come is known to `reports`. In a job that cuts its own ranges nothing
-here has any effect.
+This is the `Completion` of a job whose ranges are given. When to ask is decided in `supply`, how far each report has come is
+known to `reports`.
 """
 
 from __future__ import annotations
@@ -10,35 +10,51 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from raythena.domain.errors import InternalError
 from raythena.domain.given_ranges import GivenRanges
 from raythena.domain.id_index import IdIndex
-from raythena.domain.ranges import RangeState
+from raythena.domain.ranges import Indices, RangeState
 from raythena.domain.records import AttemptFailed, RangesTaken, Restored
+from raythena.domain.results import GroupReport
 from raythena.engine import commands as do
 from raythena.engine import events as ev
 from raythena.engine.fleet import Node
 from raythena.engine.leasing import Leasing
+from raythena.engine.reports import ReportQueue
 from raythena.engine.state import JobState
+from raythena.engine.supply import Supply
 
 
 class RangeSource:
-    """The engine's side of the conversation with whoever hands ranges out."""
+    """The engine's side of the conversation with whoever hands ranges out and wants to know what became of them."""
+
+    success = "every event is reported"
 
     def __init__(self, state: JobState, leasing: Leasing) -> None:
         self._state = state
         self._table = state.table
         self._leasing = leasing
+        self._config = state.config.supply
+        self.supply = Supply(self._config)
+        self.reports = ReportQueue(self._config.max_unacknowledged)
         self._ids = IdIndex(state.table.range_id)
         self._n_durable = 0
         """Given ranges the ledger has."""
 
     # ---- asking
 
+    @property
+    def may_grow(self) -> bool:
+        """See `Completion`."""
+        return not self.supply.ended
+
+    def interval(self, output: int) -> tuple[int, int] | None:
+        """See `Completion`: "outputs" are input files, whose ranges may lie anywhere."""
+        return (0, len(self._table)) if 0 <= output < len(self._state.job.inputs) and len(self._table) else None
+
     def ask(self, now: float) -> None:
         """Ask for more ranges in time, so that no core waits for the answer."""
-        state, supply = self._state, self._state.supply
-        if supply is None or supply.ended or supply.asked_at is not None:
+        state, supply = self._state, self.supply
+        if supply.ended or supply.asked_at is not None:
             return
         if state.stopping is not None or state.stalled is not None:
             return
@@ -57,9 +73,7 @@ class RangeSource:
 
     def given(self, event: ev.RangesGiven, now: float) -> None:
         """Ranges came; those that came before are left out, and whoever gave them is told how many are new."""
-        if self._state.supply is None:
-            raise InternalError("ranges were handed out in a job that cuts its own")
-        self._state.supply.answered(now)
+        self.supply.answered(now)
         chunk, hashes = event.chunk, event.chunk.id_hashes()
         known = self._ids.is_known(hashes, chunk.range_id)
         if known.any():
@@ -75,43 +89,44 @@ class RangeSource:
         self._table.append(chunk)
         self._state.budget.job_grew(len(self._table))
 
-    def taken(self, count: int) -> None:
-        """The next `count` given ranges are durable: they may be leased."""
-        start, self._n_durable = self._n_durable, self._n_durable + count
+    def taken(self, record: RangesTaken) -> None:
+        """The next given ranges are durable: they may be leased."""
+        start, self._n_durable = self._n_durable, self._n_durable + len(record.chunk)
         self._table.move(np.arange(start, self._n_durable, dtype=np.int64), RangeState.READY)
         self._state.pool.grow(self._n_durable)
 
     def ended(self, event: ev.RangesEnded, now: float) -> None:
         """There are no more ranges."""
-        if self._state.supply is not None:
-            self._state.supply.end(now)
+        self.supply.end(now)
 
     # ---- reporting
 
     def acknowledged(self, event: ev.ReportsAcknowledged, now: float) -> None:
         """Reports were taken: the ledger is to know."""
-        record = self._state.reports.acknowledged(event.numbers, now)
+        record = self.reports.acknowledged(event.numbers, now)
         if record is not None:
             self._state.journal.commit(record, now)
         self._publish(now)
 
     def acknowledgement_stored(self) -> None:
         """The ledger knows of the oldest acknowledgement."""
-        self._table.move(self._state.reports.committed(), RangeState.MERGED)
+        self._table.move(self.reports.committed(), RangeState.MERGED)
 
-    def given_up(self, failures: Sequence[AttemptFailed]) -> None:
-        """These are failed for good, and the ledger knows."""
-        if self._state.supply is not None:
-            self._state.reports.given_up(failures)
+    def stored(self, group: GroupReport) -> None:
+        """A group is in the ledger: it is to be reported."""
+        self.reports.finished(group)
+
+    def failed(self, failures: Sequence[AttemptFailed]) -> None:
+        """These are failed for good, and the ledger knows: they are to be reported."""
+        self.reports.given_up(failures)
 
     def go_on(self, now: float) -> None:
         """Publish what is due, ask for what is needed."""
-        if self._state.supply is not None:
-            self._publish(now)
-            self.ask(now)
+        self._publish(now)
+        self.ask(now)
 
     def _publish(self, now: float) -> None:
-        while (command := self._state.reports.next(now)) is not None:
+        while (command := self.reports.next(now)) is not None:
             self._state.journal.do(command)
 
     # ---- waiting
@@ -123,20 +138,23 @@ class RangeSource:
         return len(self._table) - sum(self._table.count(state) for state in done)
 
     @property
-    def is_all_done(self) -> bool:
+    def is_over(self) -> bool:
         """No more ranges come, none is in work, every report is taken."""
-        supply = self._state.supply
-        return supply is not None and supply.ended and self._state.reports.is_empty and self.n_in_work == 0
+        return self.supply.ended and self.reports.is_empty and self.n_in_work == 0
+
+    @property
+    def has_open_ends(self) -> bool:
+        """Reports have not been taken."""
+        return not self.reports.is_empty
 
     def waits_in_vain(self, now: float) -> str:
         """Why nobody should wait any longer, with nothing left to do, for somebody who does not answer; empty: go on."""
-        supply, reports = self._state.supply, self._state.reports
-        if supply is None or self.n_in_work:
+        if self.n_in_work:
             return ""
-        limit_s = self._state.config.supply.report_patience_s
-        if supply.is_overdue(now):
-            return f"no event ranges came for {self._state.config.supply.patience_s:.0f} s"
-        if not reports.is_empty and now - reports.moved_at > limit_s:
+        limit_s = self._config.report_patience_s
+        if self.supply.is_overdue(now):
+            return f"no event ranges came for {self._config.patience_s:.0f} s"
+        if not self.reports.is_empty and now - self.reports.moved_at > limit_s:
             return f"nobody took a report for {limit_s:.0f} s"
         return ""
 
@@ -146,15 +164,16 @@ class RangeSource:
         """Ranges handed out to earlier coordinators."""
         for chunk in restored.given:
             self._append(chunk)
-            self.taken(len(chunk))
+            self.taken(RangesTaken(chunk))
 
-    def restore_reports(self, restored: Restored) -> None:
+    def restore_failed(self, failed: Indices) -> None:
+        """Ranges that earlier sessions gave up; what of them is to be reported comes with the groups."""
+
+    def restore_groups(self, restored: Restored) -> None:
         """Stored groups that were reported are done with; the others, and failures, are to be reported."""
-        if self._state.supply is None:
-            return
         for group in restored.groups:
             if group.name in restored.reported:
                 self._table.move(group.entries["range"].astype(np.int64), RangeState.MERGED)
             else:
-                self._state.reports.finished(group)
-        self._state.reports.given_up(restored.unreported_failures)
+                self.reports.finished(group)
+        self.reports.given_up(restored.unreported_failures)

@@ -16,6 +16,7 @@ from raythena.domain.records import GroupStored
 from raythena.domain.results import GroupReport
 from raythena.engine import commands as do
 from raythena.engine import events as ev
+from raythena.engine.completion import Completion
 from raythena.engine.fleet import Node
 from raythena.engine.state import JobState
 
@@ -25,8 +26,9 @@ _NO_RANGES: Indices = np.empty(0, dtype=np.int64)
 class Results:
     """Groups from their first report to their commit."""
 
-    def __init__(self, state: JobState) -> None:
+    def __init__(self, state: JobState, completion: Completion) -> None:
         self._state = state
+        self._completion = completion
         self._table = state.table
         self._journal = state.journal
         self.waiting: dict[str, GroupReport] = {}
@@ -53,12 +55,11 @@ class Results:
 
     def _acceptable(self, group: GroupReport) -> Indices:
         """Positions in `group.entries` of ranges that belong to the group's output and are not settled yet."""
-        is_given = self._state.supply is not None
-        n_outputs = len(self._state.job.inputs) if is_given else self._state.outputs.n_outputs
-        if not 0 <= group.output < n_outputs or not len(self._table):
+        interval = self._completion.interval(group.output)
+        if interval is None:
             return _NO_RANGES
+        start, stop = interval
         indices = group.entries["range"].astype(np.int64)
-        start, stop = (0, len(self._table)) if is_given else self._state.outputs.interval(group.output)
         inside = (indices >= start) & (indices < stop)
         if not inside.all():
             indices = np.where(inside, indices, start)
@@ -113,10 +114,7 @@ class Results:
         del self.waiting[group.name]
         self.stored.add(group.name)
         self._table.move(group.entries["range"].astype(np.int64), RangeState.STORED)
-        if self._state.supply is None:
-            self._state.merges.stored_in(group.output, group.name, len(group.entries))
-        else:
-            self._state.reports.finished(group)
+        self._completion.stored(group)
         self._journal.do(do.Acknowledge(group.node, group.name))
 
     def restore(self, group: GroupReport) -> None:
@@ -125,5 +123,3 @@ class Results:
         self._table.move(indices, RangeState.ACCEPTED)
         self._table.move(indices, RangeState.STORED)
         self.stored.add(group.name)
-        if len(indices) and self._state.supply is None:
-            self._state.merges.stored_in(group.output, group.name, len(indices))

@@ -18,9 +18,7 @@ from raythena.engine.holders import Holders
 from raythena.engine.journal import Journal
 from raythena.engine.merge_planner import MergePlanner
 from raythena.engine.ready_queue import ReadyQueue
-from raythena.engine.reports import ReportQueue
 from raythena.engine.retry import RetryLedger
-from raythena.engine.supply import Supply
 
 
 class JobState:
@@ -35,9 +33,6 @@ class JobState:
         events = [] if job.ranges_given else [file.n_events for file in job.inputs]
         self.outputs = OutputMap.plan(events, job.events_per_output)
         self.merges = MergePlanner(self.outputs, config, merges=job.merge.kind != NO_MERGE)
-        self.supply = Supply(config.supply) if job.ranges_given else None
-        self.reports = ReportQueue(config.supply.max_unacknowledged)
-        """Only of given ranges."""
         self.retries = RetryLedger(config)
         self.budget = FailureBudget(config.budget, len(self.table))
         self.deadline = Deadline(config.deadline)

@@ -11,18 +11,18 @@ from raythena.domain.ranges import RangeState
 from raythena.domain.taxonomy import EndCause
 from raythena.engine import commands as do
 from raythena.engine import events as ev
+from raythena.engine.completion import Completion
 from raythena.engine.deadline import StopTimes
 from raythena.engine.drain_loss import DrainLossMeter
-from raythena.engine.range_source import RangeSource
 from raythena.engine.state import JobState
 
 
 class Stopping:
     """Stops, and the end. `finished` is None until the end has come."""
 
-    def __init__(self, state: JobState, range_source: RangeSource) -> None:
+    def __init__(self, state: JobState, completion: Completion) -> None:
         self._state = state
-        self._range_source = range_source
+        self._completion = completion
         self._outcome = do.Outcome.STOPPED
         self._cause = EndCause.NONE
         self._times = StopTimes(0.0, 0.0)
@@ -70,9 +70,9 @@ class Stopping:
             times = StopTimes(now + config.drain_limit_s, now + config.abort_merge_limit_s)
             self._stop(budget.exceeded, do.Outcome.ABORTED, budget.exceeded_by, times, now)
 
-    def look_outside(self, now: float) -> None:
+    def look_at_patience(self, now: float) -> None:
         """Stop when somebody has been waited for in vain."""
-        reason = self._range_source.waits_in_vain(now) if self._state.stopping is None else ""
+        reason = self._completion.waits_in_vain(now) if self._state.stopping is None else ""
         if reason:
             self._stop(reason, do.Outcome.ABORTED, EndCause.OUTSIDE, StopTimes(now, now), now)
 
@@ -108,9 +108,7 @@ class Stopping:
 
     def is_all_done(self) -> bool:
         """Every range is settled, and everybody knows."""
-        if not self._state.journal.is_settled:
-            return False
-        return self._state.merges.all_final if self._state.supply is None else self._range_source.is_all_done
+        return self._state.journal.is_settled and self._completion.is_over
 
     def _is_abandoned(self, now: float) -> bool:
         """Something is left to compute, and nobody has been there to do it for too long. Merges get on without nodes."""
@@ -121,8 +119,7 @@ class Stopping:
     def _is_drained(self, now: float) -> bool:
         """Nothing more can come of waiting: no result and no merge is under way, or the time is up."""
         state = self._state
-        open_ends = state.merges.pending or not state.reports.is_empty
-        if not state.journal.is_settled or (open_ends and now < self._times.merges):
+        if not state.journal.is_settled or (self._completion.has_open_ends and now < self._times.merges):
             return False
         if state.table.count(RangeState.LEASED) == 0:
             return True
@@ -141,7 +138,7 @@ class Stopping:
             return do.Outcome.UNMERGED, f"{state.job.outputs[output]} could not be merged{more}: {message}"
         if failed:
             return do.Outcome.INCOMPLETE, f"{failed} of {len(state.table)} events failed"
-        return do.Outcome.COMPLETE, "every event is in an output" if state.supply is None else "every event is reported"
+        return do.Outcome.COMPLETE, self._completion.success
 
     def finish(self, outcome: do.Outcome, reason: str, cause: EndCause, now: float) -> None:
         """The last word. Nothing happens after it."""

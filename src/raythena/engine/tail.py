@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from raythena.domain.ranges import RangeState
 from raythena.engine import commands as do
+from raythena.engine.completion import Completion
 from raythena.engine.engine_config import EngineConfig
 from raythena.engine.fleet import Node
 from raythena.engine.state import JobState
@@ -100,8 +101,9 @@ def _ages(node: Node) -> list[tuple[int, float]]:
 class Tail:
     """Looks whether the end of the job has come, and plans it then."""
 
-    def __init__(self, state: JobState) -> None:
+    def __init__(self, state: JobState, completion: Completion) -> None:
         self._state = state
+        self._completion = completion
         self._looked_at = float("-inf")
 
     def look(self, now: float) -> None:
@@ -125,7 +127,7 @@ class Tail:
 
     def _has_come(self, now: float) -> bool:
         state = self._state
-        if state.supply is not None and not state.supply.ended:
+        if self._completion.may_grow:
             return False
         if now - self._looked_at < state.config.tail_interval_s or state.table.count(RangeState.LEASED) == 0:
             return False

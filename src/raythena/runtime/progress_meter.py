@@ -69,7 +69,7 @@ class ProgressMeter:
             return "draining"
         if engine.fleet.n_up == 0 and engine.fleet.mean_event_s is None and left:
             return "starting"
-        return "running" if left or engine.supply is not None else "merging"
+        return "running" if left or engine.job.ranges_given else "merging"
 
     def _message(self) -> str:
         engine = self._engine

@@ -13,9 +13,10 @@ from wrong_parts import AcknowledgesWhatItRefusesTooEarly, DropsResultsWhenItSto
 
 from raythena.domain.errors import StorageError
 from raythena.domain.ranges import RangeState
-from raythena.domain.records import AttemptFailed, RangesRetracted
+from raythena.domain.records import AttemptFailed, RangesRetracted, RangesTaken
 from raythena.domain.taxonomy import EndCause
 from raythena.engine import commands as do
+from raythena.engine.completion import MergedHere
 from raythena.engine.engine import Engine
 from raythena.engine.exchange import NodeExchange
 from raythena.engine.failures import Failures
@@ -107,7 +108,7 @@ class ForgetsWhatPauses(Engine):
 class CountsFailedAsStored(Failures):
     def give_up(self, failure, attempt, now):
         state = self._state
-        if state.supply is not None:
+        if state.job.ranges_given:
             super().give_up(failure, attempt, now)
             return
         one = np.asarray([failure.range_index])
@@ -116,16 +117,38 @@ class CountsFailedAsStored(Failures):
         state.merges.stored_in(state.outputs.output_of(failure.range_index), "nowhere", 1)
 
 
-class CountsFailedTwice(Failures):
+class CountsFailedTwice(MergedHere):
     """An output with a failed event is merged one event too early."""
 
-    def stored(self, record):
-        super().stored(record)
-        state = self._state
-        if record.final and state.supply is None:
-            output = state.outputs.output_of(record.range_index)
-            if state.merges.open_ranges[output]:
-                state.merges.given_up(output)
+    def failed(self, failures):
+        super().failed(failures)
+        for failure in failures:
+            output = self._outputs.output_of(failure.range_index)
+            if self._planner.open_ranges[output]:
+                self._planner.given_up(output)
+
+
+class ForgetsWhatFailed(MergedHere):
+    """An output with a failed event waits for it for ever."""
+
+    def failed(self, failures):
+        pass
+
+
+class EndsBeforeTheLastOutput(MergedHere):
+    @property
+    def is_over(self):
+        return self._planner.n_final >= self._outputs.n_outputs - 1
+
+
+class AcceptsWhatIsOfAnotherOutput(MergedHere):
+    """A group is taken for what it says it is."""
+
+    def interval(self, output):
+        return 0, int(self._outputs.bounds[-1])
+
+    def stored(self, group):
+        super().stored(replace(group, output=(group.output + 1) % self._outputs.n_outputs))
 
 
 class MergesWithoutTheFailed(Journal):
@@ -176,8 +199,8 @@ class FailsWithoutTellingTheLedger(Failures):
 
 
 class ForgetsReportsWhenRestarted(RangeSource):
-    def restore_reports(self, restored):
-        for group in restored.groups if self._state.supply is not None else ():
+    def restore_groups(self, restored):
+        for group in restored.groups:
             self._table.move(group.entries["range"].astype(np.int64), RangeState.MERGED)
 
 
@@ -192,9 +215,9 @@ class TakesRangesTwice(RangeSource):
 class LeasesBeforeTheLedgerKnows(RangeSource):
     def _append(self, chunk):
         super()._append(chunk)
-        super().taken(len(chunk))
+        super().taken(RangesTaken(chunk))
 
-    def taken(self, count):
+    def taken(self, record):
         pass
 
 
@@ -202,14 +225,14 @@ class ReportsWhatIsNotDurable(Results):
     def reported(self, event, now):
         super().reported(event, now)
         group = self.waiting.get(event.group.name)
-        if group is not None and self._state.supply is not None:
+        if group is not None and self._state.job.ranges_given:
             self._journal.do(do.PublishReport(1_000_000 + self._journal.next_ticket, group, ()))
 
 
 class EndsBeforeItsReportsAreTaken(Stopping):
     def is_all_done(self):
-        supply = self._state.supply
-        if supply is not None and supply.ended and self._range_source.n_in_work == 0:
+        source = self._completion
+        if isinstance(source, RangeSource) and source.supply.ended and source.n_in_work == 0:
             return self._state.journal.is_settled
         return super().is_all_done()
 
@@ -375,7 +398,10 @@ MUTANTS = [
             engine_with(leasing=ForgetsSiblingsOfASuspect),
             ForgetsWhatPauses,
             engine_with(failures=CountsFailedAsStored),
-            engine_with(failures=CountsFailedTwice),
+            engine_with(merged_here=CountsFailedTwice),
+            engine_with(merged_here=ForgetsWhatFailed),
+            engine_with(merged_here=EndsBeforeTheLastOutput),
+            engine_with(merged_here=AcceptsWhatIsOfAnotherOutput),
             engine_with(journal=MergesWithoutTheFailed),
             engine_with(stopping=EndsBeforeTheMerges),
             engine_with(results=DropsResultsWhenItStops),
