@@ -30,8 +30,8 @@ from raythena.payloads.pilot.output_staging import OutputStaging
 from raythena.payloads.pilot.panda_server import Answer, HoldTimes, PandaServer
 from raythena.payloads.pilot.pilot_account import PilotAccount
 from raythena.payloads.pilot.pilot_end import Surroundings, hangs, why_end
-from raythena.payloads.pilot.pilot_job import pilot_job, takes_numbers
-from raythena.payloads.pilot.pilot_options import read_options, served_document
+from raythena.payloads.pilot.pilot_job import checked_document, pilot_job, takes_numbers
+from raythena.payloads.pilot.pilot_options import read_options
 from raythena.payloads.pilot.range_queue import InFlight, RangeQueue
 from raythena.payloads.pilot.recovery import RecoveryStore
 from raythena.payloads.pilot.release import Release, find_release
@@ -52,7 +52,7 @@ def check_options(options: Mapping[str, Any], source: str) -> None:
     """Refuse options that cannot work. Raises InvalidInput naming the field."""
     read_options(options, source)
     if "job" in options:
-        served_document(options, source)
+        checked_document(options, source)
 
 
 class PilotPayload:

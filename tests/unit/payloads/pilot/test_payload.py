@@ -16,6 +16,7 @@ import pytest
 from raythena.domain.errors import InternalError, InvalidInput, NumbersExhausted, PayloadError
 from raythena.domain.job_number import AGENTS, STARTS, JobNumbers
 from raythena.domain.ranges import EventRange
+from raythena.domain.transform import CommandLine
 from raythena.payloads.pilot import pilot_job as job_module
 from raythena.payloads.pilot.pilot_payload import PilotPayload
 from raythena.payloads.pilot.server import PilotServer
@@ -190,8 +191,8 @@ def test_a_job_is_needed(tmp_path):
 
 
 def test_a_pilot_for_which_no_number_is_left_is_not_started(tmp_path, monkeypatch):
-    given = []
-    monkeypatch.setattr(job_module, "derive_node_job", lambda *words: given.append(words[2]) or SimpleNamespace(document=JOB))
+    given, node_job = [], SimpleNamespace(document=JOB, command=CommandLine.parse("--maxEvents=9"))
+    monkeypatch.setattr(job_module, "derive_node_job", lambda *words: given.append(words[2]) or node_job)
     monkeypatch.setattr(job_module, "parse_panda_job", lambda place: None)
     monkeypatch.setattr(job_module, "is_panda", lambda source: True)
     told = options(max_events=9)
