@@ -56,7 +56,6 @@ def pilot_payload(pilot, job, plan=None, **options):
         "pilot": str(pilot),
         "python": sys.executable,
         "environment": environment,
-        "pid_namespace": "no",
     }
     return {"kind": "pilot", "options": {**told, "job": job, **options}}
 

@@ -101,3 +101,28 @@ def test_a_payload_that_dies_before_it_asks_for_events(pilot, tmp_path, events):
     assert "its payload exited with status 1: ModuleNotFoundError: No module named 'nowhere_to_be_found'" in problem
     assert noticed_s < 15
     assert "getEventRanges" not in [line["call"] for line in journal(tmp_path)]
+
+
+@pytest.mark.timeout(180)
+def test_two_nodes_on_one_machine_do_not_hear_each_other(pilot, tmp_path, events):
+    """With the default settings each pilot has the same process number, and so the same name for its channel."""
+    path, ranges = events
+    places = [tmp_path / "a", tmp_path / "b"]
+
+    async def node(place):
+        payload = PilotPayload()
+        await payload.start(context(place, pilot, path, {"event_s": 0.2}))
+        outcomes, problem = await driven(payload, ranges)
+        await payload.drain(30.0)
+        await payload.stop()
+        return outcomes, problem
+
+    async def scenario():
+        return await asyncio.gather(*map(node, places))
+
+    for place, (outcomes, problem) in zip(places, run(scenario, 170), strict=True):
+        assert problem == ""
+        assert {type(one) for one in outcomes} == {Done}, outcomes
+        assert sorted(one.index for one in outcomes) == list(range(1, 21))
+        assert all(one.path.is_relative_to(place) for one in outcomes)
+        assert len([line for line in journal(place) if line["call"] == "getJob"]) == 1

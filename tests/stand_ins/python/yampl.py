@@ -6,16 +6,16 @@ has any number of clients, and what it sends goes to the client it last received
 its workers, and how Pilot serves the scatterer.
 
 Left out: the contexts other than `local` (every context is local here), pickling (`send`, `recv`), peer ids, plug-ins. Different
-from the real one: a channel is a Unix socket in the abstract namespace, so nothing is left on disk and a second server of the
-same name is refused; a message holds at most some 200 kilobytes and at least one byte; a client whose server is gone gets a
-ConnectionResetError, where the real one waits for ever.
+from the real one: a channel is a Unix socket in `/tmp`, under the name of the real one's pipe, so it is as machine-wide as that,
+and what a killed process left is in the next one's way only while a server answers there; a message holds at most some 200
+kilobytes and at least one byte; a client whose server is gone gets a ConnectionResetError, where the real one waits for ever.
 """
 
 import contextlib
-import os
 import select
 import socket
 import time
+from pathlib import Path
 
 CONNECT_LIMIT_S = 30.0
 LARGEST_BYTES = 1 << 18
@@ -25,7 +25,19 @@ CONTEXTS = ("THREAD", "LOCAL_SHM", "LOCAL_PIPE", "LOCAL", "DISTRIBUTED")
 def _address(name, context):
     if context.upper() not in CONTEXTS:
         raise NameError(f"{context} is not a valid context")
-    return f"\0yampl-stand-in-{os.getuid()}-{name}"
+    return f"/tmp/fifo_{name}"
+
+
+def _bind(listener, path):
+    """Raises OSError when a server answers there; what a dead one left is removed."""
+    try:
+        listener.bind(path)
+    except OSError:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as probe:
+            if probe.connect_ex(path) == 0:
+                raise
+        Path(path).unlink()
+        listener.bind(path)
 
 
 class ServerSocket:
@@ -34,7 +46,7 @@ class ServerSocket:
     def __init__(self, name, context):
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._listener.setblocking(False)
-        self._listener.bind(_address(name, context))
+        _bind(self._listener, _address(name, context))
         self._listener.listen(1024)
         self._poll = select.poll()
         self._poll.register(self._listener, select.POLLIN)
@@ -108,7 +120,7 @@ class ClientSocket:
             try:
                 self._socket.connect(_address(name, context))
                 return
-            except ConnectionRefusedError:
+            except (ConnectionRefusedError, FileNotFoundError):
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(0.005)

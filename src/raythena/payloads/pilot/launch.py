@@ -17,19 +17,21 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from raythena.domain.errors import PayloadError
 from raythena.payloads.pilot import start
+from raythena.payloads.pilot.channel_leftovers import remove_leftovers
 from raythena.payloads.pilot.pilot_options import PilotOptions
 from raythena.payloads.pilot.queues import endpoints, queue_object
 from raythena.payloads.pilot.release import Release
 from raythena.payloads.pilot.server import HOST
 
-_UNSHARE = ("unshare", "--user", "--map-current-user", "--pid", "--fork", "--kill-child", "--mount-proc")
+_UNSHARE = ("unshare", "--user", "--map-current-user", "--keep-caps", "--ipc", "--pid", "--fork", "--kill-child", "--mount-proc")
+_START = (sys.executable, "-I", "-S", start.__file__)
 _INSIDE = ":wrapper"
 """Ending of `container_type` when the site has put the pilot itself into the container."""
 
@@ -63,9 +65,12 @@ def prepare(
     environment.update(options.environment)
     environment["PILOT_NOKILL"] = "1"
     environment.pop("PILOT_OUTPUT_DIR", None)  # the pilot would move the outputs there before anybody has looked at them
-    argv = [sys.executable, "-I", "-S", start.__file__, *_program(options, release), *_arguments(options, job, port, directory)]
-    if in_namespace(options, queue):
-        argv = [*_UNSHARE, *argv]
+    argv = [*_program(options, release), *_arguments(options, job, port, directory)]
+    if in_namespace(options, queue, directory):
+        argv = _isolated(argv, directory / "private")
+    else:
+        remove_leftovers()
+        argv = [*_START, *argv]
     return LaunchPlan(argv, environment, directory)
 
 
@@ -91,28 +96,36 @@ def url(port: int) -> str:
     return f"http://{HOST}:{port}"
 
 
-def in_namespace(options: PilotOptions, queue: Mapping[str, Any]) -> bool:
-    """Whether to give the pilot a PID namespace. Raises PayloadError when that is demanded and not possible.
+def _isolated(argv: Sequence[str], place: Path) -> list[str]:
+    """The command in namespaces of its own: process numbers, IPC, and a /tmp and a /dev/shm, for which `place` is made."""
+    place.mkdir(parents=True)
+    return [*_UNSHARE, *_START, "--private", str(place), *argv]
 
-    `auto` does not when the pilot starts containers itself: a set-user-id apptainer refuses to work inside a user namespace.
+
+def in_namespace(options: PilotOptions, queue: Mapping[str, Any], directory: Path) -> bool:
+    """Whether to give the pilot namespaces of its own. Raises PayloadError when that is demanded and not possible.
+
+    With a PID namespace every pilot has the same process number, by which it names its channel to AthenaMP; so it gets a `/tmp`
+    and a `/dev/shm` of its own as well, or nothing of its own. That is tried below `directory`. `auto` does not when the pilot
+    starts containers itself: a set-user-id apptainer refuses to work inside a user namespace.
     """
     if options.pid_namespace == "no":
         return False
     kind = str(queue.get("container_type") or "")
     if options.pid_namespace == "auto" and kind and not kind.endswith(_INSIDE):
         return False
-    problem = _namespace_problem()
+    problem = _namespace_problem(directory)
     if problem and options.pid_namespace == "yes":
         raise PayloadError(f"pilot: pid_namespace: yes, but this node does not allow it: {problem}")
     return not problem
 
 
-def _namespace_problem() -> str:
-    """Why a PID namespace cannot be had; empty when it can."""
+def _namespace_problem(directory: Path) -> str:
+    """Why namespaces cannot be had; empty when they can."""
     if shutil.which(_UNSHARE[0]) is None:
         return "there is no program unshare"
     try:
-        tried = subprocess.run([*_UNSHARE, "true"], capture_output=True, timeout=10, check=False)
+        tried = subprocess.run(_isolated(["true"], directory / "trial"), capture_output=True, timeout=20, check=False)
     except (OSError, subprocess.TimeoutExpired) as problem:
         return str(problem)
     return "" if tried.returncode == 0 else tried.stderr.decode(errors="replace").strip() or f"exit code {tried.returncode}"

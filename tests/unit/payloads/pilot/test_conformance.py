@@ -22,7 +22,6 @@ def options(dialect):
             "version": "3.7.0.36",
             "job": JOB,
             "environment": {"PILOT_DOUBLE": json.dumps({**asdict(behaviour), "dialect": dialect})},
-            "pid_namespace": "no",
             "over_delivery": 2,
             "busy_hold_s": 0.3,
             "report_grace_s": 2.0,

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import tarfile
+from pathlib import Path
 
 import pytest
 
@@ -118,14 +119,14 @@ def test_a_section_that_does_not_exist_is_refused(release, tmp_path):
     ],
 )
 def test_when_a_pid_namespace_is_used(monkeypatch, allowed, container, word, used):
-    monkeypatch.setattr(launch, "_namespace_problem", lambda: "" if allowed else "not permitted")
-    assert launch.in_namespace(PilotOptions(pid_namespace=word), {"container_type": container}) is used
+    monkeypatch.setattr(launch, "_namespace_problem", lambda place: "" if allowed else "not permitted")
+    assert launch.in_namespace(PilotOptions(pid_namespace=word), {"container_type": container}, Path("/none")) is used
 
 
 def test_a_pid_namespace_that_is_demanded_and_cannot_be_had(monkeypatch):
-    monkeypatch.setattr(launch, "_namespace_problem", lambda: "not permitted")
+    monkeypatch.setattr(launch, "_namespace_problem", lambda place: "not permitted")
     with pytest.raises(PayloadError, match="not permitted"):
-        launch.in_namespace(PilotOptions(pid_namespace="yes"), {})
+        launch.in_namespace(PilotOptions(pid_namespace="yes"), {}, Path("/none"))
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,6 @@ def options(plan=None, **changes):
         "version": "3.7.0.36",
         "job": JOB,
         "environment": environment,
-        "pid_namespace": "no",
         "busy_hold_s": 0.3,
         **changes,
     }
