@@ -133,7 +133,7 @@ def _merge(order: MergeOrder, inputs: list[Path], target: Path, work: Path) -> M
         raise MergeError(f"{order.lfn}: the {order.spec.kind} merger failed: {type(problem).__name__}: {problem}") from problem
     if not target.is_file() or target.stat().st_size == 0:
         raise MergeError(f"{order.lfn}: the {order.spec.kind} merger wrote nothing")
-    n_events = _counted(order, target) if merged.n_events is None else merged.n_events
+    n_events = _counted(order, target) if merged.n_events is None and merged.is_countable else merged.n_events
     if n_events not in (None, order.expected):
         raise MergeError(f"{order.lfn}: the merged file holds {n_events} events, expected {order.expected}")
     return merged

@@ -46,6 +46,8 @@ class Merged:
     guid: str = ""
     """The GUID inside the file, which then counts instead of that of the context."""
     n_events: int | None = None
+    is_countable: bool = True
+    """False: no tree in it has one entry for each event, and nobody should count them."""
 
 
 class BadInputs(MergeError):

@@ -23,6 +23,7 @@ from raythena.domain.ranges import RangeLayout
 from raythena.domain.results import MergedOutput
 from raythena.storage.atomic import adler32_of
 from raythena.storage.groups import read_members
+from raythena.storage.root.contents import NO_TREE
 from raythena.storage.taskdir import TaskDirectory
 from raythena.validation.comparison import Contents, Numbers, compare
 from raythena.validation.evidence import Recorded, Report, Reported, read_job, read_ledger, read_report
@@ -164,7 +165,7 @@ class _Proof:
         else:
             standing, found = self._present(path, lfn, merged)
         comparable = bool(known[start:stop].all())
-        if standing is Standing.UNPROVEN and merged is not None:
+        if standing is Standing.UNPROVEN and merged is not None and self._named_tree() != NO_TREE:
             standing = self._without_reader(lfn, merged, np.flatnonzero(kept) + start)
             found = mine[kept] if standing is Standing.PROVEN else None
             self._proven_unseen += int(kept.sum()) if found is not None and not comparable else 0
@@ -189,8 +190,11 @@ class _Proof:
             self._check_measures(path, merged)
         elif self._ledger_known:
             self._say("output-unrecorded", lfn, f"{lfn} is there, but the ledger does not know that it was merged")
+        if (tree := self._named_tree()) == NO_TREE:
+            self._not_inspected(lfn)
+            return Standing.UNPROVEN, None
         try:
-            found = event_numbers(path)
+            found = event_numbers(path, tree)
         except InvalidInput as error:
             self._say("output-unreadable", lfn, str(error))
             return Standing.WRONG, None
@@ -199,6 +203,11 @@ class _Proof:
         if merged is not None and len(found) != merged.n_events:
             self._say("output-count", lfn, f"{lfn} holds {len(found):,} events, the ledger says {merged.n_events:,}")
         return Standing.PROVEN, found
+
+    def _named_tree(self) -> str | None:
+        """The event tree of the outputs, if the job names it to its merger; `NO_TREE` if it says that there is none."""
+        tree = self._job.merge.options.get("tree") if self._job.merge.kind in ("root", "hadd") else None
+        return tree if isinstance(tree, str) else None
 
     def _counted(self, path: Path, lfn: str, merged: MergedOutput | None) -> Standing:
         """A file whose event numbers cannot be known: perhaps their count can."""

@@ -14,6 +14,7 @@ Rule: a file of its kind that a reader cannot make sense of is an error, never N
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -42,12 +43,14 @@ Reader = Callable[[Path], Numbers | None]
 _BLOCK_BYTES = 4 << 20
 
 
-def event_numbers(path: Path) -> Numbers | None:
+def event_numbers(path: Path, tree: str | None = None) -> Numbers | None:
     """The event numbers in a file, in order; None when nobody can read files of this kind.
 
+    `tree`: the event tree of a ROOT file, where somebody named it.
     Raises InvalidInput when the file is damaged, or holds event numbers that are none.
     """
-    for reader in (*_plugins(), read_root, read_jsonlines):
+    readers: tuple[Reader, ...] = (*_plugins(), partial(read_root, tree=tree), read_jsonlines)
+    for reader in readers:
         try:
             numbers = reader(path)
         except InvalidInput:
@@ -62,14 +65,14 @@ def event_numbers(path: Path) -> Numbers | None:
     return None
 
 
-def read_root(path: Path) -> Numbers | None:
+def read_root(path: Path, tree: str | None = None) -> Numbers | None:
     """The branch `EventNumber` of the event tree; None if it has none, or none is the event tree for certain.
 
     Raises RootFileError for damaged files.
     """
     try:
         with opened(path) as file:
-            tree = event_tree(file)
+            tree = event_tree(file, tree)
             branch = event_branch(file, tree)
             numbers: Numbers | None = None if branch is None else file[tree][branch].array(library="np")
     except (NotRoot, NoEventTree):

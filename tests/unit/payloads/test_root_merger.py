@@ -317,7 +317,7 @@ class TestEvents:
         inputs = [one(tmp_path / str(n), HITS=tree(*range(n)), mine=tree(n)) for n in range(3)]
         assert faults_of(inputs, tmp_path / "merged").keys() == {0, 2}
         assert merge_events(inputs, tmp_path / "merged", tree="mine") == Merged("", 3)
-        assert merge_events(inputs, tmp_path / "merged", tree="none") == Merged("", None)
+        assert merge_events(inputs, tmp_path / "merged", tree="none") == Merged("", None, is_countable=False)
 
     def test_where_it_is_not_clear_what_counts_nothing_is_merged(self, tmp_path: Path) -> None:
         path = one(tmp_path / "1", HITS=tree(1), MORE=tree(1))

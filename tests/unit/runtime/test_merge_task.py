@@ -248,6 +248,16 @@ def test_what_is_written_beside_events_is_no_wrong_number_of_events(task, monkey
     assert merge_output(order_of(task, [group_of(task, "a", [0, 1, 2])], 3)).n_events == 3
 
 
+def test_rows_that_are_no_events_are_not_counted_where_the_job_says_so(task):
+    order = replace(order_of(task, [root_group_of(task, [3, 0, 2])], 3, "root"), guid=GUID)
+    with pytest.raises(MergeError):
+        merge_output(order)
+    merged = merge_output(replace(order, spec=MergeSpec("root", {"tree": "none"})))
+    assert merged.n_events == 3
+    with uproot.open(task / "task" / merged.path) as file:
+        assert file["HITS"].num_entries == 5
+
+
 def test_a_merger_that_left_half_a_root_file_is_refused(task, monkeypatch):
     def merger(inputs, output, context):
         output.write_bytes(b"root" + bytes(60))

@@ -75,6 +75,7 @@ def make_task(
     message: str = "the payload gave up",
     exit_code: ExitCode | None = None,
     merge: str = "concat",
+    merge_options: Mapping[str, str] | None = None,
 ) -> TaskDirectory:
     """A finished task of 60 events in 3 inputs and 6 outputs.
 
@@ -83,7 +84,7 @@ def make_task(
     """
     task = TaskDirectory(directory / "task")
     task.outputs.mkdir(parents=True)
-    job = _job(directory, write, merge)
+    job = _job(directory, write, MergeSpec(merge, dict(merge_options or {})))
     task.job.write_text(json.dumps(job.to_dict()))
     merged = []
     for output in range(OutputMap.plan([file.n_events for file in job.inputs], EVENTS_PER_OUTPUT).n_outputs):
@@ -107,14 +108,14 @@ def make_task(
     return task
 
 
-def _job(directory: Path, write: Writer, merge: str) -> Job:
+def _job(directory: Path, write: Writer, merge: MergeSpec) -> Job:
     inputs = []
     for file in range(INPUTS):
         path = directory / f"EVNT.{file + 1}"
         write(path, numbers_of(file * EVENTS_PER_INPUT, (file + 1) * EVENTS_PER_INPUT))
         inputs.append(InputFile(path.name, str(path), EVENTS_PER_INPUT, guid=f"IN-{file}"))
     outputs = tuple(f"HITS.{output + 1}" for output in range(EVENTS // EVENTS_PER_OUTPUT))
-    return Job("study", tuple(inputs), outputs, PayloadSpec("python"), MergeSpec(merge), EVENTS_PER_OUTPUT)
+    return Job("study", tuple(inputs), outputs, PayloadSpec("python"), merge, EVENTS_PER_OUTPUT)
 
 
 def _records(merged: Sequence[MergedOutput], failures: Sequence[AttemptFailed]) -> list[Record]:

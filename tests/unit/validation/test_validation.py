@@ -375,6 +375,23 @@ def test_events_without_numbers_are_counted_at_least(tmp_path: Path) -> None:
     assert codes(validate(task.root)) == {("output-count", "HITS.2"), ("output-count", "HITS.3")}
 
 
+def test_the_tree_the_job_names_to_its_merger_is_the_one_that_is_read(tmp_path: Path) -> None:
+    def write(path: Path, numbers: list[int]) -> None:
+        with uproot.recreate(path) as file:
+            file["HITS"] = {"EventNumber": np.repeat(numbers, 3)}
+            file["mine"] = {"EventNumber": np.asarray(numbers)}
+
+    def write_all(path: Path, numbers: list[int]) -> None:
+        (root if path.name.startswith("EVNT") else write)(path, numbers)
+
+    verdicts = []
+    for name, options in (("without", {}), ("mine", {"tree": "mine"}), ("none", {"tree": "none"})):
+        (tmp_path / name).mkdir()
+        task = make_task(tmp_path / name, write=write_all, merge="root", merge_options=options)
+        verdicts.append(validate(task.root).standing)
+    assert verdicts == [Standing.WRONG, Standing.PROVEN, Standing.UNPROVEN]
+
+
 def test_inputs_that_cannot_be_read_count_from_one(tmp_path: Path) -> None:
     """Outputs of a payload that numbers events as their ranges do."""
 

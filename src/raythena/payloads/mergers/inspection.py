@@ -17,15 +17,14 @@ from typing import Any
 from raythena.domain.errors import InvalidInput
 from raythena.runtime.merger_interface import MergeContext
 from raythena.storage.root import contents as root
+from raythena.storage.root.contents import NO_TREE
 from raythena.storage.root.ntuple_part import read_through
 from raythena.storage.root.object_parts import shape_of
 from raythena.storage.root.parts import Unsupported
-from raythena.storage.root.schema import FileSchema, difference, file_schema, unordered
+from raythena.storage.root.schema import FileSchema, TreeSchema, difference, file_schema, unordered
 from raythena.storage.root.tree_part import branches_of, chunks_of
 
 TREE_OPTION = "merge.options.tree"
-NO_TREE = "none"
-"""Value of the option `tree`: rows of the trees are no events, and are not counted."""
 GUID_NAME = "GUID"
 """The text in which a merged file tells its GUID; that of an input is not kept."""
 
@@ -58,6 +57,11 @@ class Survey:
     n_events: int
 
 
+def is_countable(context: MergeContext) -> bool:
+    """Whether the number of events can be told from the entries of a tree at all: the job may say that it cannot."""
+    return context.options.get("tree") != NO_TREE
+
+
 def check_tree_option(options: Mapping[str, Any], source: str) -> None:
     """Refuse an option `tree` that cannot work. Raises InvalidInput."""
     tree = options.get("tree")
@@ -72,23 +76,25 @@ def surveyed(inputs: Sequence[Path], counting: Counting, *, read: bool) -> Surve
     """
     faults: dict[int, str] = {}
     seen: dict[int, _Seen] = {}
+    known: dict[_Seen, _Seen] = {}  # thousands of inputs that look alike are one look in memory
     for position, path in enumerate(inputs):
         try:
             with root.opened(path) as file:
-                seen[position] = _look_through(file, counting, read=read)
+                look = _look_through(file, counting, read=read)
+            seen[position] = known.setdefault(look, look)
         except root.RootFileError as problem:
             faults[position] = str(problem)
-    counts = Counter(tuple(each.shape.items()) for each in seen.values())
+    counts = Counter(each.shape for each in seen.values())
     usual = dict(counts.most_common(1)[0][0]) if counts else {}
     for position, each in seen.items():
-        if problem_found := difference(usual, each.shape) or each.miscount:
+        if problem_found := difference(usual, dict(each.shape)) or each.miscount:
             faults[position] = problem_found
     right = [each for position, each in seen.items() if position not in faults]
     if right and right[0].uncountable:
         raise Unsupported(right[0].uncountable)
     return Survey(
         dict(sorted(faults.items())),
-        right[0].schema if right else {},
+        dict(right[0].schema) if right else {},
         right[0].event_tree if right else None,
         sum(each.n_events for each in right),
     )
@@ -146,8 +152,9 @@ def checked(output: Path, schema: FileSchema, event_tree: str | None, n_events: 
 class _Seen:
     """One input that could be read."""
 
-    schema: FileSchema
-    shape: FileSchema
+    schema: tuple[tuple[str, TreeSchema | str], ...]
+    """As `FileSchema`, but a value to be looked up."""
+    shape: tuple[tuple[str, TreeSchema | str], ...]
     """The schema, with the axes of histograms."""
     event_tree: str | None
     n_events: int
@@ -172,7 +179,7 @@ def _look_through(file: Any, counting: Counting, *, read: bool) -> _Seen:
         uncountable = str(problem)
     except root.RootFileError as problem:
         miscount = str(problem)
-    return _Seen(schema, {**schema, **shapes}, event_tree, n_events, miscount, uncountable)
+    return _Seen(tuple(schema.items()), tuple({**schema, **shapes}.items()), event_tree, n_events, miscount, uncountable)
 
 
 def _read_through(file: Any, held: Mapping[str, str]) -> None:

@@ -31,6 +31,7 @@ from raythena.payloads.mergers.inspection import (
     contents_of,
     counted_tree,
     events_in,
+    is_countable,
     surveyed,
 )
 from raythena.payloads.mergers.process import work_directory
@@ -71,7 +72,7 @@ class RootMerger:
                     copy.add(position, path)
                 copy.finish()
                 merged[GUID_NAME] = str(guid).upper()
-            return Merged("", checked(output, copy.schema, copy.event_tree, copy.n_events))
+            n_events = checked(output, copy.schema, copy.event_tree, copy.n_events)
         except root.RootFileError as problem:
             raise MergeError(f"{context.lfn}: what was written {problem}. {_ADVICE}") from problem
         except _Refusal as refusal:
@@ -80,6 +81,7 @@ class RootMerger:
                 raise BadInputs(context.lfn, inputs, faults) from refusal
             path = inputs[refusal.position]
             raise MergeError(f"{context.lfn}: {path}: {refusal.problem}. {_ADVICE}") from refusal
+        return Merged("", n_events, is_countable(context))
 
     def check_options(self, options: Mapping[str, Any], source: str) -> None:
         """Refuse options that cannot work. Raises InvalidInput naming the field."""

@@ -30,7 +30,7 @@ from raythena.domain.document import FieldPath
 from raythena.domain.errors import InvalidInput, MergeError
 from raythena.domain.merge_command import MergeTemplate, release_setup
 from raythena.domain.transform import quoted
-from raythena.payloads.mergers.inspection import Counting, Survey, check_tree_option, checked, surveyed
+from raythena.payloads.mergers.inspection import Counting, Survey, check_tree_option, checked, is_countable, surveyed
 from raythena.payloads.mergers.process import DEFAULT_LIMIT_S, Program, Surroundings, lay_out, run_program, work_directory
 from raythena.payloads.plugin_options import refuse_unknown, string_list, string_map
 from raythena.runtime.merger_interface import BadInputs, MergeContext, Merged
@@ -84,7 +84,8 @@ class HaddMerger:
             listed = "".join(f"{name}\n" for name in lay_out(inputs, directory, context.lfn))
             words = string_list(context.options, "arguments", "job", PREFIX)
             program = Program(("hadd", *words, context.lfn, f"@{LIST_NAME}"), ((LIST_NAME, listed),), context.lfn)
-            return run_program(program, directory, _surroundings(context.options, "job"), output, context, count=count)
+            merged = run_program(program, directory, _surroundings(context.options, "job"), output, context, count=count)
+        return replace(merged, is_countable=is_countable(context))
 
     def check_sample(self, sample: Path, context: MergeContext) -> None:
         """Merge a single event's output. Raises as a merge does."""

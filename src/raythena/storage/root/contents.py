@@ -38,6 +38,8 @@ EVENT_TREES = (
     "HITS",
 )
 """Trees with one entry for each event by convention (ATLAS, CMS, EDM4hep, our demo), the most trustworthy first."""
+NO_TREE = "none"
+"""What somebody says instead of the name of an event tree when rows of the trees are no events, and must not be counted."""
 EVENT_BRANCH = "eventnumber"
 """The branch with the number of the event; ATLAS writes `EventNumber`, others in other capitals."""
 _MAGIC = b"root"
