@@ -146,8 +146,9 @@ def test_a_count_is_a_whole_number_in_bounds(value):
         ("1:30.5", "90.5"),
         ("-010", "-8"),
         ("00", "0"),
-    ]
-    + [("!!int '010'", "8"), ("1_0.5", "10.5")],
+        ("!!int '010'", "8"),
+        ("1_0.5", "10.5"),
+    ],
 )
 def test_a_number_that_yaml_reads_as_another_one_is_refused(text, read):
     for document in (f"events: {text}\n", f"list:\n- a\n- {text}\n", text):
