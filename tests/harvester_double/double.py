@@ -15,7 +15,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from harvester_double.panda import PandaDouble
+from harvester_double.panda import HARVESTERS_OWN, PandaDouble
 
 
 @dataclass(frozen=True)
@@ -388,7 +388,7 @@ def _described(path: Path, kind: str) -> dict[str, Any]:
         "type": kind,
         "fsize": len(data),
         "chksum": f"{zlib.adler32(data):08x}",
-        "guid": "00000000-0000-4000-8000-000000000000",
+        "guid": HARVESTERS_OWN,
     }
 
 

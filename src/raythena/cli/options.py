@@ -35,4 +35,7 @@ def settings_from(
     from raythena.cli.settings import load_settings, parse_assignments
 
     given = {name: value for name, value in (overrides or {}).items() if value is not None}
-    return load_settings(config, os.environ, {**parse_assignments(assignments or ()), **given})
+    loaded = load_settings(config, os.environ, {**parse_assignments(assignments or ()), **given})
+    for warning in loaded.warnings:
+        typer.echo(f"warning: {warning}", err=True)
+    return loaded

@@ -5,8 +5,9 @@ Sources, later ones winning: the built-in default; the user's file (`$XDG_CONFIG
 the command line. A file named by `--config` or `RAYTHENA_CONFIG` takes the place of both files.
 
 Rules: types are strict (`count: "2"` in a file is refused, only environment and command line are text); a key nobody knows is
-refused wherever it stands, and so is a bad value that a later source would have overridden. The module reads files and the
-mapping it is handed, never the process's own environment: what it is told is what counts.
+refused in files and on the command line, and so is a bad value that a later source would have overridden; a variable nobody knows
+may be somebody else's, and is warned of. The module reads files and the mapping it is handed, never the process's own
+environment: what it is told is what counts.
 """
 
 from __future__ import annotations
@@ -263,6 +264,8 @@ class LoadedSettings:
     settings: Settings
     origin: Mapping[str, str]
     """`default`, `FILE:LINE`, `environment NAME` or `command line`."""
+    warnings: tuple[str, ...] = ()
+    """What a person should look at: variables with our prefix that set nothing."""
 
     def value(self, name: str) -> Any:
         """The value of `group.name`."""
@@ -290,7 +293,7 @@ def load_settings(
         values[name], origin[name] = value, where
     for name, value in _from_command_line(overrides or {}):
         values[name], origin[name] = value, "command line"
-    return LoadedSettings(_assembled(values), MappingProxyType(origin))
+    return LoadedSettings(_assembled(values), MappingProxyType(origin), tuple(_strange_variables(environ)))
 
 
 def value_of(settings: Settings, name: str) -> Any:
@@ -342,11 +345,20 @@ def _from_file(path: Path) -> Iterator[tuple[str, tuple[Any, str]]]:
 def _from_environment(environ: Mapping[str, str]) -> Iterator[tuple[str, tuple[Any, str]]]:
     names = {entry.variable: entry for entry in SETTINGS.values()}
     for variable in sorted(environ):
-        if not variable.startswith(ENVIRONMENT_PREFIX) or variable in RESERVED_VARIABLES:
-            continue
-        entry = names[_known(variable, names, "environment")]
-        source = f"environment {variable}"
-        yield entry.name, (entry.parsed(environ[variable], source), source)
+        entry = names.get(variable)
+        if entry is not None:
+            source = f"environment {variable}"
+            yield entry.name, (entry.parsed(environ[variable], source), source)
+
+
+def _strange_variables(environ: Mapping[str, str]) -> Iterator[str]:
+    """A site's own scripts may well have a RAYTHENA_HOME: that is no error, but might be a setting misspelt."""
+    names = {entry.variable for entry in SETTINGS.values()} | RESERVED_VARIABLES
+    for variable in sorted(environ):
+        if variable.startswith(ENVIRONMENT_PREFIX) and variable not in names:
+            near = get_close_matches(variable, names, n=1, cutoff=0.8)
+            hint = f"did you mean {near[0]}?" if near else "`raythena config show` lists every setting"
+            yield f"the variable {variable} sets nothing; {hint}"
 
 
 def _from_command_line(overrides: Mapping[str, object]) -> Iterator[tuple[str, Any]]:

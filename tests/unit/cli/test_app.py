@@ -179,7 +179,14 @@ def test_config_show_for_machines(run, monkeypatch):
 
 
 def test_config_show_refuses_what_is_wrong(run, monkeypatch):
-    monkeypatch.setenv("RAYTHENA_NODES_CUONT", "7")
+    monkeypatch.setenv("RAYTHENA_NODES_COUNT", "seven")
     ran = run("config", "show")
     assert ran.code == ExitCode.INVALID_INPUT
-    assert ran.err == "error: environment: RAYTHENA_NODES_CUONT: no such setting. Did you mean RAYTHENA_NODES_COUNT?\n"
+    assert ran.err.startswith("error: environment RAYTHENA_NODES_COUNT: nodes.count: 'seven'")
+
+
+def test_config_show_warns_of_what_sets_nothing(run, monkeypatch):
+    monkeypatch.setenv("RAYTHENA_NODES_CUONT", "7")
+    ran = run("config", "show")
+    assert ran.code == ExitCode.OK
+    assert ran.err == "warning: the variable RAYTHENA_NODES_CUONT sets nothing; did you mean RAYTHENA_NODES_COUNT?\n"

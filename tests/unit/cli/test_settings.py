@@ -158,7 +158,6 @@ def test_bad_files_are_refused_with_place_and_reason(tmp_path, write, case):
         ({"RAYTHENA_ENGINE_BUFFER_S": "inf"}, "'inf'"),
         ({"RAYTHENA_ENGINE_DUPLICATE_STRAGGLERS": "perhaps"}, "true or false"),
         ({"RAYTHENA_DISPLAY_MODE": "LIVE"}, "one of auto"),
-        ({"RAYTHENA_NODE_COUNT": "2"}, "Did you mean RAYTHENA_NODES_COUNT?"),
         ({"RAYTHENA_RUNTIME_SCRATCH_DIR": "tmp/x"}, "an absolute path"),
         ({"RAYTHENA_CONFIG": "/nowhere/settings.yaml"}, "no such file, given by RAYTHENA_CONFIG"),
     ],
@@ -213,6 +212,27 @@ def test_bad_overrides_are_refused(tmp_path, overrides, message):
 
 def test_overrides_that_were_not_given_change_nothing(tmp_path):
     assert load_settings(None, {}, {"nodes.count": None}, directory=tmp_path).origin["nodes.count"] == "default"
+
+
+@pytest.mark.parametrize(
+    ("variable", "words"),
+    [("RAYTHENA_NODE_COUNT", "did you mean RAYTHENA_NODES_COUNT?"), ("RAYTHENA_HOME", "config show")],
+)
+def test_a_variable_nobody_knows_is_warned_of(tmp_path, variable, words):
+    """Sites have variables of their own, and a batch script that exports one must not stop every command."""
+    loaded = load(tmp_path, environ={variable: "/opt/raythena", "RAYTHENA_SOCKET": "/x"})
+    assert loaded.settings == load(tmp_path).settings
+    (warning,) = loaded.warnings
+    assert words in warning
+
+
+def test_the_warning_is_seen(tmp_path, monkeypatch, capsys):
+    from raythena.cli.options import settings_from
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RAYTHENA_HOME", "/opt/raythena")
+    settings_from(None)
+    assert "warning: the variable RAYTHENA_HOME sets nothing" in capsys.readouterr().err
 
 
 def test_assignments():

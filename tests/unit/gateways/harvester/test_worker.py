@@ -127,10 +127,10 @@ def test_a_partly_done_job_completed_by_a_later_start_is_told_complete(point, tm
     point.write_attributes({"nEvents": 25})  # what the gateway writes at work
     deliverables.add(final_output(tmp_path, job.outputs[1]))
     assert shift_at(point, job=job).end(Ending(0, "done", None)).exit_code == 0
-    assert list(json.loads(attributes(point)["xml"])) == [*job.outputs, LOG]
+    assert attributes(point)["xml"] is None
 
 
-def test_a_job_done_at_once_tells_its_outputs_and_its_log(point, tmp_path, monkeypatch):
+def test_a_job_done_leaves_the_report_to_harvester(point, tmp_path, monkeypatch):
     put(point, "HPCJobs.json", {PANDA_ID: document("merge")})
     SpecificationSearch(point).turn(0.0)
     job = merging_job()
@@ -138,19 +138,8 @@ def test_a_job_done_at_once_tells_its_outputs_and_its_log(point, tmp_path, monke
     monkeypatch.setattr(HarvesterWorker, "_deliverables", lambda _: deliverables)
     for lfn in job.outputs:
         deliverables.add(final_output(tmp_path, lfn))
-    shift_at(point, job=job).end(Ending(0, "done", None))
-    assert list(json.loads(attributes(point)["xml"])) == [*job.outputs, LOG]
-
-
-def test_a_job_done_without_a_log_leaves_the_report_to_harvester(point, tmp_path, monkeypatch):
-    """Harvester makes the log then, and nobody else can say what it is."""
-    job = merging_job()
-    deliverables = Deliverables(job)
-    monkeypatch.setattr(HarvesterWorker, "_deliverables", lambda _: deliverables)
-    for lfn in job.outputs:
-        deliverables.add(final_output(tmp_path, lfn))
     point.write_attributes({"xml": "{}"})
-    assert shift_at(point, job=job).end(Ending(0, "done", None)).exit_code == 0
+    shift_at(point, job=job).end(Ending(0, "done", None))
     assert attributes(point)["xml"] is None
 
 
