@@ -1,6 +1,7 @@
 """One real Slurm cluster for all tests; each finds its nodes up and leaves nothing on them."""
 
 import shutil
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[1] / "ray"))
 sys.path.insert(0, str(Path(__file__).parent))
 
 from slurm_cluster.cluster import SlurmCluster
@@ -18,6 +20,7 @@ from slurm_cluster.nodes import eventually
 def running_cluster():
     """Four nodes. Not below `/tmp`, because every node has one of its own."""
     place = Path(tempfile.mkdtemp(prefix="raythena-slurm-", dir="/var/tmp"))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # whoever ends us early leaves no cluster either
     try:
         with SlurmCluster(place) as cluster:
             yield cluster

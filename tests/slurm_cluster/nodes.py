@@ -87,6 +87,11 @@ class Node:
         """What the node sees as `/tmp`."""
         return self._own / "tmp"
 
+    def files(self) -> list[str]:
+        """Everything in the node's own `/tmp` and `/dev/shm`."""
+        places = [self.tmp, Path(f"/proc/{self._init}/root/dev/shm")] if self._init else [self.tmp]
+        return sorted(str(path) for place in places for path in place.rglob("*"))
+
     # ---- power
 
     @property

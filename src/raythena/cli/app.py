@@ -27,6 +27,8 @@ from raythena.cli.report_command import report_command
 from raythena.cli.run import run_command
 from raythena.cli.simulate import simulate_command
 from raythena.cli.status import status_command
+from raythena.cli.submit import submit_command
+from raythena.cli.submitted_jobs import cancel_command, jobs_command
 from raythena.cli.validate import validate_command
 from raythena.domain.errors import ExitCode, InternalError, RaythenaError
 from raythena.monitor.wording import printable
@@ -65,6 +67,9 @@ app = typer.Typer(
 app.command("demo")(demo_command)
 app.command("run")(run_command)
 app.command("harvest")(harvest_command)
+app.command("submit")(submit_command)
+app.command("jobs")(jobs_command)
+app.command("cancel")(cancel_command)
 app.command("validate")(validate_command)
 app.command("simulate")(simulate_command)
 app.command("status")(status_command)

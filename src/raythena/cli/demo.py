@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from dataclasses import dataclass, field
@@ -16,8 +17,10 @@ from raythena.cli.run import (
     CoresOption,
     DisplayOption,
     GraceOption,
+    HeadCoresOption,
     JsonLinesOption,
     NodesOption,
+    OnOption,
     ResumeOption,
     WalltimeOption,
     cluster_options,
@@ -58,6 +61,8 @@ def demo_command(  # noqa: PLR0917 (one parameter per option)
     resume: ResumeOption = False,
     nodes: NodesOption = None,
     cores: CoresOption = None,
+    on: OnOption = None,
+    head_cores: HeadCoresOption = None,
     walltime: WalltimeOption = None,
     grace: GraceOption = None,
     display: DisplayOption = None,
@@ -78,16 +83,17 @@ def demo_command(  # noqa: PLR0917 (one parameter per option)
       raythena demo --events 200 --pileup 40
       raythena demo --resume              after it was interrupted, or killed
     """
+    from raythena.cli.launching import nodes_in_words
     from raythena.demo.workload import prepare_demo, reconstruction_job
 
     began = time.time()
-    overrides = {**cluster_options(nodes, cores, "json" if as_json else display), **time_limits(walltime, grace)}
+    overrides = {**cluster_options(nodes, cores, "json" if as_json else display, on, head_cores), **time_limits(walltime, grace)}
     settings = settings_from(config, assignments, overrides).settings
     say = _Chapters(settings.display.mode in ("json", "quiet"))
     say(f"generating {events} events of proton-proton collisions in {files} files")
     base = directory.absolute()
     job = prepare_demo(base / "evnt", events=events, files=files, events_per_output=events_per_output, seed=seed, pileup=pileup)
-    say(f"simulating on {settings.nodes.count} nodes × {settings.nodes.cores_per_node} cores")
+    say(f"simulating on {nodes_in_words(settings, os.environ)}")
     simulation = _run(job, base / "simulation", resume=resume, settings=settings, began=began)
     say("reconstructing the merged HITS files, in a second job")
     second = reconstruction_job(job, simulation.task)

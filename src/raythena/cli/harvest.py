@@ -20,8 +20,10 @@ from raythena.cli.options import ConfigOption, SetOption, settings_from
 from raythena.cli.run import (
     CoresOption,
     DisplayOption,
+    HeadCoresOption,
     JsonLinesOption,
     NodesOption,
+    OnOption,
     WalltimeOption,
     cluster_options,
     time_limits,
@@ -115,6 +117,8 @@ def harvest_command(  # noqa: PLR0917 (one parameter per option)
     ] = None,
     nodes: NodesOption = None,
     cores: CoresOption = None,
+    on: OnOption = None,
+    head_cores: HeadCoresOption = None,
     walltime: WalltimeOption = None,
     grace: Annotated[
         float, typer.Option("--grace", metavar="SECONDS", help="Time between SIGTERM, SIGHUP or SIGUSR1 and the kill.")
@@ -162,7 +166,7 @@ def harvest_command(  # noqa: PLR0917 (one parameter per option)
         allow_event_loss=allow_event_loss,
     )
     limits = time_limits(walltime, _DRAIN_SHARE * grace)
-    overrides = {**cluster_options(nodes, cores, "json" if as_json else display), **limits}
+    overrides = {**cluster_options(nodes, cores, "json" if as_json else display, on, head_cores), **limits}
     _let_signals_end_it()
     ending, problem = _work(
         lambda: _session(

@@ -1,9 +1,12 @@
-"""`raythena run`: a job from a file, on this machine."""
+"""`raythena run`: a job from a file, on this machine or on every node of the batch job."""
 
 from __future__ import annotations
 
+import os
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +15,10 @@ import typer
 from raythena.cli.options import ConfigOption, SetOption, settings_from
 
 if TYPE_CHECKING:
+    from raythena.cli.settings import Settings
+    from raythena.domain.job import Job
     from raythena.runtime.session_end import SessionResult
+    from raythena.storage.taskdir import TaskDirectory
 
 TaskdirOption = Annotated[
     Path | None,
@@ -20,10 +26,24 @@ TaskdirOption = Annotated[
 ]
 ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on with the task in the task directory.")]
 NodesOption = Annotated[
-    int | None, typer.Option("--nodes", metavar="N", help="Logical nodes to start on this machine.", show_default=False)
+    int | None,
+    typer.Option(
+        "--nodes",
+        metavar="N",
+        help="Nodes to use at most; outside of batch jobs: logical nodes to start on this machine.",
+        show_default=False,
+    ),
 ]
 CoresOption = Annotated[
     int | None, typer.Option("--cores", metavar="N", help="Events at the same time on each node.", show_default=False)
+]
+OnOption = Annotated[
+    str | None,
+    typer.Option("--on", metavar="LAUNCHER", help="Where the nodes are: auto, local, slurm or a plug-in.", show_default=False),
+]
+HeadCoresOption = Annotated[
+    int | None,
+    typer.Option("--head-cores", metavar="N", help="Events at the same time on the head node; may be 0.", show_default=False),
 ]
 DisplayOption = Annotated[
     str | None, typer.Option("--display", metavar="MODE", help="auto, live, lines, json or quiet.", show_default=False)
@@ -41,9 +61,17 @@ GraceOption = Annotated[
 JsonLinesOption = Annotated[bool, typer.Option("--json", help="Print progress and result as JSON lines.")]
 
 
-def cluster_options(nodes: int | None, cores: int | None, display: str | None) -> dict[str, object]:
-    """The settings that the options shared by `run` and `demo` stand for; None where one was not given."""
-    return {"nodes.count": nodes, "nodes.cores_per_node": cores, "display.mode": display}
+def cluster_options(
+    nodes: int | None, cores: int | None, display: str | None, on: str | None, head_cores: int | None
+) -> dict[str, object]:
+    """The settings that the options shared by `run`, `harvest` and `demo` stand for; None where one was not given."""
+    return {
+        "nodes.count": nodes,
+        "nodes.cores_per_node": cores,
+        "display.mode": display,
+        "launch.on": on,
+        "launch.head_cores": head_cores,
+    }
 
 
 def run_command(  # noqa: PLR0917 (one parameter per option)
@@ -61,12 +89,15 @@ def run_command(  # noqa: PLR0917 (one parameter per option)
     resume: ResumeOption = False,
     nodes: NodesOption = None,
     cores: CoresOption = None,
+    on: OnOption = None,
+    head_cores: HeadCoresOption = None,
     walltime: WalltimeOption = None,
     grace: GraceOption = None,
     display: DisplayOption = None,
     as_json: JsonLinesOption = False,
     config: ConfigOption = None,
     assignments: SetOption = None,
+    chained: Annotated[bool, typer.Option("--chained", hidden=True, help="As one allocation of a chain.")] = False,
 ) -> None:
     """Run a job to the end: compute every event, merge the outputs, write the job report.
 
@@ -81,20 +112,47 @@ def run_command(  # noqa: PLR0917 (one parameter per option)
       raythena run simulation.yaml --resume --walltime 2h
       raythena run HPCJobs.json --payload payload.yaml
     """
-    from raythena.cli.session import prepare_task, run_session, session_config
+    from raythena.cli.session import prepare_task, takeover_patience_s
     from raythena.gateways.file import load_job, load_payload
-    from raythena.monitor.display import choose_display
 
     began = time.time()
-    overrides = {**cluster_options(nodes, cores, "json" if as_json else display), **time_limits(walltime, grace)}
+    overrides = {**cluster_options(nodes, cores, "json" if as_json else display, on, head_cores), **time_limits(walltime, grace)}
     settings = settings_from(config, assignments, overrides).settings
     computed_by, merged_by = load_payload(payload) if payload else (None, None)
     loaded = load_job(job, payload=computed_by, merge=merged_by)
-    task = prepare_task(loaded, taskdir or Path(f"{loaded.name}.raythena"), resume=resume)
+    patience_s = takeover_patience_s(settings, os.environ)
+    directory = taskdir or Path(f"{loaded.name}.raythena")
+    task = prepare_task(loaded, directory, resume=resume, patience_s=patience_s, tell=partial(typer.echo, err=True))
+    work = partial(_work, loaded, task, settings, began)
+    raise typer.Exit(_in_chain(task, work) if chained else work())
+
+
+def _work(job: Job, task: TaskDirectory, settings: Settings, began: float) -> int:
+    """Run the job and say what became of it; its exit code. Raises RaythenaError."""
+    from raythena.cli.session import run_session, session_config
+    from raythena.monitor.display import choose_display
+
     with choose_display(settings.display.mode, sys.stdout) as shown:
-        result = run_session(session_config(loaded, task, settings, began), settings, shown)
+        result = run_session(session_config(job, task, settings, began), settings, shown)
     tell_result(result, task.root, settings.display.mode)
-    raise typer.Exit(result.exit_code)
+    return int(result.exit_code)
+
+
+def _in_chain(task: TaskDirectory, work: Callable[[], int]) -> int:
+    """Run the job as one allocation of a chain. Raises RaythenaError."""
+    from raythena.domain.errors import ExitCode, RaythenaError
+    from raythena.launch.chain_link import ChainLink
+
+    link = ChainLink(task, os.environ, typer.echo)
+    if not link.begin():
+        return int(ExitCode.STOPPED)
+    try:
+        code = work()
+    except RaythenaError as problem:
+        link.end(int(problem.exit_code))
+        raise
+    link.end(code)
+    return code
 
 
 def time_limits(walltime: str | None, grace_s: float | None) -> dict[str, object]:

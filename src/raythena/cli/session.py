@@ -2,7 +2,8 @@
 
 The command is not needed for the job to be safe: kill it and the next session of the same task goes on from the ledger. A first
 SIGINT, SIGTERM or SIGHUP asks the job to drain; a second one ends everything at once, see `interrupts`. SIGUSR1 is the batch
-system's warning: like SIGTERM, it leaves the grace period `runtime.drain_s` to be over and gone.
+system's warning: like SIGTERM, it leaves the grace period `runtime.drain_s` to be over and gone. A batch system may end Ray on
+all nodes in the moment it sends SIGTERM; then there is nothing left to drain, and the command ends at once.
 """
 
 from __future__ import annotations
@@ -10,28 +11,30 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import secrets
 import shlex
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from raythena.cli.exit_codes import INTERRUPTED
 from raythena.cli.interrupts import Answer, Interrupts, caught_signals
+from raythena.cli.launching import make_cluster
 from raythena.cli.settings import Settings, placed
-from raythena.domain.errors import ClusterError, InvalidInput, LedgerBusy
+from raythena.domain.errors import ClusterError, ExitCode, InvalidInput, LedgerBusy, RaythenaError
 from raythena.domain.job import Job
 from raythena.domain.taxonomy import EndCause
-from raythena.launch.local import LocalCluster
 from raythena.monitor.display import Display
 from raythena.runtime.merger_interface import check_merge
 from raythena.runtime.payload_interface import payload_plugin
 from raythena.runtime.session_config import SessionConfig, StopOrder
 from raythena.storage.atomic import write_atomically
-from raythena.storage.task_lease import TaskLease
+from raythena.storage.task_lease import SILENCE_S, TaskLease
 from raythena.storage.taskdir import TaskDirectory
 
 if TYPE_CHECKING:
@@ -39,11 +42,30 @@ if TYPE_CHECKING:
     from raythena.runtime.session_end import SessionResult
 
 _SHOW_S = 0.25
+_CLOCKS_S = 30.0
+"""What the clocks of a file system and its clients may be apart, and a heartbeat late."""
 _GOING_S = 3.0
 """The coordinator of a command that was killed is gone within so long."""
 
 
-def prepare_task(job: Job, directory: Path, *, resume: bool, patience_s: float = _GOING_S) -> TaskDirectory:
+def takeover_patience_s(settings: Settings, environ: Mapping[str, str]) -> float:
+    """How long to wait for whoever holds the task: in a batch job until one that was killed on another node counts as dead."""
+    batch = any(environ.get(name) for name in ("SLURM_JOB_ID", "PBS_JOBID"))
+    return settings.runtime.takeover_s or (SILENCE_S + _CLOCKS_S if batch else _GOING_S)
+
+
+def _say_nothing(text: str) -> None:
+    """For who does not want to hear it."""
+
+
+def prepare_task(
+    job: Job,
+    directory: Path,
+    *,
+    resume: bool,
+    patience_s: float = _GOING_S,
+    tell: Callable[[str], None] = _say_nothing,
+) -> TaskDirectory:
     """Make the task directory, or accept one that holds the same task.
 
     Raises InvalidInput, StorageError; LedgerBusy when somebody is at work on it, and still is after `patience_s`.
@@ -60,7 +82,7 @@ def prepare_task(job: Job, directory: Path, *, resume: bool, patience_s: float =
             str(directory), "", "is not empty and holds no task", expected="an empty directory, or a name that is free"
         )
     check_payload(job)
-    _wait_until_free(TaskLease(task.lease), patience_s)
+    _wait_until_free(TaskLease(task.lease), patience_s, tell)
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as problem:
@@ -70,15 +92,20 @@ def prepare_task(job: Job, directory: Path, *, resume: bool, patience_s: float =
     return task
 
 
-def _wait_until_free(lease: TaskLease, patience_s: float) -> None:
+def _wait_until_free(lease: TaskLease, patience_s: float, tell: Callable[[str], None]) -> None:
     """Refuse a task that is held before a cluster is started for nothing; the coordinator has the last word, later."""
-    deadline = time.monotonic() + patience_s
+    began = time.monotonic()
+    told = False
     while True:
         try:
             return lease.check_free()
-        except LedgerBusy:
-            if time.monotonic() >= deadline:
+        except LedgerBusy as problem:
+            waited_s = time.monotonic() - began
+            if waited_s >= patience_s:
                 raise
+            if not told and waited_s > _GOING_S:
+                told = True
+                tell(f"waiting for at most {patience_s:.0f} s: {problem}")
         time.sleep(_SHOW_S)
 
 
@@ -114,8 +141,17 @@ def command_line() -> str:
 
 
 def run_session(config: SessionConfig, settings: Settings, display: Display) -> SessionResult:
-    """Run one session on a local cluster to its end. Raises ClusterError, SessionRefused."""
+    """Run one session to its end on the cluster the settings ask for.
+
+    Raises ClusterError, SessionRefused, InvalidInput, and StoppedEarly when the cluster was ended before the job could be.
+    """
     return asyncio.run(_Run(config, settings, display).go())
+
+
+class StoppedEarly(RaythenaError):
+    """A signal ended the cluster before it could end the job."""
+
+    exit_code = ExitCode.STOPPED
 
 
 class _Run:
@@ -124,7 +160,7 @@ class _Run:
     def __init__(self, config: SessionConfig, settings: Settings, display: Display) -> None:
         self._config = config
         self._display = display
-        self._cluster = LocalCluster(settings.nodes.count, settings.nodes.cores_per_node)
+        self._cluster = make_cluster(settings, os.environ, config.task_directory, self._tell)
         self._session: Session | None = None
         self._interrupts = Interrupts(time.monotonic)
         self._at_once = False
@@ -140,18 +176,36 @@ class _Run:
         with contextlib.ExitStack() as signals:
             try:
                 await self._cluster.start()
+                await self._settle()
                 await self._add_nodes()
                 signals.enter_context(self._signals(asyncio.get_running_loop(), before))
                 return await self._watch(await self._start_session())
             finally:
                 await self._cluster.stop()
 
+    async def _settle(self) -> None:
+        """What the cluster knows better: the job must be over when the allocation is, or earlier when the command was told so."""
+        if self._cluster.keeps_scratch:
+            self._config = replace(self._config, scratch_directory="")
+        ends_at = await self._cluster.ends_at()
+        if ends_at is not None:
+            self._config = replace(self._config, ends_at=min(ends_at, self._config.ends_at or ends_at))
+
     async def _add_nodes(self) -> None:
-        """All nodes before the session: on one machine they would only slow each other down by joining later."""
+        """Nodes of one machine before the session: they would only slow each other down later. Others join when they can."""
         try:
             await self._cluster.add_nodes()
         except ClusterError as problem:
-            self._display.message(f"going on without some nodes: {problem}")
+            self._tell(f"going on without some nodes: {problem}")
+
+    def _tell(self, text: str) -> None:
+        """Say something about the cluster, and keep it with the logs of the session."""
+        self._display.message(text)
+        log = TaskDirectory(Path(self._config.task_directory)).logs / self._config.session / "launch.log"
+        with contextlib.suppress(OSError):  # the task's disk has its own watchers
+            log.parent.mkdir(parents=True, exist_ok=True)
+            with log.open("a", encoding="utf-8") as stream:
+                stream.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
 
     async def _start_session(self) -> Session:
         from raythena.runtime.driver import Session
@@ -167,12 +221,20 @@ class _Run:
         while not await asyncio.to_thread(session.has_ended, _SHOW_S):
             if self._at_once:
                 raise SystemExit(INTERRUPTED)
+            if problem := self._cluster.failure():
+                self._cluster_lost(problem)
             progress = await asyncio.to_thread(session.progress)
             if progress is not None:
                 self._display.show(progress)
         result = await asyncio.to_thread(session.result)
         self._display.show(result.progress)
         return result
+
+    def _cluster_lost(self, problem: str) -> NoReturn:
+        """Nobody is left to wait for."""
+        if self._stop_order is not None:
+            raise StoppedEarly(f"{self._stop_order.reason}, and the cluster with it ({problem}); --resume goes on")
+        raise ClusterError(problem)
 
     @contextlib.contextmanager
     def _signals(self, loop: asyncio.AbstractEventLoop, before: Mapping[signal.Signals, Any]) -> Iterator[None]:

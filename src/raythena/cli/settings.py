@@ -26,8 +26,10 @@ from pydantic.fields import FieldInfo
 
 from raythena.cli.setting_targets import Target, filled, setting, targets_of
 from raythena.cli.settings_file import read_settings_file
+from raythena.domain.allocation_chain import ChainPlan
 from raythena.domain.errors import InvalidInput
 from raythena.gateways.harvester.conversation import Patience
+from raythena.launch.launcher import LaunchOrder
 from raythena.runtime.session_config import SessionConfig
 
 C = TypeVar("C")
@@ -51,8 +53,75 @@ class _Group(BaseModel):
 class NodeSettings(_Group):
     """The cluster to start."""
 
-    count: int = setting("logical nodes to start on this machine", default=2, ge=1, le=10_000)
-    cores_per_node: int = setting("events computed at the same time on each node", default=1, ge=1, le=4096)
+    count: int = setting(
+        "nodes of the allocation to use at most, 0: all; on one machine logical nodes to start, 0: two",
+        default=0,
+        ge=0,
+        le=10_000,
+    )
+    cores_per_node: int = setting(
+        "events computed at the same time on each node; 0: on all cores the batch system gave, on one machine one",
+        default=0,
+        ge=0,
+        le=4096,
+    )
+
+
+class LaunchSettings(_Group):
+    """Where nodes come from, and how processes are started on them."""
+
+    on: str = setting(
+        "launcher: auto (slurm and ssh inside of jobs of Slurm and PBS, else local) or the name of one",
+        default="auto",
+        expected="auto, local, slurm, ssh or the name of a plug-in",
+        pattern=r"^[a-z][a-z0-9_-]*$",
+    )
+    head_cores: int = setting(
+        "events computed at the same time on the head node of an allocation; -1: all cores, less one if it has four",
+        default=-1,
+        ge=-1,
+        le=4096,
+    )
+    interface: str = setting(
+        "network interface by which nodes reach each other; empty: the one that leads from one to the other",
+        Target(LaunchOrder, "interface"),
+        expected="the name of an interface, or nothing",
+        pattern=r"^[^\s/]{0,15}$",
+    )
+    hosts: str = setting(
+        "file with a host in each line, for launcher ssh; empty: the node file of PBS", Target(LaunchOrder, "hosts")
+    )
+    remote_shell: str = setting("command that runs a program on a host, {host} in its place", Target(LaunchOrder, "remote_shell"))
+    remote_stdin: bool = setting(
+        "whether that command passes standard input on; if not (pbsdsh), a file beside the task takes its place",
+        Target(LaunchOrder, "remote_stdin"),
+    )
+    step_options: str = setting("more options for the command that starts a process on a node (srun)", default="")
+    start_limit_s: float = setting(
+        "time after which the start of a node has failed", Target(LaunchOrder, "policy.start_limit_s"), ge=1, le=DAY_S
+    )
+    starts_at_once: int = setting("nodes starting at the same time", Target(LaunchOrder, "policy.at_once"), ge=1, le=10_000)
+    max_start_failures: int = setting(
+        "failed starts in a row that set a node aside which was never there",
+        Target(LaunchOrder, "policy.max_failures"),
+        ge=1,
+        le=1000,
+    )
+
+
+class BatchSettings(_Group):
+    """The batch jobs that `raythena submit` writes."""
+
+    directives: str = setting(
+        "directives for every job, in place of ours of the same name: partition=regular account=m1234", default=""
+    )
+    drop: str = setting("directives of ours the site does not take: exclusive requeue", default="")
+    before: str = setting("lines of shell before the command, such as module load python", default="")
+    warning_s: int = setting("time between the batch system's warning and the end", default=90, ge=1, le=DAY_S)
+    max_allocations: int = setting("allocations of a chain at most", default=100, ge=1, le=10_000)
+    idle_allocations: int = setting(
+        "allocations in a row that finish no event and so end a chain", Target(ChainPlan, "idle_limit"), ge=1, le=1000
+    )
 
 
 class EngineSettings(_Group):
@@ -142,6 +211,9 @@ class RuntimeSettings(_Group):
         ge=0,
         le=DAY_S,
     )
+    takeover_s: float = setting(
+        "time to wait for a task that somebody holds; 0: 3 s, in a batch job 90 s", default=0.0, ge=0, le=DAY_S
+    )
     drain_s: float = setting(
         "time running events get after Ctrl-C, and everything after SIGTERM, SIGHUP or SIGUSR1",
         Target(SessionConfig, "engine.drain_limit_s"),
@@ -218,6 +290,8 @@ class Settings(_Group):
     """Every setting of a session. The names here are the names in files; `group.name` everywhere else."""
 
     nodes: NodeSettings = NodeSettings()
+    launch: LaunchSettings = LaunchSettings()
+    batch: BatchSettings = BatchSettings()
     engine: EngineSettings = EngineSettings()
     budget: BudgetSettings = BudgetSettings()
     runtime: RuntimeSettings = RuntimeSettings()

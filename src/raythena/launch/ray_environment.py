@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 OBJECT_STORE_BYTES = 80_000_000
@@ -38,10 +39,15 @@ def ray_environment(token_file: Path) -> dict[str, str]:
     return {**_SETTINGS, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token_file)}
 
 
-def write_token(path: Path) -> None:
-    """Make a new secret, readable by its owner only."""
+def without_ray(names: Iterable[str]) -> list[str]:
+    """Those variables that an earlier or another Ray has left in the environment: ours must not obey them."""
+    return [name for name in names if name.startswith("RAY_")]
+
+
+def write_token(path: Path, token: str = "") -> None:
+    """Write a secret, a new one by default, to a new file that only its owner can read."""
     path.touch(mode=0o600, exist_ok=False)
-    path.write_text(secrets.token_hex(32))
+    path.write_text(token or secrets.token_hex(32))
 
 
 def start_head(address: str, port: int, temporary: Path, cores: int, resource: str) -> list[str]:
@@ -53,9 +59,11 @@ def start_head(address: str, port: int, temporary: Path, cores: int, resource: s
     return [*_start(cores, resource), *only_head, f"--node-ip-address={address}", f"--port={port}"]
 
 
-def start_node(head: str, address: str, cores: int, resource: str) -> list[str]:
-    """Command line that starts another node and stays with it. `head` is `host:port`."""
-    return [*_start(cores, resource), f"--address={head}", f"--node-ip-address={address}"]
+def start_node(head: str, address: str, cores: int, resource: str, *, temporary: Path | None = None, name: str = "") -> list[str]:
+    """Command line that starts another node and stays with it. `head` is `host:port`; `temporary` None: the head's directory."""
+    own = [f"--temp-dir={temporary}"] if temporary else []
+    own += [f"--node-name={name}"] if name else []
+    return [*_start(cores, resource), f"--address={head}", f"--node-ip-address={address}", *own]
 
 
 def _start(cores: int, resource: str) -> list[str]:

@@ -87,6 +87,7 @@ class ProcessGuard:
         self._exits: dict[int, ExitCallback] = {}
         self._next_id = 0
         self._stopping = False
+        self._doomed: list[str] = []
         self._changing = asyncio.Lock()
         """Held while the process guard's process is started or ended: there is never more than one."""
 
@@ -114,6 +115,13 @@ class ProcessGuard:
             process.wait()
             raise
         self._process, self._transport = process, transport
+        for path in self._doomed:
+            self._say({"type": "remove", "path": path})
+
+    def remove_at_end(self, directory: Path) -> None:
+        """Have the process guard remove a directory when it ends, after everything that could write there."""
+        self._doomed.append(str(directory))
+        self._say({"type": "remove", "path": str(directory)})
 
     async def spawn(
         self,

@@ -11,7 +11,8 @@ Rules:
   direct children.
 - It imports the standard library only and is run by path, without site packages, so that it starts in some ten milliseconds.
 
-Requests: `spawn` (id, argv, env, cwd, stdout, stderr, sweep), `kill` (pid, group, signal), `stop`.
+Requests: `spawn` (id, argv, env, cwd, stdout, stderr, sweep), `kill` (pid, group, signal), `remove` (path: a directory that goes
+when the process guard does, behind everything that could write there), `stop`.
 Answers: `spawned` (id, pid), `refused` (id, errno, text), `exited` (pid, status: an exit code, or minus the signal's number),
 `stopped`.
 """
@@ -180,6 +181,7 @@ class GuardProcess:
         self.control = control
         self.children: set[int] = set()
         self.sweep: set[int] = set()
+        self.doomed: list[str] = []
 
     def serve(self) -> None:
         """Work until the control channel closes or `stop` is asked for, then leave nothing behind."""
@@ -190,9 +192,18 @@ class GuardProcess:
             # A broken channel or a garbled request both mean that nobody is in charge any more.
             pass
         finally:
-            kill_descendants()
+            self.leave_nothing()
             signal.set_wakeup_fd(-1)  # nobody reads the other end any more
         self._say_last({"type": "stopped"})
+
+    def leave_nothing(self) -> None:
+        """End every process and remove every directory this process guard is answerable for."""
+        kill_descendants()
+        if self.doomed:
+            import shutil  # takes longer to load than everything else here
+
+            for path in self.doomed:
+                shutil.rmtree(path, ignore_errors=True)
 
     def _loop(self, awake: socket.socket) -> None:
         pending = b""
@@ -213,6 +224,8 @@ class GuardProcess:
             self._spawn(request)
         elif request["type"] == "kill" and request["pid"] in self.children:
             kill_quietly(request["pid"], request["signal"], group=request["group"])
+        elif request["type"] == "remove":
+            self.doomed.append(request["path"])
         return bool(request["type"] != "stop")
 
     def _spawn(self, request: dict[str, Any]) -> None:
@@ -250,18 +263,18 @@ class GuardProcess:
             return
 
 
-def _end_on_sigterm(*_: object) -> NoReturn:
-    kill_descendants()
-    os._exit(128 + signal.SIGTERM)
-
-
 def main() -> None:
     """Run as the process guard; standard input is the control socket."""
     become_subreaper()
+    process_guard = GuardProcess(socket.socket(fileno=os.dup(0)))
+
+    def end_on_sigterm(*_: object) -> NoReturn:
+        process_guard.leave_nothing()
+        os._exit(128 + signal.SIGTERM)
+
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, _end_on_sigterm)
-    control = socket.socket(fileno=os.dup(0))
-    GuardProcess(control).serve()
+    signal.signal(signal.SIGTERM, end_on_sigterm)
+    process_guard.serve()
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+from types import SimpleNamespace
 
 import pytest
 
@@ -18,8 +19,13 @@ class Shown:
 class Cluster:
     """Nothing but a cluster's end, in which a signal comes."""
 
+    keeps_scratch = False
+
     def __init__(self, *_):
         self.stopped = False
+
+    async def ends_at(self):
+        return None
 
     async def start(self):
         # what joining a cluster does: Ray's own handler would end the process
@@ -36,8 +42,8 @@ class Cluster:
 
 @pytest.fixture
 def run(monkeypatch):
-    monkeypatch.setattr(session, "LocalCluster", Cluster)
-    made = session._Run(None, Settings(), Shown())
+    monkeypatch.setattr(session, "make_cluster", Cluster)
+    made = session._Run(SimpleNamespace(task_directory="/t"), Settings(), Shown())
 
     async def nothing(*_):
         return "ended"
@@ -73,8 +79,8 @@ class Stopped:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_two_signals_within_a_moment_are_one_warning(monkeypatch, number):
     """The batch system signals the process group, and the script's trap passes it on."""
-    monkeypatch.setattr(session, "LocalCluster", Cluster)
-    made = session._Run(None, Settings(), Shown())
+    monkeypatch.setattr(session, "make_cluster", Cluster)
+    made = session._Run(SimpleNamespace(task_directory="/t"), Settings(), Shown())
     made._session = Stopped()
 
     async def story():
@@ -88,3 +94,15 @@ def test_two_signals_within_a_moment_are_one_warning(monkeypatch, number):
     asyncio.run(story())
     assert [order.cause for order in made._session.orders] == [number.name]
     assert not made._at_once
+
+
+def test_a_cluster_that_a_signal_took_down_is_no_error_of_ours(monkeypatch, run):
+    run._interrupted(signal.SIGTERM)
+    with pytest.raises(session.StoppedEarly, match=r"stopped by SIGTERM, and the cluster with it \(Ray's head ended\)"):
+        run._cluster_lost("Ray's head ended")
+    assert session.StoppedEarly.exit_code == 5
+
+
+def test_a_cluster_that_is_lost_is_one(run):
+    with pytest.raises(session.ClusterError, match="Ray's head ended"):
+        run._cluster_lost("Ray's head ended")

@@ -12,15 +12,31 @@ import pytest
 from raythena.cli.harvest import _patience
 from raythena.cli.session import session_config
 from raythena.cli.setting_targets import Target, filled, setting
-from raythena.cli.settings import SETTINGS, load_settings
+from raythena.cli.settings import SETTINGS, load_settings, placed
+from raythena.domain.allocation_chain import ChainPlan
 from raythena.domain.job import PayloadSpec
 from raythena.gateways.harvester.conversation import Patience
+from raythena.launch.launcher import LaunchOrder
 from raythena.runtime.session_config import SessionConfig
 from raythena.storage.taskdir import TaskDirectory
 from raythena.testing.simulation.samples import small_job
 
 ROOT = Path(__file__).parents[3]
-OWN = {"nodes.count", "nodes.cores_per_node", "engine.walltime_s", "display.mode"}
+OWN = {
+    "nodes.count",
+    "nodes.cores_per_node",
+    "launch.on",
+    "launch.head_cores",
+    "launch.step_options",
+    "batch.directives",
+    "batch.drop",
+    "batch.before",
+    "batch.warning_s",
+    "batch.max_allocations",
+    "runtime.takeover_s",
+    "engine.walltime_s",
+    "display.mode",
+}
 """Settings the command itself decides by: they go nowhere else."""
 FILLING = [name for name in SETTINGS if name not in OWN]
 PROSE = [ROOT / "README.md", *(path for path in sorted((ROOT / "docs").rglob("*.md")) if path.name != "cli.md")]
@@ -38,6 +54,8 @@ def settings(tmp_path, **overrides):
 def other_value(name):
     """A value the setting takes and does not have."""
     entry = SETTINGS[name]
+    if name == "launch.interface":
+        return "hsn0"
     if entry.kind is str:
         return "/somewhere/else"
     if entry.kind is bool:
@@ -60,7 +78,13 @@ def session(settings):
 
 
 def configurations(settings):
-    return {SessionConfig: session(settings), Patience: flat(asdict(_patience(settings)))}
+    chain = placed(ChainPlan(until_done=True, max_allocations=9), settings)
+    return {
+        SessionConfig: session(settings),
+        Patience: flat(asdict(_patience(settings))),
+        LaunchOrder: flat(asdict(placed(LaunchOrder({}, "", ""), settings))),
+        ChainPlan: flat(asdict(chain)),
+    }
 
 
 def test_every_setting_goes_somewhere_or_is_the_commands_own():

@@ -35,7 +35,7 @@ def test_without_sources_every_setting_has_its_default(tmp_path):
 
 def test_documented_defaults(tmp_path):
     settings = load(tmp_path).settings
-    assert (settings.nodes.count, settings.nodes.cores_per_node) == (2, 1)
+    assert (settings.nodes.count, settings.nodes.cores_per_node) == (0, 0)
     assert (settings.engine.max_attempts, settings.engine.max_losses, settings.engine.max_lease) == (3, 5, 512)
     assert (settings.runtime.group_events, settings.runtime.group_bytes) == (256, 64 * 1024**2)
     assert settings.display.mode == "auto"
@@ -68,7 +68,7 @@ def test_a_named_file_takes_the_place_of_the_others(tmp_path, write, by):
     named = write("engine:\n  max_lease: 9\n")
     environ = {"RAYTHENA_CONFIG": str(named)} if by == "variable" else {}
     loaded = load(tmp_path, named if by == "option" else None, environ)
-    assert (loaded.settings.nodes.count, loaded.settings.engine.max_lease) == (2, 9)
+    assert (loaded.settings.nodes.count, loaded.settings.engine.max_lease) == (0, 9)
 
 
 def test_settings_are_frozen(tmp_path):
@@ -94,11 +94,11 @@ BAD_FILES = {
     "unknown group": ("node:\n  count: 2\n", "site.yaml:1: node: no such setting", "nodes"),
     "unknown name": ("nodes:\n  cuont: 2\n", "site.yaml:2: nodes.cuont: no such setting", "Did you mean nodes.count?"),
     "nothing near": ("nodes:\n  count: 2\nzebra:\n  x: 1\n", "site.yaml:3: zebra: no such setting", "config show"),
-    "text for a number": ("nodes:\n  count: '2'\n", "site.yaml:2: nodes.count: '2'", "an integer from 1 to 10,000"),
+    "text for a number": ("nodes:\n  count: '2'\n", "site.yaml:2: nodes.count: '2'", "an integer from 0 to 10,000"),
     "number for a truth": ("engine:\n  duplicate_stragglers: 1\n", "engine.duplicate_stragglers: 1", "true or false"),
     "truth for a number": ("nodes:\n  count: true\n", "nodes.count: True", "an integer"),
     "fraction for a count": ("nodes:\n  count: 2.5\n", "nodes.count: 2.5", "an integer"),
-    "zero nodes": ("nodes:\n  count: 0\n", "nodes.count: 0", "from 1"),
+    "negative nodes": ("nodes:\n  count: -1\n", "nodes.count: -1", "from 0"),
     "negative": ("runtime:\n  drain_s: -1\n", "runtime.drain_s: -1", "from 0"),
     "too large": ("engine:\n  max_attempts: 256\n", "engine.max_attempts: 256", "to 255"),
     "huge": ("nodes:\n  count: " + "9" * 400 + "\n", "nodes.count", "to 10,000"),
@@ -152,7 +152,7 @@ def test_bad_files_are_refused_with_place_and_reason(tmp_path, write, case):
     ("environ", "message"),
     [
         ({"RAYTHENA_NODES_COUNT": "two"}, "environment RAYTHENA_NODES_COUNT: nodes.count: 'two'"),
-        ({"RAYTHENA_NODES_COUNT": ""}, "expected an integer from 1 to 10,000"),
+        ({"RAYTHENA_NODES_COUNT": ""}, "expected an integer from 0 to 10,000"),
         ({"RAYTHENA_NODES_COUNT": "1e3"}, "'1e3'"),
         ({"RAYTHENA_ENGINE_BUFFER_S": "nan"}, "'nan'"),
         ({"RAYTHENA_ENGINE_BUFFER_S": "inf"}, "'inf'"),
@@ -183,7 +183,7 @@ def test_truths_in_the_environment(tmp_path, text, value):
 
 def test_a_bad_value_is_refused_even_when_overridden(tmp_path, write):
     with pytest.raises(InvalidInput, match=r"site\.yaml:2: nodes\.count"):
-        load_settings(write("nodes:\n  count: 0\n"), {}, {"nodes.count": 4}, directory=tmp_path)
+        load_settings(write("nodes:\n  count: -1\n"), {}, {"nodes.count": 4}, directory=tmp_path)
 
 
 def test_a_missing_named_file_is_refused(tmp_path):
@@ -199,7 +199,7 @@ def test_a_directory_is_no_settings_file(tmp_path):
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        ({"nodes.count": 0}, "command line: nodes.count: 0"),
+        ({"nodes.count": -1}, "command line: nodes.count: -1"),
         ({"nodes.count": "x"}, "command line: nodes.count: 'x'"),
         ({"count": 2}, "no such setting"),
     ],

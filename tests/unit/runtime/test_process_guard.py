@@ -289,3 +289,78 @@ def test_the_guards_process_is_light():
     script = f"import sys; sys.path.insert(0, {place!r}); import process_guard_main; print(*sys.modules)"
     answer = subprocess.run([sys.executable, "-I", "-S", "-c", script], capture_output=True, text=True, check=True)
     assert not {"asyncio", "subprocess", "numpy", "raythena"} & set(answer.stdout.split())
+
+
+DIRECTORY_MAKER = """
+import asyncio, os, sys
+from pathlib import Path
+from raythena.runtime.process_guard import ProcessGuard
+
+async def work():
+    guard = ProcessGuard()
+    guard.remove_at_end(Path(sys.argv[1]))
+    writer = "i=0; while :; do i=$((i+1)); mkdir -p $0/d$i; echo x > $0/d$i/f; done"
+    await guard.spawn(["sh", "-c", writer, sys.argv[1]], env=dict(os.environ))
+    print("up", flush=True)
+    await asyncio.sleep(1000)
+
+asyncio.run(work())
+"""
+"""Dies with a directory that is written to without end."""
+
+
+def killed_maker(directory):
+    directory.mkdir()
+    process = subprocess.Popen([sys.executable, "-c", DIRECTORY_MAKER, directory], stdout=subprocess.PIPE)
+    assert process.stdout.readline() == b"up\n"
+    wait_for(lambda: any(directory.iterdir()))
+    return process
+
+
+def test_a_directory_goes_with_the_process_that_had_it_made(tmp_path):
+    directory = tmp_path / "private"
+    process = killed_maker(directory)
+    process.kill()
+    process.wait()
+    wait_for(lambda: not directory.exists())
+
+
+def test_a_directory_goes_when_the_guard_is_told_to_end(tmp_path):
+    """A batch system signals every process of a job, the guard too."""
+    directory = tmp_path / "private"
+    process = killed_maker(directory)
+    guards = [pid for pid in descendants(process.pid) if "process_guard_main" in command_line(pid)]
+    assert len(guards) == 1
+    os.kill(guards[0], signal.SIGTERM)
+    wait_for(lambda: not directory.exists())
+    process.kill()
+    process.wait()
+
+
+def test_a_directory_stays_until_the_guard_ends(tmp_path):
+    directory = tmp_path / "private"
+    directory.mkdir()
+
+    async def scene(guard):
+        guard.remove_at_end(directory)
+        await guard.spawn(["true"], env={})
+        assert directory.exists()
+        await guard.stop()
+        assert not directory.exists()
+
+    with_guard(scene)
+
+
+def test_a_second_guard_knows_the_directories_of_the_first(tmp_path):
+    directory = tmp_path / "private"
+    directory.mkdir()
+
+    async def scene(guard):
+        guard.remove_at_end(directory)
+        os.kill(guard.pid, signal.SIGKILL)
+        await eventually(lambda: guard.pid is None)
+        await guard.spawn(["sleep", "1000"], env={})
+        await guard.stop()
+        assert not directory.exists()
+
+    with_guard(scene)

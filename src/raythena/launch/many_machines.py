@@ -1,0 +1,99 @@
+"""A cluster of several machines: Ray's head on this one, node processes on the others.
+
+Common to all launchers that start something on other machines by a command. What they add is which machines there are, the
+command, and what the batch system knows of the end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from raythena.domain.allocation import usable_cores
+from raythena.domain.errors import InternalError
+from raythena.launch.addresses import own_address
+from raythena.launch.launcher import LaunchOrder
+from raythena.launch.node_process import NodeOrder
+from raythena.launch.ray_head import RayHead
+from raythena.launch.remote_nodes import NodeSpec, RemoteNodes
+
+_MANY_CORES = 4
+"""A head node with so many cores leaves one to the coordinator."""
+
+
+def head_cores(order: LaunchOrder, given: int) -> int:
+    """Cores for payloads on the head node; `given` is what the batch system gave us there, 0 if that is not known."""
+    if order.head_cores is not None:
+        return order.head_cores
+    cores = order.cores or usable_cores(given, len(os.sched_getaffinity(0)))
+    return cores - 1 if cores >= _MANY_CORES else cores
+
+
+class ManyMachines:
+    """This machine and others, at most `order.nodes` in all. `names` are how the others are known to the network."""
+
+    keeps_scratch = True
+
+    def __init__(
+        self, order: LaunchOrder, given_cores: int, names: Sequence[str], specs: Sequence[NodeSpec], environ: dict[str, str]
+    ) -> None:
+        most = len(specs) if order.nodes is None else order.nodes - 1
+        self._order = order
+        self._head_cores = head_cores(order, given_cores)
+        self._names = names[:most]
+        self._specs = specs[:most]
+        self._environ = environ
+        self._head: RayHead | None = None
+        self._nodes: RemoteNodes | None = None
+
+    async def start(self) -> None:
+        """Start the head here. Raises ClusterError, InvalidInput."""
+        address = "127.0.0.1"
+        if self._specs or self._order.interface:
+            address = await asyncio.to_thread(own_address, self._order.interface, self._names)
+        self._head = RayHead(address, self._head_cores, self._order.scratch_directory)
+        await self._head.start()
+
+    async def add_nodes(self) -> None:
+        """Begin to start a node process on each other machine."""
+        if not self._specs:
+            return
+        head = self._started_head()
+        letters = None
+        if any(spec.by_file for spec in self._specs):
+            letters = head.private_directory(Path(self._order.shared_directory))
+        self._nodes = RemoteNodes(
+            self._specs, self._node_order, self._environ, self._order.policy, self._order.tell, letters=letters
+        )
+        self._nodes.begin()
+
+    def _started_head(self) -> RayHead:
+        if self._head is None:
+            raise InternalError("the head was not started")
+        return self._head
+
+    def _node_order(self, spec: NodeSpec, name: str) -> NodeOrder:
+        head, order = self._started_head(), self._order
+        token = head.token_file.read_text()
+        return NodeOrder(name, head.join_address, token, order.cores or spec.cores, order.interface, order.scratch_directory)
+
+    def failure(self) -> str:
+        """Why the cluster cannot go on; "" while it can."""
+        if self._head is not None and (problem := self._head.failure()):
+            return problem
+        if self._nodes is not None and self._head_cores == 0:
+            return self._nodes.failure()
+        return ""
+
+    async def ends_at(self) -> float | None:
+        """Nobody has told us."""
+        return None
+
+    async def stop(self) -> None:
+        """End everything on all machines. Safe to call twice."""
+        if self._nodes is not None:
+            await self._nodes.stop()
+        if self._head is not None:
+            await self._head.stop()

@@ -1,0 +1,63 @@
+"""Whole jobs on real Slurm: every node of the allocation computes, and nothing of ours is left on any."""
+
+import pytest
+from slurm_kit import assert_nothing_left, events_by_host, hurry, launch_log, raythena_job, run_toy, toy_job, until_all_compute
+
+from raythena.domain.errors import ExitCode
+
+
+@pytest.fixture(autouse=True)
+def nothing_left(cluster):
+    yield
+    assert_nothing_left(*cluster.nodes.values())
+
+
+def test_every_node_computes(cluster):
+    toy = toy_job(cluster)
+    job = run_toy(cluster, toy)
+    until_all_compute(toy, "n1", "n2", "n3", "n4")
+    hurry(toy)
+    assert job.ended() == "COMPLETED", job
+    toy.assert_complete()
+    for name in ("n2", "n3", "n4"):
+        assert f"node {name} is there after" in launch_log(toy)
+    assert "again in" not in launch_log(toy), "the end of a job is no failure"
+
+
+def test_the_head_node_may_keep_its_cores(cluster):
+    toy = toy_job(cluster)
+    job = run_toy(cluster, toy, "--head-cores 0 --nodes 3")
+    until_all_compute(toy, "n2", "n3")
+    hurry(toy)
+    assert job.ended() == "COMPLETED", job
+    toy.assert_complete()
+    assert set(events_by_host(toy.task)) == {"n2", "n3"}
+
+
+def test_an_interface_that_is_not_there_is_named(cluster):
+    toy = toy_job(cluster)
+    job = run_toy(cluster, toy, "--set launch.interface=hsn9")
+    assert job.ended() == "FAILED"
+    assert "launch.interface: 'hsn9' on n1: No such device; expected an interface with an address: " in job.text()
+    assert cluster.run("scontrol", "show", "job", job.id).find(f"ExitCode={int(ExitCode.INVALID_INPUT)}:0") > 0
+
+
+def test_the_interface_is_the_sites_choice(cluster):
+    """An address that leads nowhere, which every node has: told by each node, waited for by none."""
+    toy = toy_job(cluster)
+    job = run_toy(cluster, toy, "--set launch.interface=decoy --set launch.max_start_failures=1")
+    for name in ("n2", "n3", "n4"):
+        job.until_said(f"node {name} is set aside")
+    hurry(toy)
+    assert job.ended() == "COMPLETED", job
+    assert set(events_by_host(toy.task)) == {"n1"}
+    assert "node n2 is set aside: the head at 172.31.255.1:" in launch_log(toy)
+
+
+@pytest.mark.slow
+def test_the_demo_on_four_nodes(cluster):
+    place = cluster.shared / "demo"
+    job = raythena_job(cluster, f"demo --directory {place} --events 400 --files 4 --events-per-output 200")
+    assert job.ended(280.0) == "COMPLETED", job
+    assert "simulating on 4 nodes of Slurm job" in job.text()
+    assert set(events_by_host(place / "simulation")) == {"n1", "n2", "n3", "n4"}
