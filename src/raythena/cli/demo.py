@@ -158,9 +158,12 @@ def _prove(simulation: _Step, reconstruction: _Step, base: Path, say: _Chapters)
 
 
 def _facts(steps: list[_Step], validations: list[Validation], comparisons: list[Comparison]) -> dict[str, str]:
+    from raythena.demo.event_costs import cpu_seconds, in_words
+
     simulated, reconstructed = (step.result.progress for step in steps)
     used = [json.loads(step.task.report.read_text())["raythena"]["resources"] for step in steps]
     occupied = " and ".join(f"{100 * one['occupancy']:.1f} %" for one in used)
+    costs = [in_words(cpu_seconds(step.task.ledger)) for step in steps]
     lasted = " + ".join(f"{one['wall_s']:.1f} s" for one in used)
     ideal = " + ".join(f"{one['core_s'] / one['cores'] if one['cores'] else 0.0:.1f} s" for one in used)
     return {
@@ -168,6 +171,7 @@ def _facts(steps: list[_Step], validations: list[Validation], comparisons: list[
             f"{simulated.finished} of {simulated.events} simulated, "
             f"{reconstructed.finished} of {reconstructed.events} reconstructed, {simulated.failed + reconstructed.failed} failed"
         ),
+        "cost": f"{costs[0]} of CPU time an event to simulate, {costs[1]} to reconstruct",
         "occupancy": f"{occupied} of {used[0]['cores']} cores between first and last event",
         "makespan": f"{lasted} from first to last event, {ideal} would be ideal",
         **{f"{kind} validated": one.summary() for kind, one in zip(("HITS", "AOD"), validations, strict=True)},
