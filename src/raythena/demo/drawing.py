@@ -68,13 +68,13 @@ def _outline(axes: LibraryObject, result: Result) -> None:
     mplhep, values = optional("mplhep"), np.nan_to_num(result.reference.values)
     mplhep.histplot(values, result.plot.edges, ax=axes, histtype="fill", color=REFERENCE, alpha=0.45)
     mplhep.histplot(values, result.plot.edges, ax=axes, histtype="step", color=REFERENCE_LINE, linewidth=1.3, yerr=False)
-    axes.set_ylim(0.0, _top(result))
+    axes.set_ylim(0.0, top_of_axis(result))
 
 
-def _top(result: Result) -> float:
+def top_of_axis(result: Result) -> float:
     """Where the axis of values ends: above everything, but no share is above one."""
     sides = (result.raythena, result.reference)
-    highest = float(max(np.nan_to_num(side.values + side.errors).max(initial=0.0) for side in sides))
+    highest = float(max((np.nan_to_num(side.values) + np.nan_to_num(side.errors)).max(initial=0.0) for side in sides))
     if result.plot.kind is Kind.FRACTION:
         return min(1.05, 1.15 * highest) or 0.01
     return 1.15 * highest or 1.0

@@ -45,6 +45,14 @@ def test_another_value_is_drawn_elsewhere() -> None:
     assert drawing.figure(result(theirs=theirs)) != drawing.figure(result())
 
 
+def test_a_value_without_an_error_is_on_the_axis_too() -> None:
+    plot = next(plot for plot in PLOTS if plot.title == "Vertices in an event")
+    values = np.arange(len(plot.edges) - 1, dtype=np.float64)
+    errors = np.where(values == values[-1], np.nan, 0.1)  # one event alone in a bin
+    alone = Measured(values, errors, 1.0)
+    assert drawing.top_of_axis(Result(plot, alone, alone)) > values[-1]
+
+
 @pytest.mark.parametrize(("plot", "ours", "theirs"), [(EFFICIENCY, np.nan, 0.0), (COUNT, 1e6, np.nan), (COUNT, 0.0, 0.0)])
 def test_whatever_was_measured_is_drawn(plot: Plot, ours: float, theirs: float) -> None:
     bins = len(plot.edges) - 1
