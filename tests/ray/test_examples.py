@@ -24,7 +24,7 @@ def test_a_chain_of_two_jobs_with_acts(tmp_path):
     for name in ("simulate", "reconstruct"):
         raythena(place, "run", f"{name}.yaml", "--nodes", "2", "--cores", "1")
         verdict = json.loads(raythena(place, "validate", f"{name}.raythena", "--json", "--strict"))
-        assert verdict["verdict"] == "proven"
+        assert verdict["standing"] == "proven"
     with uproot.open(place / "reconstruct.raythena" / "outputs" / "TRACKS.000001.root") as file:
         assert file["TRACKS"]["EventNumber"].array().tolist() == list(range(1, 51))
         assert len(file["TRACKS"]["track_d0"].array()[0]) > 5
