@@ -74,7 +74,7 @@ def first_life(path: Path, job: Job, config: EngineConfig, per_message: int) -> 
     """A coordinator that sees every range finished."""
     build_s, engine = timed(lambda: Engine(job, None, config))
     for node in range(NODES):
-        engine.step(ev.NodeJoined(f"n{node}", 1), 0.0)
+        engine.step(ev.NodeJoined(node=f"n{node}", cores=1), 0.0)
     hand_out_s, leases = timed(lambda: hand_out(engine))
     groups = group_reports(engine, leases, per_message)
     ledger = Ledger.create(path, job)
@@ -93,7 +93,7 @@ def hand_out(engine: Engine) -> list[do.Lease]:
     while engine.table.counts[0]:
         for node in range(NODES):
             now += 1e-3
-            commands = engine.step(ev.NodeReport(f"n{node}", 0, (), unreported=1), now)
+            commands = engine.step(ev.NodeReport(node=f"n{node}", queued=0, running=(), unreported=1), now)
             leases += [command for command in commands if isinstance(command, do.Lease)]
     return leases
 

@@ -75,7 +75,7 @@ class Bench:
         self.ledger.begin_session(SessionInfo("bench", "here", os.getpid(), time.time()))
         self.engine = Engine(self.job, None, engine)
         for node in range(NODES):
-            self.engine.step(ev.NodeJoined(f"n{node}", 1), 0.0)
+            self.engine.step(ev.NodeJoined(node=f"n{node}", cores=1), 0.0)
         self.pfn_of = {file.lfn: file.pfn for file in self.job.inputs}
         self.spent = dict.fromkeys(STAGES, 0.0)
         self.n_groups = self.n_told = 0
@@ -118,7 +118,7 @@ class Bench:
         leases: list[do.Lease] = []
         while self.engine.table.counts[0]:
             for node in range(NODES):
-                for command in self.step(ev.NodeReport(f"n{node}", 0, (), unreported=1)):
+                for command in self.step(ev.NodeReport(node=f"n{node}", queued=0, running=(), unreported=1)):
                     if isinstance(command, do.Lease):
                         leases.append(command)
                         self.engine.table.event_ranges(command.ranges)

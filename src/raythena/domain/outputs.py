@@ -21,6 +21,8 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from raythena.domain.ids import OutputNumber, RangeIndex
+
 
 @dataclass(frozen=True)
 class OutputMap:
@@ -72,9 +74,9 @@ class OutputMap:
         """Ranges [start, stop) of one output."""
         return int(self.bounds[output]), int(self.bounds[output + 1])
 
-    def output_of(self, range_index: int) -> int:
+    def output_of(self, range_index: RangeIndex) -> OutputNumber:
         """The output a range belongs to."""
-        return bisect_right(self._starts, range_index) - 1
+        return OutputNumber(bisect_right(self._starts, range_index) - 1)
 
     def outputs_of(self, range_indices: npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:
         """The outputs of many ranges at once."""

@@ -22,6 +22,7 @@ import numpy.typing as npt
 from raythena.domain.errors import InternalError
 from raythena.domain.event_range import EventRange as EventRange  # noqa: PLC0414 (named here for all who deal with ranges)
 from raythena.domain.given_ranges import GivenRanges
+from raythena.domain.ids import NodeNumber
 from raythena.domain.job import InputFile, Job
 
 _T = TypeVar("_T", bound=np.generic)
@@ -29,7 +30,7 @@ _T = TypeVar("_T", bound=np.generic)
 Indices = npt.NDArray[np.int64]
 """Range indices, one dimension."""
 
-NO_NODE = -1
+NO_NODE = NodeNumber(-1)
 
 
 class RangeState(IntEnum):

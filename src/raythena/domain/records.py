@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from raythena.domain.given_ranges import GivenRanges
+from raythena.domain.ids import RangeIndex
 from raythena.domain.results import FailureKind, GroupReport, MergedOutput
 
 
@@ -26,7 +27,7 @@ class GroupStored:
 class AttemptFailed:
     """One attempt at a range failed; `final` when the range is given up for good."""
 
-    range_index: int
+    range_index: RangeIndex
     attempt: int
     node: str
     kind: FailureKind

@@ -16,6 +16,8 @@ from enum import StrEnum
 import numpy as np
 import numpy.typing as npt
 
+from raythena.domain.ids import OutputNumber, RangeIndex
+
 ENTRY_DTYPE = np.dtype(
     [
         ("range", "<u4"),  # index into the job's range table
@@ -64,7 +66,7 @@ class GroupReport:
     name: str
     """Unique for all time: session, node incarnation and a counter."""
     node: str
-    output: int
+    output: OutputNumber
     """Index of the output file all ranges of the group belong to."""
     path: str
     """Relative to the task directory."""
@@ -77,7 +79,7 @@ class GroupReport:
 class RangeFailure:
     """One failed attempt at one range."""
 
-    range_index: int
+    range_index: RangeIndex
     kind: FailureKind
     message: str
     node: str = ""
@@ -88,7 +90,7 @@ class RangeFailure:
 class MergedOutput:
     """One merged output file, in its final place."""
 
-    output: int
+    output: OutputNumber
     lfn: str
     path: str
     """Relative to the task directory."""

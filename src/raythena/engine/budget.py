@@ -19,6 +19,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
+from raythena.domain.ids import NodeNumber
 from raythena.domain.taxonomy import EndCause
 from raythena.engine.engine_config import BudgetConfig
 
@@ -71,7 +72,7 @@ class _Streak:
 class Witness:
     """What must be known of a node whose attempt failed."""
 
-    number: int
+    number: NodeNumber
     host: str
     cores: int
 
@@ -96,8 +97,8 @@ class FailureBudget:
         self._away: dict[str, float] = {}
         self._lost: set[str] = set()
         self._repeated: dict[str, _Repeated] = {}
-        self._streaks: dict[int, _Streak] = {}
-        self._success_in: dict[int, int] = {}
+        self._streaks: dict[NodeNumber, _Streak] = {}
+        self._success_in: dict[int, NodeNumber] = {}
         self._warned: set[EndCause] = set()
         self._unjudged: str | None = None
 
@@ -176,7 +177,7 @@ class FailureBudget:
 
     # ---- attempts
 
-    def attempts_succeeded(self, node: int, count: int, file: int) -> None:
+    def attempts_succeeded(self, node: NodeNumber, count: int, file: int) -> None:
         """A group of a node was accepted; its events are of (or begin with) input file `file`."""
         self.succeeded += count
         self._success_in[file] = node
@@ -230,7 +231,7 @@ class FailureBudget:
 
     # ---- bad nodes
 
-    def is_shaky(self, node: int) -> bool:
+    def is_shaky(self, node: NodeNumber) -> bool:
         """A node's last few attempts all failed."""
         streak = self._streaks.get(node) if self._streaks else None
         return streak is not None and streak.failed >= _SHAKY

@@ -1,17 +1,21 @@
-"""What the engine wants done: the only way its decisions leave it."""
+"""What the engine wants done: the only way its decisions leave it.
+
+Frozen values; those with more than one field are made by keyword.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
 
+from raythena.domain.ids import OutputNumber, RangeIndex
 from raythena.domain.ranges import Indices
 from raythena.domain.records import AttemptFailed, Record
 from raythena.domain.results import GroupReport
 from raythena.domain.taxonomy import EndCause
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Lease:
     """Give these ranges to a node."""
 
@@ -19,7 +23,7 @@ class Lease:
     ranges: Indices
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Recall:
     """Ask a node to give back up to `count` ranges it has not begun."""
 
@@ -27,7 +31,7 @@ class Recall:
     count: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Revoke:
     """Tell a node that these ranges are settled elsewhere: drop them unless they are finished."""
 
@@ -49,7 +53,7 @@ class Drain:
     node: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Acknowledge:
     """Tell a node that it may forget this group: every range in it is committed or settled elsewhere."""
 
@@ -64,7 +68,7 @@ class DiscardGroups:
     groups: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Commit:
     """Make this record durable, then answer with its ticket in `Committed`."""
 
@@ -72,15 +76,15 @@ class Commit:
     record: Record
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StartMerge:
     """Merge one output from its groups; `expected` ranges must come out of it."""
 
     merge: int
-    output: int
+    output: OutputNumber
     groups: tuple[str, ...]
     expected: int
-    missing: tuple[int, ...]
+    missing: tuple[RangeIndex, ...]
     """Ranges of the output recorded as failed."""
     delay_s: float = 0.0
     attempt: int = 1
@@ -101,7 +105,7 @@ class AcceptRanges:
     n_new: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PublishReport:
     """Tell whoever handed ranges out what became of these: those of a group, which are finished, or some that were given up."""
 
@@ -125,7 +129,7 @@ class Outcome(StrEnum):
     """Given up; can be resumed."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DrainLoss:
     """Core time thrown away between an early stop and the end of the session."""
 
@@ -139,7 +143,7 @@ class DrainLoss:
     """Seconds from the end of the session to the end of the allocation; None when that is not known."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Finish:
     """The job is over. Everything committed before this command stands."""
 

@@ -12,6 +12,7 @@ from typing import Protocol
 import numpy as np
 
 from raythena.domain.errors import InternalError
+from raythena.domain.ids import OutputNumber
 from raythena.domain.ranges import Indices
 from raythena.domain.records import AttemptFailed, RangesTaken, Restored
 from raythena.domain.results import GroupReport
@@ -29,7 +30,7 @@ class Completion(Protocol):
     def may_grow(self) -> bool:
         """More ranges may come."""
 
-    def interval(self, output: int) -> tuple[int, int] | None:
+    def interval(self, output: OutputNumber) -> tuple[int, int] | None:
         """Ranges [start, stop) that may be in a group of this output, which comes from a node; None: there is no such output."""
 
     # ---- results
@@ -95,7 +96,7 @@ class MergedHere:
         self._outputs = state.outputs
         self._planner = state.merges
 
-    def interval(self, output: int) -> tuple[int, int] | None:
+    def interval(self, output: OutputNumber) -> tuple[int, int] | None:
         """See `Completion`."""
         return self._outputs.interval(output) if 0 <= output < self._outputs.n_outputs else None
 
@@ -147,7 +148,7 @@ class MergedHere:
     def restore_failed(self, failed: Indices) -> None:
         """See `Completion`."""
         for output, count in zip(*np.unique(self._outputs.outputs_of(failed), return_counts=True), strict=True):
-            self._planner.restore_failed(int(output), int(count))
+            self._planner.restore_failed(OutputNumber(int(output)), int(count))
 
     def restore_groups(self, restored: Restored) -> None:
         """See `Completion`."""

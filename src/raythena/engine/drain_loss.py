@@ -36,4 +36,6 @@ class DrainLossMeter:
         ages_s = [age_s + now - node.reported_at for node in nodes for _, age_s in node.running]
         before_s = sum(max(0.0, age_s - drain_s) for age_s in ages_s)
         in_vain_s = max(0.0, self._cores * drain_s - self._used_s) + before_s
-        return DrainLoss(drain_s, in_vain_s, len(ages_s), None if deadline is None else deadline - now)
+        return DrainLoss(
+            drain_s=drain_s, core_s=in_vain_s, events_cut_off=len(ages_s), left_s=None if deadline is None else deadline - now
+        )

@@ -44,6 +44,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from raythena.domain.errors import InternalError
+from raythena.domain.ids import RangeIndex
 from raythena.domain.job import Job
 from raythena.domain.ranges import Indices, RangeState
 from raythena.domain.records import (
@@ -266,7 +267,7 @@ class Engine:
         self._completion.restore_groups(restored)
         for index, losses in restored.losses:
             if table.state[index] == RangeState.READY:
-                self.retries.restore_losses(index, losses)
+                self.retries.restore_losses(RangeIndex(index), losses)
         self.resumed = table.count(RangeState.STORED) + table.count(RangeState.MERGED)
         self.budget.restore(self.resumed)
 

@@ -1,25 +1,29 @@
 """What can happen to a job: the stimuli of the engine.
 
-Frozen values, nothing else. Node names are the names of node incarnations: a node that is given up and comes back has a new one.
+Frozen values, nothing else; those with more than one field are made by keyword. Node names are the names of node incarnations:
+a node that is given up and comes back has a new one.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
 from raythena.domain.given_ranges import GivenRanges
+from raythena.domain.ids import RangeIndex
 from raythena.domain.ranges import Indices
 from raythena.domain.results import GroupReport, MergedOutput, RangeFailure
 from raythena.domain.taxonomy import EndCause
+from raythena.engine.messages import RunningRange
 
 
 def _nothing() -> Indices:
     return np.empty(0, dtype=np.int64)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NodeJoined:
     """A node asks for work, for the first time or after the coordinator or the link was gone.
 
@@ -31,7 +35,7 @@ class NodeJoined:
     held: Indices = field(default_factory=_nothing)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NodeLost:
     """A node is given up: dead, silent for too long, or leaving."""
 
@@ -39,16 +43,16 @@ class NodeLost:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NodeReport:
-    """How a node stands. `running` are (range index, seconds it has been running) of the ranges on its cores; `waiting` are
-    ranges handed to the payload and not begun (told at the end of a job only)."""
+    """How a node stands. `running` are the ranges on its cores; `waiting` are ranges handed to the payload and not begun (told at
+    the end of a job only)."""
 
     node: str
     queued: int
     """Ranges the node holds and has not begun."""
-    running: tuple[tuple[int, float], ...]
-    waiting: tuple[int, ...] = ()
+    running: tuple[RunningRange, ...]
+    waiting: tuple[RangeIndex, ...] = ()
     unreported: int = 0
     """Ranges finished on the node whose group is not written yet."""
     computed: int = 0
@@ -73,7 +77,7 @@ class AttemptReported:
     failure: RangeFailure
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RangesReturned:
     """A node gives back ranges it has not begun."""
 
@@ -100,7 +104,7 @@ class StorageRecovered:
     """The ledger commits again."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MergeSucceeded:
     """A merge has written its output and moved it into place."""
 
@@ -108,20 +112,31 @@ class MergeSucceeded:
     merged: MergedOutput
 
 
-@dataclass(frozen=True, slots=True)
-class MergeFailed:
-    """A merge failed. `bad` names stored outputs at fault: (group, range indices).
+class BadMembers(NamedTuple):
+    """Stored outputs that a merge could not use: these ranges of a group."""
 
-    `reasons`: (range index, what is wrong with its output) where the payload is to blame, not a disk.
-    """
+    group: str
+    ranges: tuple[RangeIndex, ...]
+
+
+class BadOutput(NamedTuple):
+    """What is wrong with the output of a range, where the payload is to blame, not a disk."""
+
+    range_index: RangeIndex
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MergeFailed:
+    """A merge failed; `bad` are stored outputs at fault, for some of which there are `reasons`."""
 
     merge: int
     message: str
-    bad: tuple[tuple[str, tuple[int, ...]], ...] = ()
-    reasons: tuple[tuple[int, str], ...] = ()
+    bad: tuple[BadMembers, ...] = ()
+    reasons: tuple[BadOutput, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MergeStalled:
     """The disk refuses a merge; it will be tried again, and no chance of it is lost."""
 
@@ -148,7 +163,7 @@ class ReportsAcknowledged:
     numbers: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StopRequested:
     """The job is to end now and may be resumed later: a person, a signal or the batch system wants it, or it cannot go on."""
 

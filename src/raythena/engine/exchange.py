@@ -22,7 +22,8 @@ from raythena.domain.ranges import EventRange, Indices
 from raythena.engine import commands as do
 from raythena.engine import events as ev
 from raythena.engine.engine import Engine
-from raythena.engine.node_core import CoordinatorReply, NodeConfig, NodeMessage
+from raythena.engine.messages import CoordinatorReply, NodeMessage
+from raythena.engine.node_core import NodeConfig
 
 _MISSED_INTERVALS = 10
 
@@ -96,7 +97,7 @@ class NodeExchange:
         self._heard[node] = now
         line = self._lines.setdefault(node, _Line())
         line.outbox, line.reply, line.sequence = _Outbox(), None, 0
-        self.step(ev.NodeJoined(node, cores, held), now)
+        self.step(ev.NodeJoined(node=node, cores=cores, held=held), now)
         return self._reply(line)
 
     def exchange(self, message: NodeMessage, now: float) -> CoordinatorReply:
@@ -138,7 +139,7 @@ class NodeExchange:
 
     def lose(self, node: str, reason: str, now: float) -> None:
         """A node is known to be gone."""
-        self.step(ev.NodeLost(node, reason), now)
+        self.step(ev.NodeLost(node=node, reason=reason), now)
         self._lines.pop(node, None)
 
     def _take_in(self, message: NodeMessage, now: float) -> None:
@@ -147,17 +148,17 @@ class NodeExchange:
         for failure in message.failures:
             self.step(ev.AttemptReported(failure), now)
         if len(message.returned) or message.answers_recall:
-            self.step(ev.RangesReturned(message.node, message.returned), now)
+            self.step(ev.RangesReturned(node=message.node, ranges=message.returned), now)
         self.step(
             ev.NodeReport(
-                message.node,
-                message.queued,
-                message.running,
-                message.waiting,
-                message.unreported,
-                message.computed,
-                message.computed_s,
-                message.trouble,
+                node=message.node,
+                queued=message.queued,
+                running=message.running,
+                waiting=message.waiting,
+                unreported=message.unreported,
+                computed=message.computed,
+                computed_s=message.computed_s,
+                trouble=message.trouble,
             ),
             now,
         )
@@ -166,12 +167,12 @@ class NodeExchange:
         box, line.outbox = line.outbox, _Outbox()
         leases = tuple(lease for lease in box.leases if len(lease))
         return CoordinatorReply(
-            leases,
-            tuple(box.acknowledged),
-            tuple(box.revoked),
-            box.recall,
-            box.flush,
-            box.drain,
+            leases=leases,
+            acknowledged=tuple(box.acknowledged),
+            revoked=tuple(box.revoked),
+            recall=box.recall,
+            flush=box.flush,
+            drain=box.drain,
             next_exchange_s=self._interval_s(box),
             given=self._described(leases),
             attempts=self._attempts(leases),

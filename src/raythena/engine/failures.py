@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from raythena.domain.ids import RangeIndex
 from raythena.domain.ranges import RangeState
 from raythena.domain.records import AttemptFailed
 from raythena.domain.results import FailureKind, RangeFailure
@@ -80,12 +81,12 @@ class Failures:
             self._state.fleet.hold_off(node, now + self._state.config.retry_delay_s)
             self._state.pool.move_on(node.number)
 
-    def charge(self, index: int) -> int:
+    def charge(self, index: RangeIndex) -> int:
         """An attempt at a range is used up; how many are now."""
         self._retries.charge_attempt()
         return self._table.charge(index)
 
-    def charge_loss(self, index: int, lost: RangeFailure, *, noted: bool, now: float) -> bool:
+    def charge_loss(self, index: RangeIndex, lost: RangeFailure, *, noted: bool, now: float) -> bool:
         """The range was on a node that vanished, or whose disk refused.
 
         True when that was once too often: it is given up, whoever else computes it.

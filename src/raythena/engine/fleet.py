@@ -11,11 +11,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from raythena.domain.ids import NodeNumber, RangeIndex
 from raythena.domain.node_name import NodeName
 from raythena.domain.ranges import Indices, RangeTable
 from raythena.domain.results import Entries
 from raythena.engine.events import NodeReport
 from raythena.engine.lease_list import LeaseList
+from raythena.engine.messages import RunningRange
 
 _SMOOTHING = 0.2
 _RECALL_PATIENCE_S = 5.0
@@ -28,20 +30,20 @@ _FOREVER_S = 1e12
 class Node:
     """One node incarnation. `number` is its index in the range table's `node` column."""
 
-    number: int
+    number: NodeNumber
     name: str
     host: str
     cores: int
     joined_at: float
     leases: LeaseList
     up: bool = True
-    duplicates: set[int] = field(default_factory=set)
+    duplicates: set[RangeIndex] = field(default_factory=set)
     """Ranges leased here whose first holder is another node."""
-    suspect: int | None = None
+    suspect: RangeIndex | None = None
     """The range suspected of killing nodes that it was given last."""
     queued: int = 0
-    running: tuple[tuple[int, float], ...] = ()
-    waiting: tuple[int, ...] = ()
+    running: tuple[RunningRange, ...] = ()
+    waiting: tuple[RangeIndex, ...] = ()
     unreported: int = 0
     reported_at: float = 0.0
     recalling: int = 0
@@ -109,7 +111,7 @@ class Fleet:
         """The node of that name, up or not."""
         return self._by_name.get(name)
 
-    def number(self, number: int) -> Node:
+    def number(self, number: NodeNumber) -> Node:
         """The node with that index."""
         return self._by_number[number]
 
@@ -121,7 +123,7 @@ class Fleet:
         """A node is up; a known one keeps its history."""
         node = self._by_name.get(name)
         if node is None:
-            number = len(self._by_number)
+            number = NodeNumber(len(self._by_number))
             node = Node(number, name, NodeName.parse(name).host, cores, now, LeaseList(self._table, number))
             self._by_name[name] = node
             self._by_number.append(node)
@@ -216,20 +218,20 @@ class Fleet:
         node.leases.add(ranges)
         node.queued += len(ranges)
 
-    def lease_duplicate(self, node: Node, index: int) -> None:
+    def lease_duplicate(self, node: Node, index: RangeIndex) -> None:
         """A range is on its way to a second node."""
         node.duplicates.add(index)
         node.queued += 1
 
-    def drop_duplicate(self, node: Node, index: int) -> None:
+    def drop_duplicate(self, node: Node, index: RangeIndex) -> None:
         """A node is not a range's second holder any more."""
         node.duplicates.discard(index)
 
-    def keep_duplicates(self, node: Node, indices: Iterable[int]) -> None:
+    def keep_duplicates(self, node: Node, indices: Iterable[RangeIndex]) -> None:
         """Of these ranges, and no others, a node is the second holder."""
         node.duplicates = set(indices)
 
-    def give_suspect(self, node: Node, index: int) -> None:
+    def give_suspect(self, node: Node, index: RangeIndex) -> None:
         """A node gets a range that is suspected of killing nodes."""
         node.suspect = index
 

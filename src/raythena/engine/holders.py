@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from raythena.domain.ids import NodeNumber, RangeIndex
 from raythena.domain.ranges import NO_NODE, Indices, RangeState, RangeTable
 from raythena.engine import commands as do
 from raythena.engine.fleet import Fleet, Node
@@ -23,10 +24,10 @@ class Holders:
         self._fleet = fleet
         self._pool = pool
         self._journal = journal
-        self.duplicates: dict[int, int] = {}
+        self.duplicates: dict[RangeIndex, NodeNumber] = {}
         """Range → number of the second node computing it."""
 
-    def is_held(self, index: int, node: Node) -> bool:
+    def is_held(self, index: RangeIndex, node: Node) -> bool:
         """Whether the node is the range's first holder."""
         table = self._table
         return 0 <= index < len(table) and table.state[index] == RangeState.LEASED and int(table.node[index]) == node.number
@@ -40,11 +41,11 @@ class Holders:
 
     # ---- second holders
 
-    def duplicate(self, index: int, node: Node) -> None:
+    def duplicate(self, index: RangeIndex, node: Node) -> None:
         """A range is given to a second node."""
         self.duplicates[index] = node.number
         self._fleet.lease_duplicate(node, index)
-        self._journal.do(do.Lease(node.name, np.asarray([index], dtype=np.int64)))
+        self._journal.do(do.Lease(node=node.name, ranges=np.asarray([index], dtype=np.int64)))
 
     def promote_all(self, held: Indices) -> Indices:
         """Let second holders become first ones; returns the ranges that have none."""
@@ -53,7 +54,7 @@ class Holders:
         orphans = [index for index in held.tolist() if not self.promote(index)]
         return np.asarray(orphans, dtype=np.int64)
 
-    def promote(self, index: int) -> bool:
+    def promote(self, index: RangeIndex) -> bool:
         """Let the second holder of a range become the first; False: there is none."""
         second = self.duplicates.pop(index, None)
         if second is None:
@@ -66,7 +67,7 @@ class Holders:
         node.leases.add(one)
         return True
 
-    def drop_duplicate(self, index: int) -> None:
+    def drop_duplicate(self, index: RangeIndex) -> None:
         """The second holder, if there is one, is one no more."""
         second = self.duplicates.pop(index, None)
         if second is not None:
@@ -77,7 +78,7 @@ class Holders:
     def revoke(self, node: Node, ranges: Indices) -> None:
         """Tell a node that ranges are settled elsewhere."""
         if len(ranges):
-            self._journal.do(do.Revoke(node.name, ranges))
+            self._journal.do(do.Revoke(node=node.name, ranges=ranges))
 
     def tell_others(self, indices: Indices, reporter: Node | None) -> None:
         """Tell whoever holds these ranges, but for the reporter, that it is too late."""

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from raythena.domain.errors import InternalError
+from raythena.domain.ids import OutputNumber
 from raythena.domain.ranges import NO_NODE, RangeState
 from raythena.engine.engine import Engine
 from raythena.engine.merge_planner import OutputState
@@ -94,7 +95,7 @@ def _outputs(engine: Engine) -> None:
     counts = np.bincount(hosts, minlength=n_outputs * _N_STATES).reshape(n_outputs, _N_STATES)
     stored, merged = counts[:, _STORED], counts[:, _MERGED]
     open_ranges = counts.sum(axis=1) - stored - merged - counts[:, _FAILED]
-    states = [merges.state(output) for output in range(n_outputs)]
+    states = [merges.state(OutputNumber(output)) for output in range(n_outputs)]
     is_open = np.asarray([each is _OPEN for each in states])
     is_merged = np.asarray([each is _MERGED_OUTPUT for each in states])
     _require_all(open_ranges == merges.open_ranges, "counts its open ranges wrongly")

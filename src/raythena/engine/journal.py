@@ -55,7 +55,7 @@ class Journal:
         self._open[ticket] = record
         if self._probe is None:
             self._probe = (ticket, now)
-        self.do(Commit(ticket, record))
+        self.do(Commit(ticket=ticket, record=record))
 
     def take_commands(self) -> list[Command]:
         """The commands since the last call."""

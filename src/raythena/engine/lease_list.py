@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from raythena.domain.ids import NodeNumber
 from raythena.domain.ranges import Indices, RangeState, RangeTable
 
 _COMPACT_ABOVE = 4096
@@ -17,7 +18,7 @@ _COMPACT_ABOVE = 4096
 class LeaseList:
     """Of the node with this number. `table` is only read."""
 
-    def __init__(self, table: RangeTable, number: int) -> None:
+    def __init__(self, table: RangeTable, number: NodeNumber) -> None:
         self._table = table
         self._number = number
         self.arrays: list[Indices] = []

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from raythena.domain.ids import RangeIndex
 from raythena.domain.ranges import Indices, RangeState
 from raythena.engine import commands as do
 from raythena.engine.fleet import Node
@@ -26,9 +27,9 @@ _SHORTEST_LEASE_S = 0.05
 class _Sifted:
     """Ranges taken out of the pool for a node, sorted."""
 
-    kept: list[int] = field(default_factory=list)
-    for_others: list[int] = field(default_factory=list)
-    failed_here: list[int] = field(default_factory=list)
+    kept: list[RangeIndex] = field(default_factory=list)
+    for_others: list[RangeIndex] = field(default_factory=list)
+    failed_here: list[RangeIndex] = field(default_factory=list)
     """Better tried elsewhere, if there is anything else for the node."""
 
 
@@ -55,14 +56,14 @@ class Leasing:
             state.table.move(ranges, RangeState.LEASED, node.number)
             state.fleet.lease(node, ranges)
             state.deadline.leased(now)
-            state.journal.do(do.Lease(node.name, ranges))
+            state.journal.do(do.Lease(node=node.name, ranges=ranges))
 
     def recall_late(self, node: Node, now: float) -> None:
         """Ask back what a node will not begin in time; another one might, or the next session."""
         beginnable = self.beginnable(node, now)
         if beginnable is not None and node.queued > beginnable and not node.is_asked_back(now):
             self._state.fleet.recall(node, node.queued - beginnable, now)
-            self._state.journal.do(do.Recall(node.name, node.recalling))
+            self._state.journal.do(do.Recall(node=node.name, count=node.recalling))
 
     def beginnable(self, node: Node, now: float) -> int | None:
         """How many events the node can begin before the end of the allocation is too near; None: any number."""

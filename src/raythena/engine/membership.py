@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from raythena.domain.ids import RangeIndex
 from raythena.domain.ranges import Indices, RangeState
 from raythena.domain.results import FailureKind, RangeFailure
 from raythena.engine import events as ev
@@ -88,7 +89,7 @@ class Membership:
         self._fleet.note_presence(now)
         for index in seconds:
             self._holders.duplicates.pop(index, None)
-        lost = RangeFailure(-1, FailureKind.NODE_LOST, event.reason, event.node)
+        lost = RangeFailure(RangeIndex(-1), FailureKind.NODE_LOST, event.reason, event.node)
         survivors = [
             index
             for index in [*held.tolist(), *seconds]

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from raythena.domain.errors import InternalError
+from raythena.domain.ids import OutputNumber
 from raythena.domain.outputs import OutputMap
 from raythena.engine.engine_config import EngineConfig
 
@@ -48,11 +49,12 @@ TRANSITIONS: dict[OutputState, frozenset[OutputState]] = {
 QUEUED is another attempt. A state from which nothing leads is final."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunningMerge:
-    """One merge under way."""
+    """One merge under way: its number, what it merges, and how often that has been tried, this time included."""
 
-    output: int
+    merge: int
+    output: OutputNumber
     attempt: int
 
 
@@ -66,54 +68,54 @@ class MergePlanner:
         self.open_ranges: npt.NDArray[np.int64] = np.diff(outputs.bounds)
         """Ranges of each output that are neither stored nor given up."""
         self.stored: npt.NDArray[np.int64] = np.zeros(outputs.n_outputs, dtype=np.int64)
-        self._groups: dict[int, list[str]] = {}
-        self._not_open: dict[int, OutputState] = {}
-        self._queue: deque[int] = deque()
-        self._attempts: dict[int, int] = {}
+        self._groups: dict[OutputNumber, list[str]] = {}
+        self._not_open: dict[OutputNumber, OutputState] = {}
+        self._queue: deque[OutputNumber] = deque()
+        self._attempts: dict[OutputNumber, int] = {}
         self.running: dict[int, RunningMerge] = {}
         self._next_merge = 1
         self._committing = 0
         self.n_final = 0
         self.n_merged = 0
-        self.unmergeable: dict[int, str] = {}
+        self.unmergeable: dict[OutputNumber, str] = {}
         self.stalled: dict[int, str] = {}
         """Running merges that wait for a disk, and why."""
 
     def settle_empty(self) -> None:
         """After a restore: outputs without any open range and without a stored one have nothing to merge."""
-        for output in np.flatnonzero((self.open_ranges == 0) & (self.stored == 0)).tolist():
+        for output in map(OutputNumber, np.flatnonzero((self.open_ranges == 0) & (self.stored == 0)).tolist()):
             if self.state(output) is OutputState.OPEN:
                 self._move(output, OutputState.EMPTY)
 
-    def state(self, output: int) -> OutputState:
+    def state(self, output: OutputNumber) -> OutputState:
         """Where an output stands."""
         return self._not_open.get(output, OutputState.OPEN)
 
-    def restore_failed(self, output: int, count: int) -> None:
+    def restore_failed(self, output: OutputNumber, count: int) -> None:
         """Earlier sessions gave up ranges of this output; `settle_empty` looks at it afterwards."""
         self.open_ranges[output] -= count
 
-    def restore_merged(self, output: int) -> None:
+    def restore_merged(self, output: OutputNumber) -> None:
         """An earlier session merged this output."""
         self.open_ranges[output] = 0
         self._move(output, OutputState.MERGED)
 
-    def stored_in(self, output: int, group: str, count: int) -> None:
+    def stored_in(self, output: OutputNumber, group: str, count: int) -> None:
         """`count` ranges of an output are stored in a group."""
         self._groups.setdefault(output, []).append(group)
         self.stored[output] += count
         self._close(output, count)
 
-    def given_up(self, output: int, count: int = 1) -> None:
+    def given_up(self, output: OutputNumber, count: int = 1) -> None:
         """Ranges of an output are recorded as failed."""
         self._close(output, count)
 
-    def groups_of(self, output: int) -> tuple[str, ...]:
+    def groups_of(self, output: OutputNumber) -> tuple[str, ...]:
         """The groups an output is made from."""
         return tuple(self._groups.get(output, ()))
 
-    def next_merge(self) -> tuple[int, int, int] | None:
-        """(merge, output, attempt) to start now, or None."""
+    def next_merge(self) -> RunningMerge | None:
+        """What to merge now, if anything."""
         if not self._queue or len(self.running) >= self._config.max_merges:
             return None
         output = self._queue.popleft()
@@ -121,18 +123,18 @@ class MergePlanner:
         self._attempts[output] = attempt
         merge = self._next_merge
         self._next_merge += 1
-        self.running[merge] = RunningMerge(output, attempt)
+        self.running[merge] = RunningMerge(merge=merge, output=output, attempt=attempt)
         self._move(output, OutputState.MERGING)
-        return merge, output, attempt
+        return self.running[merge]
 
-    def succeeded(self, merge: int) -> int:
+    def succeeded(self, merge: int) -> OutputNumber:
         """A merge is done; its output waits for the ledger. Returns the output."""
         output = self._ended(merge).output
         self._move(output, OutputState.COMMITTING)
         self._committing += 1
         return output
 
-    def committed(self, output: int) -> tuple[str, ...]:
+    def committed(self, output: OutputNumber) -> tuple[str, ...]:
         """A merged output is in the ledger. Returns the groups that are not needed any more."""
         self._committing -= 1
         groups = tuple(self._groups.pop(output, ()))
@@ -174,7 +176,7 @@ class MergePlanner:
         """Merges are queued, running or being committed."""
         return bool(self._queue or self.running or self._committing)
 
-    def _close(self, output: int, count: int) -> None:
+    def _close(self, output: OutputNumber, count: int) -> None:
         left = int(self.open_ranges[output]) - count
         if left < 0:
             raise InternalError(f"output {output} has {-left} ranges too many")
@@ -187,11 +189,11 @@ class MergePlanner:
             else:
                 self._move(output, OutputState.EMPTY)
 
-    def _enqueue(self, output: int) -> None:
+    def _enqueue(self, output: OutputNumber) -> None:
         self._move(output, OutputState.QUEUED)
         self._queue.append(output)
 
-    def _move(self, output: int, target: OutputState) -> None:
+    def _move(self, output: OutputNumber, target: OutputState) -> None:
         """Raises InternalError when the move is not in `TRANSITIONS`."""
         state = self.state(output)
         if target not in TRANSITIONS[state]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from raythena.domain.ids import OutputNumber, RangeIndex
 from raythena.domain.ranges import RangeState
 from raythena.domain.records import OutputMerged, RangesRetracted
 from raythena.domain.results import FailureKind, RangeFailure
@@ -27,12 +28,22 @@ class Merges:
     def start(self) -> None:
         """Order what is complete, as many at a time as may run."""
         while (planned := self._planner.next_merge()) is not None:
-            merge, output, attempt = planned
+            output = planned.output
             start, stop = self._state.outputs.interval(output)
             missing = np.flatnonzero(self._table.state[start:stop] == RangeState.FAILED) + start
             groups, n_events = self._planner.groups_of(output), stop - start - len(missing)
-            delay_s = self._state.config.merge_retry_delay_s * (attempt - 1)
-            self._state.journal.do(do.StartMerge(merge, output, groups, n_events, tuple(missing.tolist()), delay_s, attempt))
+            delay_s = self._state.config.merge_retry_delay_s * (planned.attempt - 1)
+            self._state.journal.do(
+                do.StartMerge(
+                    merge=planned.merge,
+                    output=output,
+                    groups=groups,
+                    expected=n_events,
+                    missing=tuple(map(RangeIndex, missing.tolist())),
+                    delay_s=delay_s,
+                    attempt=planned.attempt,
+                )
+            )
 
     def succeeded(self, event: ev.MergeSucceeded, now: float) -> None:
         """An output is merged and in its place: the ledger is to know."""
@@ -63,12 +74,12 @@ class Merges:
                 self._state.budget.warn(f"merging waits for the disk: {event.reason}")
             self._planner.waits(event.merge, event.reason)
 
-    def _stored_in(self, output: int, bad: tuple[tuple[str, tuple[int, ...]], ...]) -> dict[str, list[int]]:
+    def _stored_in(self, output: OutputNumber, bad: tuple[ev.BadMembers, ...]) -> dict[str, list[RangeIndex]]:
         """What of an accusation can be true: groups the output is made from, stored ranges of it, each once."""
         start, stop = self._state.outputs.interval(output)
         known = set(self._planner.groups_of(output))
-        seen: set[int] = set()
-        lost: dict[str, list[int]] = {}
+        seen: set[RangeIndex] = set()
+        lost: dict[str, list[RangeIndex]] = {}
         for group, ranges in bad:
             for index in sorted(set(ranges).difference(seen)) if group in known else ():
                 if start <= index < stop and self._table.state[index] == RangeState.STORED:
@@ -76,7 +87,7 @@ class Merges:
                     seen.add(index)
         return lost
 
-    def _retract(self, group: str, ranges: list[int], event: ev.MergeFailed, now: float) -> None:
+    def _retract(self, group: str, ranges: list[RangeIndex], event: ev.MergeFailed, now: float) -> None:
         """Stored outputs are lost or no good: compute their ranges again, at the cost of an attempt each."""
         self._state.journal.commit(RangesRetracted(group, tuple(ranges)), now)
         reasons = dict(event.reasons)

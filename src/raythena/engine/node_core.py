@@ -21,8 +21,10 @@ from typing import Protocol
 import numpy as np
 
 from raythena.domain.errors import InternalError
-from raythena.domain.ranges import EventRange, Indices
+from raythena.domain.ids import OutputNumber, RangeIndex
+from raythena.domain.ranges import Indices
 from raythena.domain.results import GroupReport, RangeFailure
+from raythena.engine.messages import CoordinatorReply, NodeMessage, RunningRange
 
 _MEAN_OVER = 16
 """Events the mean event time remembers, roughly."""
@@ -60,55 +62,14 @@ class GroupToWrite:
     """Results to be put into one group file, in event order."""
 
     number: int
-    output: int
+    output: OutputNumber
     members: tuple[FinishedRange, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class NodeMessage:
-    """What a node tells the coordinator: news since the last message, and how it stands."""
-
-    node: str
-    sequence: int
-    groups: tuple[GroupReport, ...]
-    failures: tuple[RangeFailure, ...]
-    returned: Indices
-    queued: int
-    running: tuple[tuple[int, float], ...]
-    waiting: tuple[int, ...]
-    unreported: int
-    answers_recall: bool = False
-    computed: int = 0
-    computed_s: float = 0.0
-    trouble: str = ""
-    """Why the node can take no work now."""
-
-
-@dataclass(frozen=True, slots=True)
-class CoordinatorReply:
-    """The coordinator's answer to one message."""
-
-    leases: tuple[Indices, ...] = ()
-    acknowledged: tuple[str, ...] = ()
-    revoked: tuple[Indices, ...] = ()
-    recall: int = 0
-    flush: bool = False
-    drain: bool = False
-    register: bool = False
-    """The coordinator does not know this node (any more): register before anything else."""
-    stop: bool = False
-    """The job is over."""
-    next_exchange_s: float | None = None
-    given: tuple[EventRange, ...] = ()
-    """The ranges of `leases`, one by one, in a job whose ranges are given: a node cannot derive them from the inputs."""
-    attempts: tuple[tuple[int, int], ...] = ()
-    """(range, attempt) for each range of `leases` that was tried before; the others are tried for the first time."""
 
 
 class Destinations(Protocol):
     """Which results may lie in one group (`OutputMap` is one)."""
 
-    def output_of(self, range_index: int) -> int:
+    def output_of(self, range_index: RangeIndex) -> OutputNumber:
         """Number of the output, or of the input file in a job whose ranges are given, that a range belongs to."""
 
 
@@ -128,7 +89,7 @@ class NodeCore:
         self._outputs = outputs
         self._queue: deque[int] = deque()
         self._in_payload: dict[int, float | None] = {}
-        self._open: dict[int, _OpenGroup] = {}
+        self._open: dict[OutputNumber, _OpenGroup] = {}
         self._writing: dict[int, GroupToWrite] = {}
         self.unacknowledged: dict[str, GroupReport] = {}
         self._news_groups: list[GroupReport] = []
@@ -187,7 +148,7 @@ class NodeCore:
         self._computed += 1
         self._computed_s += result.wall_s
         self.mean_event_s += (result.wall_s - self.mean_event_s) / _MEAN_OVER
-        output = self._outputs.output_of(result.index)
+        output = self._outputs.output_of(RangeIndex(result.index))
         group = self._open.get(output)
         if group is None:
             group = self._open[output] = _OpenGroup(now)
@@ -271,7 +232,7 @@ class NodeCore:
         ]
         return [self._close_group(output) for output in due]
 
-    def _close_group(self, output: int) -> GroupToWrite:
+    def _close_group(self, output: OutputNumber) -> GroupToWrite:
         members = sorted(self._open.pop(output).members, key=_by_index)
         self._group_number += 1
         group = GroupToWrite(self._group_number, output, tuple(members))
@@ -319,21 +280,21 @@ class NodeCore:
         if self._pending is None:
             self._sequence += 1
             started = [(index, at) for index, at in self._in_payload.items() if at is not None]
-            not_started = tuple(index for index, at in self._in_payload.items() if at is None)
+            not_started = tuple(RangeIndex(index) for index, at in self._in_payload.items() if at is None)
             self._pending = NodeMessage(
-                self.node,
-                self._sequence,
-                tuple(self._news_groups),
-                tuple(self._news_failures),
-                np.asarray(self._news_returned, dtype=np.int64),
-                len(self._queue) + len(not_started),
-                tuple((index, max(0.0, wall_now - at)) for index, at in started),
-                not_started if self.flushing else (),
-                sum(len(group.members) for group in self._open.values()) + len(self._writing),
-                self._recall_open,
-                self._computed,
-                self._computed_s,
-                self.trouble,
+                node=self.node,
+                sequence=self._sequence,
+                groups=tuple(self._news_groups),
+                failures=tuple(self._news_failures),
+                returned=np.asarray(self._news_returned, dtype=np.int64),
+                queued=len(self._queue) + len(not_started),
+                running=tuple(RunningRange(RangeIndex(index), max(0.0, wall_now - at)) for index, at in started),
+                waiting=not_started if self.flushing else (),
+                unreported=sum(len(group.members) for group in self._open.values()) + len(self._writing),
+                answers_recall=self._recall_open,
+                computed=self._computed,
+                computed_s=self._computed_s,
+                trouble=self.trouble,
             )
             self._computed, self._computed_s = 0, 0.0
             self._news_groups, self._news_failures, self._news_returned = [], [], []

@@ -12,6 +12,7 @@ import numpy as np
 
 from raythena.domain.given_ranges import GivenRanges
 from raythena.domain.id_index import IdIndex
+from raythena.domain.ids import OutputNumber
 from raythena.domain.ranges import Indices, RangeState
 from raythena.domain.records import AttemptFailed, RangesTaken, Restored
 from raythena.domain.results import GroupReport
@@ -47,7 +48,7 @@ class RangeSource:
         """See `Completion`."""
         return not self.supply.ended
 
-    def interval(self, output: int) -> tuple[int, int] | None:
+    def interval(self, output: OutputNumber) -> tuple[int, int] | None:
         """See `Completion`: "outputs" are input files, whose ranges may lie anywhere."""
         return (0, len(self._table)) if 0 <= output < len(self._state.job.inputs) and len(self._table) else None
 

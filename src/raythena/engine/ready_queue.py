@@ -19,6 +19,7 @@ import heapq
 
 import numpy as np
 
+from raythena.domain.ids import NodeNumber
 from raythena.domain.ranges import Indices, RangeState, RangeTable
 
 _NO_FILE = -1
@@ -34,7 +35,7 @@ class ReadyQueue:
         self._cursor = self._offsets[:-1]
         self._returned: dict[int, list[int]] = {}
         self._attached = [0] * table.n_segments
-        self._file_of_node: dict[int, int] = {}
+        self._file_of_node: dict[NodeNumber, int] = {}
         self._next_unopened = 0
         self._open: list[tuple[int, int]] = []
         self._listed: set[int] = set()
@@ -63,7 +64,7 @@ class ReadyQueue:
                     self._orphaned[file] = None
             self._list(file)
 
-    def take(self, node: int, count: int) -> Indices:
+    def take(self, node: NodeNumber, count: int) -> Indices:
         """Up to `count` ready ranges for a node, all ready ranges being equal but for their file."""
         parts = self._take_orphans(count) if self._orphaned else []
         missing = count - sum(len(part) for part in parts)
@@ -93,11 +94,11 @@ class ReadyQueue:
             del self._orphaned[file]
         return [part for part in parts if len(part)]
 
-    def forget(self, node: int) -> None:
+    def forget(self, node: NodeNumber) -> None:
         """A node is gone."""
         self._detach(node)
 
-    def move_on(self, node: int) -> None:
+    def move_on(self, node: NodeNumber) -> None:
         """A node leaves its file for another one, if there is another."""
         left = self._file_of_node.get(node, _NO_FILE)
         if left == _NO_FILE:
@@ -107,7 +108,7 @@ class ReadyQueue:
         if file != _NO_FILE:
             self._attach(node, file)
 
-    def _file_for(self, node: int) -> int:
+    def _file_for(self, node: NodeNumber) -> int:
         file = self._file_of_node.get(node, _NO_FILE)
         if file == _NO_FILE:
             file = self._choose()
@@ -115,7 +116,7 @@ class ReadyQueue:
                 self._attach(node, file)
         return file
 
-    def _attach(self, node: int, file: int) -> None:
+    def _attach(self, node: NodeNumber, file: int) -> None:
         self._file_of_node[node] = file
         self._attached[file] += 1
         self._list(file, again=True)
@@ -159,7 +160,7 @@ class ReadyQueue:
         elif again and self._open and self._open[0][1] == file:
             heapq.heapreplace(self._open, (self._attached[file], file))
 
-    def _detach(self, node: int) -> None:
+    def _detach(self, node: NodeNumber) -> None:
         file = self._file_of_node.pop(node, _NO_FILE)
         if file != _NO_FILE:
             self._attached[file] -= 1

@@ -78,10 +78,10 @@ class ReportQueue:
         self.moved_at = now
         if isinstance(due, GroupReport):
             published = _Published(due.name, due.entries["range"].astype(np.int64), ())
-            command = PublishReport(number, due, ())
+            command = PublishReport(number=number, group=due, failures=())
         else:
             published = _Published(None, _NO_RANGES, tuple(failure.range_index for failure in due))
-            command = PublishReport(number, None, due)
+            command = PublishReport(number=number, group=None, failures=due)
         self._published[number] = published
         self._on_the_way += len(published)
         return command

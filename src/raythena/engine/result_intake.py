@@ -42,7 +42,7 @@ class Results:
         """A node tells of a durable group, perhaps not for the first time."""
         group = event.group
         if group.name in self.stored:
-            self._journal.do(do.Acknowledge(group.node, group.name))
+            self._journal.do(do.Acknowledge(node=group.node, group=group.name))
             return
         if group.name in self.waiting or group.name in self._refused:
             return
@@ -106,7 +106,7 @@ class Results:
             if ticket > oldest:
                 break
             del self._refused[name]
-            self._journal.do(do.Acknowledge(node, name))
+            self._journal.do(do.Acknowledge(node=node, group=name))
             self._journal.do(do.DiscardGroups((name,)))
 
     def committed(self, group: GroupReport) -> None:
@@ -115,7 +115,7 @@ class Results:
         self.stored.add(group.name)
         self._table.move(group.entries["range"].astype(np.int64), RangeState.STORED)
         self._completion.stored(group)
-        self._journal.do(do.Acknowledge(group.node, group.name))
+        self._journal.do(do.Acknowledge(node=group.node, group=group.name))
 
     def restore(self, group: GroupReport) -> None:
         """An earlier coordinator stored a group."""

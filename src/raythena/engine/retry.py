@@ -15,6 +15,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterable
 
+from raythena.domain.ids import NodeNumber, RangeIndex
 from raythena.engine.engine_config import EngineConfig
 
 _MAX_DELAY_S = 60.0
@@ -26,36 +27,36 @@ class RetryLedger:
 
     def __init__(self, config: EngineConfig) -> None:
         self._config = config
-        self._losses: dict[int, int] = {}
-        self._delayed: list[tuple[float, int]] = []
-        self._due_at: dict[int, float] = {}
-        self._avoid: dict[int, int] = {}
+        self._losses: dict[RangeIndex, int] = {}
+        self._delayed: list[tuple[float, RangeIndex]] = []
+        self._due_at: dict[RangeIndex, float] = {}
+        self._avoid: dict[RangeIndex, NodeNumber] = {}
         self.attempts_failed = 0
 
     def charge_attempt(self) -> None:
         """An attempt at some range failed."""
         self.attempts_failed += 1
 
-    def charge_loss(self, index: int) -> bool:
+    def charge_loss(self, index: RangeIndex) -> bool:
         """The node vanished under the range. True when that was once too often."""
         losses = self._losses.get(index, 0) + 1
         self._losses[index] = losses
         return losses >= self._config.max_losses
 
-    def restore_losses(self, index: int, losses: int) -> None:
+    def restore_losses(self, index: RangeIndex, losses: int) -> None:
         """Take over what an earlier coordinator recorded. A range at its limit gets one more chance: it was not given up."""
         self._losses[index] = min(losses, self._config.max_losses - 1)
 
-    def pause(self, index: int, attempt: int, node: int, now: float) -> None:
+    def pause(self, index: RangeIndex, attempt: int, node: NodeNumber, now: float) -> None:
         """The range is to be tried again after a while, elsewhere if possible."""
         due_at = now + min(self._config.retry_delay_s * 2.0 ** (attempt - 1), _MAX_DELAY_S)
         self._due_at[index] = due_at
         heapq.heappush(self._delayed, (due_at, index))
         self._avoid[index] = node
 
-    def due(self, now: float) -> list[int]:
+    def due(self, now: float) -> list[RangeIndex]:
         """Ranges whose pause is over."""
-        due: list[int] = []
+        due: list[RangeIndex] = []
         while self._delayed and self._delayed[0][0] <= now:
             due_at, index = heapq.heappop(self._delayed)
             if self._due_at.get(index) == due_at:
@@ -63,7 +64,7 @@ class RetryLedger:
                 due.append(index)
         return due
 
-    def resume(self, indices: Iterable[int]) -> None:
+    def resume(self, indices: Iterable[RangeIndex]) -> None:
         """These ranges are with a node, or done: whatever pause they had is over."""
         if self._due_at:
             for index in indices:
@@ -74,19 +75,19 @@ class RetryLedger:
         """Ranges pausing now."""
         return len(self._due_at)
 
-    def is_pausing(self, index: int) -> bool:
+    def is_pausing(self, index: RangeIndex) -> bool:
         """Whether the range's pause is not over."""
         return index in self._due_at
 
-    def is_suspect(self, index: int) -> bool:
+    def is_suspect(self, index: RangeIndex) -> bool:
         """Whether the range was lost with its node more than once."""
         return self._losses.get(index, 0) >= _SUSPICIOUS
 
-    def failed_last_on(self, index: int, node: int) -> bool:
+    def failed_last_on(self, index: RangeIndex, node: NodeNumber) -> bool:
         """Whether this is the node to avoid."""
         return self._avoid.get(index) == node
 
-    def failed_elsewhere(self, index: int, node: int) -> bool:
+    def failed_elsewhere(self, index: RangeIndex, node: NodeNumber) -> bool:
         """Whether the range's last failure was on another node."""
         return self._avoid.get(index, node) != node
 
@@ -95,7 +96,7 @@ class RetryLedger:
         """Whether any range failed or was lost anywhere and is not settled."""
         return bool(self._avoid or self._losses)
 
-    def settled(self, index: int) -> None:
+    def settled(self, index: RangeIndex) -> None:
         """The range is done with, one way or the other."""
         self._losses.pop(index, None)
         self._avoid.pop(index, None)

@@ -144,5 +144,5 @@ class Stopping:
         """The last word. Nothing happens after it."""
         state, meter = self._state, self._state.end_meter
         loss = do.DrainLoss() if meter is None else meter.read(state.fleet.up(), state.deadline.at, now)
-        self.finished = do.Finish(outcome, reason, loss, cause)
+        self.finished = do.Finish(outcome=outcome, reason=reason, loss=loss, cause=cause)
         state.journal.do(self.finished)

@@ -13,11 +13,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Set
 from dataclasses import dataclass
 
+from raythena.domain.ids import RangeIndex
 from raythena.domain.ranges import RangeState
 from raythena.engine import commands as do
 from raythena.engine.completion import Completion
 from raythena.engine.engine_config import EngineConfig
 from raythena.engine.fleet import Node
+from raythena.engine.messages import RunningRange
 from raythena.engine.state import JobState
 
 _EMPTY_RECALL_S = 1.0
@@ -38,7 +40,7 @@ class Duplicated:
 
     node: Node
     holder: Node
-    index: int
+    index: RangeIndex
 
 
 def plan_recalls(nodes: Iterable[Node], wanted: int, now: float) -> list[Recalled]:
@@ -66,14 +68,14 @@ def plan_recalls(nodes: Iterable[Node], wanted: int, now: float) -> list[Recalle
 
 
 def plan_duplicates(
-    nodes: list[Node], already: Set[int], mean_event_s: float | None, config: EngineConfig, now: float
+    nodes: list[Node], already: Set[RangeIndex], mean_event_s: float | None, config: EngineConfig, now: float
 ) -> list[Duplicated]:
     """Which events to begin a second time, and where. `already` are ranges that have a duplicate."""
     hungry = [node for node in nodes if node.idle_cores > 0 and not node.draining]
     if not hungry or not config.duplicate_stragglers or mean_event_s is None:
         return []
     patience_s = max(config.straggler_factor * mean_event_s, config.straggler_min_s)
-    slow: list[tuple[float, int, Node]] = []
+    slow: list[tuple[float, RangeIndex, Node]] = []
     for node in nodes:
         silent_s = now - node.reported_at
         slow.extend(
@@ -92,10 +94,10 @@ def plan_duplicates(
     return plans
 
 
-def _ages(node: Node) -> list[tuple[int, float]]:
+def _ages(node: Node) -> list[RunningRange]:
     """(range, age in seconds) of everything in the payload; what waits behind a running event is as late as that event."""
     oldest_s = max((age_s for _, age_s in node.running), default=0.0)
-    return [*node.running, *((index, oldest_s) for index in node.waiting)]
+    return [*node.running, *(RunningRange(index, oldest_s) for index in node.waiting)]
 
 
 class Tail:
@@ -121,7 +123,7 @@ class Tail:
         recalls = plan_recalls(up, wanted, now)
         for recall in recalls:
             self._state.fleet.recall(recall.node, recall.count, now)
-            self._state.journal.do(do.Recall(recall.node.name, recall.count))
+            self._state.journal.do(do.Recall(node=recall.node.name, count=recall.count))
         if not recalls:
             self._duplicate_stragglers(up, now)
 
@@ -140,7 +142,7 @@ class Tail:
             if in_time and self._may_be_duplicated(plan.index, plan.holder):
                 state.holders.duplicate(plan.index, plan.node)
 
-    def _may_be_duplicated(self, index: int, holder: Node) -> bool:
+    def _may_be_duplicated(self, index: RangeIndex, holder: Node) -> bool:
         """Every copy may fail, or kill its node: together they must stay within what is left to the range."""
         state = self._state
         if not state.holders.is_held(index, holder) or state.retries.is_suspect(index):

@@ -25,9 +25,12 @@ from pathlib import Path
 import numpy as np
 
 from raythena.domain.errors import ClusterError, NumbersExhausted, PayloadError, StorageError
+from raythena.domain.ids import RangeIndex
 from raythena.domain.job_number import JobNumbers
+from raythena.domain.node_name import NodeName
 from raythena.domain.results import ENTRY_DTYPE, FailureKind, GroupReport, RangeFailure
-from raythena.engine.node_core import CoordinatorReply, FinishedRange, GroupToWrite, NodeCore
+from raythena.engine.messages import CoordinatorReply
+from raythena.engine.node_core import FinishedRange, GroupToWrite, NodeCore
 from raythena.engine.restarts import AgentEnd, GiveUp, PayloadEnd, PayloadRestarts
 from raythena.runtime.clock import SYSTEM_CLOCK, Clock
 from raythena.runtime.link import Link, RayLink
@@ -92,7 +95,7 @@ class Agent:
         StorageError when a disk refuses for too long.
         """
         config = self._order.config
-        place = self._order.node.rpartition(".")[0]
+        place = NodeName.parse(self._order.node).host
         try:
             await self._wait_for_room()
             with scratch_directory(config.scratch_directory, config.task_directory, config.session, place) as scratch:
@@ -265,7 +268,7 @@ class Agent:
         if self._scratch.is_to_blame(message, self._clock.monotonic_s()):
             kind = FailureKind.SCRATCH_REFUSED
             message = f"{message} ({self._scratch.refusal or 'the scratch disk refused a moment ago'})"
-        self.core.failed(RangeFailure(index, kind, message, self._order.node, wall_s))
+        self.core.failed(RangeFailure(RangeIndex(index), kind, message, self._order.node, wall_s))
 
     def _discard(self, result: Done) -> None:
         """A result nobody asked for."""

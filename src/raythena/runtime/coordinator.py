@@ -23,6 +23,7 @@ from pathlib import Path
 
 from raythena import __version__
 from raythena.domain.errors import ExitCode, InternalError, InvalidInput, LedgerError, MergeError, RaythenaError, StorageError
+from raythena.domain.ids import RangeIndex
 from raythena.domain.progress import Progress
 from raythena.domain.ranges import Indices
 from raythena.domain.records import GroupStored, Restored
@@ -32,7 +33,7 @@ from raythena.engine import commands as do
 from raythena.engine import events as ev
 from raythena.engine.engine import Engine
 from raythena.engine.exchange import NodeExchange
-from raythena.engine.node_core import CoordinatorReply, NodeMessage
+from raythena.engine.messages import CoordinatorReply, NodeMessage
 from raythena.runtime.clock import SYSTEM_CLOCK, Clock
 from raythena.runtime.gateway_interface import Gateway
 from raythena.runtime.gateway_runner import GatewayRunner, gateway_of
@@ -191,7 +192,7 @@ class Coordinator:
         logger.warning("stopping: %s", reason)
         self._cause = self._cause or cause
         ends_by = EndCause.ASKED if cause is None else EndCause.ERROR
-        self.tell(ev.StopRequested(reason, abort=cause is not None, cause=ends_by))
+        self.tell(ev.StopRequested(reason=reason, abort=cause is not None, cause=ends_by))
 
     def obey(self, order: StopOrder) -> None:
         """Somebody wants an early end. Safe to repeat."""
@@ -199,14 +200,16 @@ class Coordinator:
         if self._gateway_runner is not None:
             self._gateway_runner.hurry(order.by)
         within_s = None if order.by is None else max(0.0, order.by - self._clock.wall_s())
-        self.tell(ev.StopRequested(order.reason, within_s=within_s, cause=order.cause))
+        self.tell(ev.StopRequested(reason=order.reason, within_s=within_s, cause=order.cause))
 
     def give_up(self, problem: BaseException | None) -> None:
         """A defect of ours: nothing the engine says can be trusted any more. What is committed stands."""
         logger.critical("a defect of ours", exc_info=problem)
         if self._finish is None:
             self._cause = InternalError(f"{type(problem).__name__}: {problem}")
-            self._finish = do.Finish(do.Outcome.ABORTED, f"a defect in raythena, see the coordinator's log: {self._cause}")
+            self._finish = do.Finish(
+                outcome=do.Outcome.ABORTED, reason=f"a defect in raythena, see the coordinator's log: {self._cause}"
+            )
             self._spawn(self._end(self._finish))
 
     def tell(self, event: ev.Event) -> None:
@@ -330,7 +333,7 @@ class Coordinator:
                 "the disk has refused for too long" if isinstance(problem, StorageError) else "the ledger cannot be used any more"
             )
             self._cause = problem
-            self._finish = do.Finish(do.Outcome.ABORTED, f"{why}: {problem}")
+            self._finish = do.Finish(outcome=do.Outcome.ABORTED, reason=f"{why}: {problem}")
             await self._end(self._finish)
 
     # ---- merges
@@ -345,16 +348,20 @@ class Coordinator:
             merged = await self._merge_patiently(command, groups)
         except MergeError as problem:
             logger.error("merging %s failed: %s", lfn, problem)
-            reasons = tuple(zip(problem.bad_ranges, problem.reasons, strict=False))
-            self.tell(ev.MergeFailed(command.merge, str(problem), _by_group(groups, problem.bad_ranges), reasons))
+            reasons = tuple(map(ev.BadOutput, map(RangeIndex, problem.bad_ranges), problem.reasons))
+            self.tell(
+                ev.MergeFailed(
+                    merge=command.merge, message=str(problem), bad=_by_group(groups, problem.bad_ranges), reasons=reasons
+                )
+            )
         except (StorageError, LedgerError) as problem:
             await self._give_up_disk(problem)
         except Exception as problem:  # noqa: BLE001 (the merge process may die of anything; it goes into the log and to the engine)
             logger.error("merging %s failed: %s", lfn, problem)
-            self.tell(ev.MergeFailed(command.merge, f"{type(problem).__name__}: {problem}"))
+            self.tell(ev.MergeFailed(merge=command.merge, message=f"{type(problem).__name__}: {problem}"))
         else:
             logger.info("merged %s: %d events in %.1f s", lfn, merged.n_events, merged.wall_s)
-            self.tell(ev.MergeSucceeded(command.merge, merged))
+            self.tell(ev.MergeSucceeded(merge=command.merge, merged=merged))
             if self._gateway_runner is not None:
                 await self._writer.settled()
                 self._gateway_runner.output_merged(merged)
@@ -375,7 +382,7 @@ class Coordinator:
                 if self.over or self._clock.monotonic_s() - since > self.config.storage_patience_s:
                     raise
                 logger.error("merging waits for the disk: %s", problem)
-                self.tell(ev.MergeStalled(command.merge, str(problem)))
+                self.tell(ev.MergeStalled(merge=command.merge, reason=str(problem)))
                 await self._clock.sleep(_DISK_PAUSE_S)
 
     def _merge_order(self, command: do.StartMerge, groups: tuple[GroupReport, ...]) -> MergeOrder:
@@ -445,8 +452,8 @@ def _open_ledger(config: SessionConfig, directory: TaskDirectory, clock: Clock) 
     return ledger, ledger.restore()
 
 
-def _by_group(groups: list[GroupReport], bad: tuple[int, ...]) -> tuple[tuple[str, tuple[int, ...]], ...]:
+def _by_group(groups: list[GroupReport], bad: tuple[int, ...]) -> tuple[ev.BadMembers, ...]:
     """Which of the bad ranges are in which group."""
     wanted = set(bad)
     found = ((group.name, tuple(sorted(wanted.intersection(group.entries["range"].tolist())))) for group in groups)
-    return tuple((name, ranges) for name, ranges in found if ranges)
+    return tuple(ev.BadMembers(name, tuple(map(RangeIndex, ranges))) for name, ranges in found if ranges)

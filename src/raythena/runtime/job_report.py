@@ -14,12 +14,12 @@ import numpy as np
 
 from raythena.domain.errors import ExitCode, RaythenaError
 from raythena.domain.job import NO_MERGE, Job
+from raythena.domain.node_name import NodeName
 from raythena.domain.payload_account import FILE_NAME, PayloadAccount, together
 from raythena.domain.ranges import Indices, RangeLayout
 from raythena.domain.report_document import ReportInput, ResourceUse, build_report
 from raythena.domain.taxonomy import WITH_RESUME, EndCause, of_end
 from raythena.engine.commands import Finish
-from raythena.runtime.progress_meter import physical_node
 from raythena.storage.ledger import Ledger, LedgerSummary, NodeTotals
 
 logger = logging.getLogger(__name__)
@@ -121,7 +121,7 @@ def _by_session(summary: LedgerSummary) -> dict[int, list[NodeTotals]]:
 
 def _span(nodes: list[NodeTotals], cores_per_node: int) -> tuple[float, int]:
     """Seconds from the first event to the last one, and cores; incarnations of one node are counted once."""
-    places = {physical_node(node.node) for node in nodes}
+    places = {NodeName.parse(node.node).host for node in nodes}
     return max(node.last_end for node in nodes) - min(node.first_start for node in nodes), len(places) * cores_per_node
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from raythena.domain.errors import MergeError, StorageError
+from raythena.domain.ids import OutputNumber
 from raythena.domain.job import MergeSpec
 from raythena.domain.results import GroupReport, MergedOutput
 from raythena.runtime.merger_interface import BadInputs, MergeContext, Merged, merger_named
@@ -35,7 +36,7 @@ class MergeOrder:
     task_directory: str
     session: str
     scratch_directory: str
-    output: int
+    output: OutputNumber
     lfn: str
     guid: str
     spec: MergeSpec

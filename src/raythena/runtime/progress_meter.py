@@ -92,13 +92,8 @@ def occupancy(engine: Engine) -> float:
     if not worked:
         return 0.0
     span_s = max(node.last_end for node in worked) - min(node.first_start or 0.0 for node in worked)
-    cores = sum({physical_node(node.name): node.cores for node in worked}.values())
+    cores = sum({node.host: node.cores for node in worked}.values())
     return min(1.0, sum(node.busy_s for node in worked) / (cores * span_s)) if span_s > 0 else 0.0
-
-
-def physical_node(name: str) -> str:
-    """The node behind an incarnation's name `<node>.<incarnation>`."""
-    return name.rpartition(".")[0] or name
 
 
 def _trouble_everywhere(engine: Engine) -> str:

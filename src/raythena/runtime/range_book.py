@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from raythena.domain.errors import InternalError
+from raythena.domain.ids import OutputNumber, RangeIndex
 from raythena.domain.job import Job
 from raythena.domain.outputs import OutputMap
 from raythena.domain.ranges import EventRange, Indices, RangeLayout
-from raythena.engine.node_core import CoordinatorReply
+from raythena.engine.messages import CoordinatorReply
 
 _TIDY_ABOVE = 4096
 
@@ -58,8 +59,8 @@ class RangeBook:
             raise InternalError(f"nobody told what range {index} is")
         return self._told[index]
 
-    def output_of(self, range_index: int) -> int:
+    def output_of(self, range_index: RangeIndex) -> OutputNumber:
         """Number of the output, or of the input file where ranges are given."""
         if self._outputs is not None:
             return self._outputs.output_of(range_index)
-        return self._files[self.event_range(range_index).lfn]
+        return OutputNumber(self._files[self.event_range(range_index).lfn])

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from raythena.domain.errors import ExitCode, RaythenaError
+from raythena.domain.node_name import NodeName
 from raythena.domain.progress import Progress
 from raythena.domain.taxonomy import BY_ANOTHER_JOB, WITH_RESUME, Fault, of_end, of_exit_code
 from raythena.engine.commands import Finish, Outcome
 from raythena.runtime.job_report import Verdict, job_report
-from raythena.runtime.progress_meter import physical_node
 from raythena.runtime.session_config import SessionConfig
 from raythena.storage.atomic import write_atomically
 from raythena.storage.ledger import Ledger
@@ -83,7 +83,7 @@ def write_report(
         sum(node.wall_s for node in nodes),
         summary.cpu_s,
         span_s,
-        sum({physical_node(node.name): node.cores for node in progress.nodes if node.finished}.values()),
+        sum({NodeName.parse(node.name).host: node.cores for node in progress.nodes if node.finished}.values()),
         of_end(str(finish.outcome), finish.cause, cause),
     )
 

@@ -48,7 +48,7 @@ class Site:
 
     def join(self, node: str, cores: int = 1) -> None:
         self.held[node] = []
-        self.step(ev.NodeJoined(node, cores, NOTHING))
+        self.step(ev.NodeJoined(node=node, cores=cores, held=NOTHING))
 
     def step(self, event: ev.Event) -> None:
         for command in self.engine.step(event, self.now):
@@ -65,18 +65,18 @@ class Site:
                     self.drained.add(command.node)
                 case do.StartMerge():
                     merged = merged_of(self.job, command.output, command.expected, command.missing)
-                    self.step(ev.MergeSucceeded(command.merge, merged))
+                    self.step(ev.MergeSucceeded(merge=command.merge, merged=merged))
 
     def second(self) -> None:
         """A second passes: every node finishes an event, in one way or the other, and reports."""
         self.now += 1.0
         for node, held in list(self.held.items()):
             if node in self.drained and held:
-                self.step(ev.RangesReturned(node, np.asarray(held, dtype=np.int64)))
+                self.step(ev.RangesReturned(node=node, ranges=np.asarray(held, dtype=np.int64)))
                 held.clear()
             elif held:
                 self.attempt(node, held.pop(0))
-            self.step(ev.NodeReport(node, len(self.held[node]), (), computed=1, computed_s=1.0))
+            self.step(ev.NodeReport(node=node, queued=len(self.held[node]), running=(), computed=1, computed_s=1.0))
         self.step(ev.Tick())
         check(self.engine)
 
@@ -172,7 +172,7 @@ def test_a_bad_node_stays_aside_when_its_agent_is_restarted():
     site = Site(lambda node, index: "no such device" if node.startswith("n1.") else None)
     while not site.engine.budget.aside:
         site.second()
-    site.step(ev.NodeLost("n1.1", "agent died"))
+    site.step(ev.NodeLost(node="n1.1", reason="agent died"))
     del site.held["n1.1"]
     site.join("n1.2")
     assert "n1.2" in site.drained
@@ -223,7 +223,7 @@ def test_when_only_nodes_set_aside_are_left_the_job_does_not_wait_for_ever():
     while not site.engine.budget.aside:
         site.second()
     for number in (0, 2, 3):
-        site.step(ev.NodeLost(f"n{number}.1", "gone"))
+        site.step(ev.NodeLost(node=f"n{number}.1", reason="gone"))
         del site.held[f"n{number}.1"]
     assert site.run(200).outcome is do.Outcome.ABORTED
 
@@ -234,7 +234,7 @@ def test_when_only_nodes_set_aside_are_left_the_job_does_not_wait_for_ever():
 def lose(site: Site, *numbers: int) -> None:
     for number in numbers:
         del site.held[f"n{number}.1"]
-        site.step(ev.NodeLost(f"n{number}.1", "power cut"))
+        site.step(ev.NodeLost(node=f"n{number}.1", reason="power cut"))
 
 
 def test_a_job_that_lost_too_many_of_its_nodes_is_stopped():

@@ -54,7 +54,7 @@ class Site:
         self.later: list[tuple[float, ev.Event]] = []
         self.ends: list[float] = []
         for name, node in nodes.items():
-            self.step(ev.NodeJoined(name, node.cores, NOTHING))
+            self.step(ev.NodeJoined(node=name, cores=node.cores, held=NOTHING))
 
     def step(self, event: ev.Event) -> None:
         for command in self.engine.step(event, self.now):
@@ -66,15 +66,17 @@ class Site:
                 case do.Recall():
                     node = self.nodes[command.node]
                     back = [node.queue.pop() for _ in range(min(command.count, len(node.queue)))]
-                    self.later.append((self.now, ev.RangesReturned(command.node, np.asarray(back, dtype=np.int64))))
+                    self.later.append((self.now, ev.RangesReturned(node=command.node, ranges=np.asarray(back, dtype=np.int64))))
                 case do.Drain():
                     node = self.nodes[command.node]
                     node.draining = True
-                    self.later.append((self.now, ev.RangesReturned(command.node, np.asarray(node.queue, dtype=np.int64))))
+                    self.later.append(
+                        (self.now, ev.RangesReturned(node=command.node, ranges=np.asarray(node.queue, dtype=np.int64)))
+                    )
                     node.queue = []
                 case do.StartMerge():
                     merged = merged_of(self.job, command.output, command.expected, command.missing)
-                    done = ev.MergeSucceeded(command.merge, replace(merged, wall_s=MERGE_S))
+                    done = ev.MergeSucceeded(merge=command.merge, merged=replace(merged, wall_s=MERGE_S))
                     self.later.append((self.now + MERGE_S, done))
 
     def run(self, until: float) -> do.Finish | None:
@@ -106,7 +108,17 @@ class Site:
         running = tuple((index, self.now - began) for index, (began, _) in node.running.items())
         took_s = self.mean_s * node.slowness * len(done)
         to_come = [event for _, event in self.later if isinstance(event, ev.GroupReported) and event.group.node == name]
-        self.step(ev.NodeReport(name, len(node.queue), running, (), len(to_come), len(done), took_s))
+        self.step(
+            ev.NodeReport(
+                node=name,
+                queued=len(node.queue),
+                running=running,
+                waiting=(),
+                unreported=len(to_come),
+                computed=len(done),
+                computed_s=took_s,
+            )
+        )
 
 
 def site(*, walltime_s: float | None, nodes: dict[str, SlowNode] | None = None, spread: float = 0.3, events: int = 4000) -> Site:
@@ -184,7 +196,7 @@ def test_a_walltime_learned_in_the_middle_counts_and_one_taken_back_does_not():
 def test_within_a_grace_period_everything_is_over():
     it = site(walltime_s=None)
     it.run(100.0)
-    it.step(ev.StopRequested("SIGUSR1", within_s=30.0))
+    it.step(ev.StopRequested(reason="SIGUSR1", within_s=30.0))
     finish = it.run(130.0)
     assert finish is not None, "the kill came first"
     assert finish.reason == "SIGUSR1"
@@ -195,7 +207,7 @@ def test_within_a_grace_period_everything_is_over():
 def test_a_grace_period_shorter_than_the_events_cuts_them_off_in_time():
     it = site(walltime_s=None)
     it.run(100.0)
-    it.step(ev.StopRequested("SIGTERM", within_s=4.0))
+    it.step(ev.StopRequested(reason="SIGTERM", within_s=4.0))
     finish = it.run(104.0)
     assert finish is not None
     assert finish.loss.events_cut_off > 0
@@ -205,8 +217,8 @@ def test_a_grace_period_shorter_than_the_events_cuts_them_off_in_time():
 def test_the_walltime_goes_before_a_longer_grace_period():
     it = site(walltime_s=130.0)
     it.run(80.0)
-    it.step(ev.StopRequested("a person"))
-    it.step(ev.StopRequested("again", within_s=1000.0))
+    it.step(ev.StopRequested(reason="a person"))
+    it.step(ev.StopRequested(reason="again", within_s=1000.0))
     assert it.run(130.0) is not None
 
 
@@ -274,4 +286,4 @@ def test_only_what_fell_behind_the_stop_counts_as_used():
     leases = LeaseList(RangeTable(small_job().inputs), 0)
     busy = Node(0, "n.1", "n", 2, 0.0, leases, running=((5, 30.0),), reported_at=108.0)
     loss = meter.read([busy], 140.0, 110.0)
-    assert loss == do.DrainLoss(10.0, pytest.approx(2 * 10.0 - 5.0 + 22.0), 1, 30.0)
+    assert loss == do.DrainLoss(drain_s=10.0, core_s=pytest.approx(2 * 10.0 - 5.0 + 22.0), events_cut_off=1, left_s=30.0)

@@ -38,10 +38,10 @@ class Driver:
         return commands
 
     def join(self, node="a", cores=1, held=()):
-        return self.tell(ev.NodeJoined(node, cores, np.asarray(held, dtype=np.int64)))
+        return self.tell(ev.NodeJoined(node=node, cores=cores, held=np.asarray(held, dtype=np.int64)))
 
     def report(self, node="a", queued=0, running=(), after_s=0.3):
-        return self.tell(ev.NodeReport(node, queued, tuple((index, 1.0) for index in running)), after_s)
+        return self.tell(ev.NodeReport(node=node, queued=queued, running=tuple((index, 1.0) for index in running)), after_s)
 
     def group(self, name, ranges, node="a", output=0):
         return self.tell(ev.GroupReported(group_of(name, node, output, ranges)))
@@ -76,10 +76,10 @@ def test_a_job_from_beginning_to_end():
     assert leased(it.report()) == {"a": [0, 1, 2, 3]}
     assert it.group("g", [0, 1, 2, 3])[0].record.group.name == "g"
     commands = it.commit()
-    assert only(do.Acknowledge, commands) == [do.Acknowledge("a", "g")]
+    assert only(do.Acknowledge, commands) == [do.Acknowledge(node="a", group="g")]
     (merge,) = only(do.StartMerge, commands)
     assert (merge.groups, merge.expected, merge.missing) == (("g",), 4, ())
-    it.tell(ev.MergeSucceeded(merge.merge, merged_of(it.job, 0, 4)))
+    it.tell(ev.MergeSucceeded(merge=merge.merge, merged=merged_of(it.job, 0, 4)))
     commands = it.commit()
     assert commands[0] == do.DiscardGroups(("g",))
     assert ends(commands) == [(do.Outcome.COMPLETE, "every event is in an output")]
@@ -92,8 +92,8 @@ def test_nothing_is_acknowledged_before_it_is_committed():
     it.report()
     assert only(do.Acknowledge, it.group("g", [0])) == []
     assert only(do.Acknowledge, it.group("g", [0])) == []
-    assert only(do.Acknowledge, it.commit()) == [do.Acknowledge("a", "g")]
-    assert it.group("g", [0]) == [do.Acknowledge("a", "g")]
+    assert only(do.Acknowledge, it.commit()) == [do.Acknowledge(node="a", group="g")]
+    assert it.group("g", [0]) == [do.Acknowledge(node="a", group="g")]
 
 
 def test_a_refused_group_is_acknowledged_only_when_the_accepted_one_is_durable():
@@ -103,7 +103,7 @@ def test_a_refused_group_is_acknowledged_only_when_the_accepted_one_is_durable()
     it.group("first", [0], "a")
     assert it.group("second", [0], "b") == []
     commands = it.commit()
-    assert do.Acknowledge("b", "second") in commands
+    assert do.Acknowledge(node="b", group="second") in commands
     assert do.DiscardGroups(("second",)) in commands
 
 
@@ -118,7 +118,7 @@ def test_a_late_result_of_a_lost_node_counts_and_the_new_holder_is_told():
     it = Driver()
     it.join("a"), it.join("b")
     it.report("a")
-    it.tell(ev.NodeLost("a", "silent"))
+    it.tell(ev.NodeLost(node="a", reason="silent"))
     assert leased(it.report("b")) == {"b": [0, 1]}
     (revoke, _commit) = it.group("late", [0], "a")
     assert (revoke.node, revoke.ranges.tolist()) == ("b", [0])
@@ -129,7 +129,7 @@ def test_ranges_brought_along_after_a_restart_are_kept_and_not_handed_out():
     it.join("a", held=[0, 1, 6])
     it.join("b", cores=8)
     assert leased(it.report("b")) == {"b": [2, 3, 4, 5, 7]}
-    it.tell(ev.NodeLost("a", "gone"))
+    it.tell(ev.NodeLost(node="a", reason="gone"))
     assert sorted(leased(it.report("b", queued=5))["b"]) == [0, 1, 6]
 
 
@@ -144,8 +144,8 @@ def test_what_a_returning_node_dropped_goes_to_its_second_holder():
     it.join("a"), it.join("b")
     it.report("a"), it.report("b")
     it.group("g", [1], "b")
-    it.tell(ev.NodeReport("b", 0, (), computed=1, computed_s=0.1))
-    it.tell(ev.NodeReport("a", 0, ((0, 50.0),)), 1.0)
+    it.tell(ev.NodeReport(node="b", queued=0, running=(), computed=1, computed_s=0.1))
+    it.tell(ev.NodeReport(node="a", queued=0, running=((0, 50.0),)), 1.0)
     assert it.engine.duplicates == {0: 1}
     it.join("a", held=[])
     assert it.engine.table.node[0] == 1
@@ -163,7 +163,7 @@ def test_attempts_run_out_and_the_neighbours_are_merged():
     it.fail(2)
     (merge,) = only(do.StartMerge, it.commit())
     assert (merge.expected, merge.missing) == (3, (2,))
-    it.tell(ev.MergeSucceeded(merge.merge, merged_of(it.job, 0, 3, (2,))))
+    it.tell(ev.MergeSucceeded(merge=merge.merge, merged=merged_of(it.job, 0, 3, (2,))))
     assert ends(it.commit()) == [(do.Outcome.INCOMPLETE, "1 of 4 events failed")]
 
 
@@ -195,7 +195,7 @@ def test_an_event_that_kills_its_nodes_before_they_can_say_so_is_given_up_alone(
             if held:
                 break
             it.group(f"{node}-{len(it.log)}", good, node)
-        it.tell(ev.NodeLost(node, "dead"))
+        it.tell(ev.NodeLost(node=node, reason="dead"))
         it.commit()
         if it.engine.table.count(RangeState.READY) == 0:
             break
@@ -212,7 +212,7 @@ def test_an_event_that_kills_its_nodes_is_given_up_however_often_the_coordinator
         it.join(f"n{life}", 1)
         lease = leased(it.report(f"n{life}")).get(f"n{life}", [])
         it.group(f"g{life}", [index for index in lease if index != 2], f"n{life}")
-        it.tell(ev.NodeLost(f"n{life}", "dead"))
+        it.tell(ev.NodeLost(node=f"n{life}", reason="dead"))
         it.commit()
     assert ledger.failed.keys() == {2}
     assert life <= 8
@@ -223,7 +223,7 @@ def test_lost_outputs_are_computed_again_and_false_accusations_have_no_effect():
     it.group("g", [0, 1]), it.group("h", [2, 3]), it.group("other", [4], output=1)
     (merge,) = only(do.StartMerge, it.commit())
     bad = (("g", (1, 1, 2**40, -3)), ("other", (4,)), ("nobody", (0,)))
-    it.tell(ev.MergeFailed(merge.merge, "unreadable", bad))
+    it.tell(ev.MergeFailed(merge=merge.merge, message="unreadable", bad=bad))
     it.commit()
     assert [it.state(index) for index in (0, 1, 4)] == [RangeState.STORED, RangeState.READY, RangeState.STORED]
     assert sorted(it.ledger.stored) == [0, 2, 3, 4]
@@ -234,7 +234,10 @@ def test_outputs_that_are_no_good_are_the_payloads_failures_each_with_its_reason
     it.group("g", [0, 1]), it.group("h", [2, 3])
     (merge,) = only(do.StartMerge, it.commit())
     bad, reasons = (("g", (1,)), ("h", (3,))), ((1, "tree 'HITS' has 2 entries"), (3, "branch 'x' is new"))
-    records = [commit.record for commit in only(do.Commit, it.tell(ev.MergeFailed(merge.merge, "2 of 4", bad, reasons)))]
+    records = [
+        commit.record
+        for commit in only(do.Commit, it.tell(ev.MergeFailed(merge=merge.merge, message="2 of 4", bad=bad, reasons=reasons)))
+    ]
     failures = [record for record in records if isinstance(record, AttemptFailed)]
     assert [(each.range_index, each.message) for each in failures] == list(reasons)
     assert {(each.kind, each.final) for each in failures} == {(FailureKind.BAD_OUTPUT, True)}
@@ -249,7 +252,7 @@ def test_a_merge_that_blames_the_innocent_is_tried_a_few_times_only():
     for attempt in (1, 2, 3):
         (merge,) = only(do.StartMerge, commands)
         assert merge.attempt == attempt
-        commands = it.tell(ev.MergeFailed(merge.merge, "strange", (("g", (77,)),)))
+        commands = it.tell(ev.MergeFailed(merge=merge.merge, message="strange", bad=(("g", (77,)),)))
     assert only(do.Finish, commands)[0].outcome is do.Outcome.UNMERGED
 
 
@@ -257,10 +260,10 @@ def test_a_group_with_nothing_left_is_still_known_after_a_restart():
     it = Driver((2,), 2)
     it.group("g", [0, 1])
     (merge,) = only(do.StartMerge, it.commit())
-    it.tell(ev.MergeFailed(merge.merge, "unreadable", (("g", (0, 1)),)))
+    it.tell(ev.MergeFailed(merge=merge.merge, message="unreadable", bad=(("g", (0, 1)),)))
     it.commit()
     again = Driver((2,), 2, ledger=it.ledger)
-    assert again.group("g", [0, 1]) == [do.Acknowledge("a", "g")]
+    assert again.group("g", [0, 1]) == [do.Acknowledge(node="a", group="g")]
 
 
 def test_a_stalled_disk_stops_the_handing_out():
@@ -276,7 +279,7 @@ def test_a_stop_waits_for_running_events_but_not_for_ever():
     it = Driver(drain_limit_s=5.0)
     it.join()
     it.report()
-    assert it.tell(ev.StopRequested("time is up")) == [do.Drain("a")]
+    assert it.tell(ev.StopRequested(reason="time is up")) == [do.Drain("a")]
     assert it.tell(ev.Tick(), 4.0) == []
     assert ends(it.tell(ev.Tick(), 1.5)) == [(do.Outcome.STOPPED, "time is up")]
 
@@ -285,8 +288,8 @@ def test_a_stop_ends_at_once_when_everything_has_been_given_back():
     it = Driver()
     it.join()
     it.report()
-    it.tell(ev.StopRequested("time is up"))
-    it.tell(ev.RangesReturned("a", np.asarray([0, 1])))
+    it.tell(ev.StopRequested(reason="time is up"))
+    it.tell(ev.RangesReturned(node="a", ranges=np.asarray([0, 1])))
     assert ends(it.tell(ev.Tick())) == [(do.Outcome.STOPPED, "time is up")]
 
 
@@ -339,10 +342,10 @@ def test_a_node_in_trouble_gets_no_work_until_it_is_over():
     it = Driver()
     it.join("a")
     it.join("b")
-    it.tell(ev.NodeReport("a", 0, (), trouble="no space left"), 0.3)
+    it.tell(ev.NodeReport(node="a", queued=0, running=(), trouble="no space left"), 0.3)
     assert only(do.Lease, it.log) == []
     assert "a" not in leased(it.report("b"))
-    it.tell(ev.NodeReport("a", 0, (), trouble="no space left at all"), 0.3)
+    it.tell(ev.NodeReport(node="a", queued=0, running=(), trouble="no space left at all"), 0.3)
     assert [warning for warning in it.engine.warnings if "node a" in warning] == ["node a takes no work: no space left"]
     assert "a" in leased(it.report("a"))
 
@@ -354,9 +357,9 @@ def test_a_merge_that_waits_for_a_disk_loses_no_chance():
     it.group("g", [0, 1, 2, 3])
     (start,) = only(do.StartMerge, it.commit())
     for _ in range(5):
-        it.tell(ev.MergeStalled(start.merge, "no space left"))
+        it.tell(ev.MergeStalled(merge=start.merge, reason="no space left"))
     assert it.engine.merges.stalled == {start.merge: "no space left"}
     assert len([warning for warning in it.engine.warnings if "merging waits" in warning]) == 1
-    it.tell(ev.MergeSucceeded(start.merge, merged_of(it.job, start.output, 4)))
+    it.tell(ev.MergeSucceeded(merge=start.merge, merged=merged_of(it.job, start.output, 4)))
     assert it.engine.merges.stalled == {}
     assert ends(it.commit())[0][0] is do.Outcome.COMPLETE

@@ -152,17 +152,17 @@ class EngineMachine(RuleBasedStateMachine):
         if honest:
             held = sorted(self.lent.get(node, ()))
         self.lent[node] = set(held)
-        self.step(ev.NodeJoined(node, cores, np.asarray(held, dtype=np.int64)))
+        self.step(ev.NodeJoined(node=node, cores=cores, held=np.asarray(held, dtype=np.int64)))
 
     @rule(node=NODES)
     def lose(self, node):
         self.lent.pop(node, None)
-        self.step(ev.NodeLost(node, "gone"))
+        self.step(ev.NodeLost(node=node, reason="gone"))
 
     @rule(node=NODES)
     def is_in_trouble(self, node):
         self.lent.pop(node, None)
-        self.step(ev.NodeReport(node, 0, (), trouble="no space left"))
+        self.step(ev.NodeReport(node=node, queued=0, running=(), trouble="no space left"))
 
     @rule(node=NODES, on_core=st.integers(0, 3), tell_all=st.booleans(), age_s=st.floats(0, 20), garbage=INDICES, wall_s=WALLS_S)
     def report(self, node, on_core, tell_all, age_s, garbage, wall_s):  # noqa: PLR0917 (called by name)
@@ -173,14 +173,24 @@ class EngineMachine(RuleBasedStateMachine):
         waiting = tuple(held[on_core:]) if tell_all else ()
         if not held and not running and not on_core:
             self.lent.pop(node, None)  # says that it has nothing
-        self.step(ev.NodeReport(node, max(0, len(held) - on_core), running, waiting, on_core, on_core, wall_s))
+        self.step(
+            ev.NodeReport(
+                node=node,
+                queued=max(0, len(held) - on_core),
+                running=running,
+                waiting=waiting,
+                unreported=on_core,
+                computed=on_core,
+                computed_s=wall_s,
+            )
+        )
 
     @rule(node=NODES, ranges=INDICES, mine=st.booleans())
     def give_back(self, node, ranges, mine):
         if mine:
             ranges = sorted(self.lent.get(node, ()))[:2]
         self.lent.get(node, set()).difference_update(ranges)
-        self.step(ev.RangesReturned(node, np.asarray(ranges, dtype=np.int64)))
+        self.step(ev.RangesReturned(node=node, ranges=np.asarray(ranges, dtype=np.int64)))
 
     # ---- results
 
@@ -258,7 +268,7 @@ class EngineMachine(RuleBasedStateMachine):
     @rule(pick=PICK)
     def merge_succeeds(self, pick):
         merge = self.merges.pop(sorted(self.merges)[pick % len(self.merges)])
-        self.step(ev.MergeSucceeded(merge.merge, merged_of(self.job, merge.output, merge.expected, merge.missing)))
+        self.step(ev.MergeSucceeded(merge=merge.merge, merged=merged_of(self.job, merge.output, merge.expected, merge.missing)))
 
     @precondition(lambda self: self.merges)
     @rule(pick=PICK, bad=st.lists(st.integers(-1, 13), max_size=3), foreign=st.booleans())
@@ -271,11 +281,11 @@ class EngineMachine(RuleBasedStateMachine):
             )
             if mine:
                 named.append((group.name, mine))
-        self.step(ev.MergeFailed(merge.merge, "unreadable", tuple(named)))
+        self.step(ev.MergeFailed(merge=merge.merge, message="unreadable", bad=tuple(named)))
 
     @rule(merge=st.integers(50, 60))
     def merge_unknown(self, merge):
-        self.step(ev.MergeFailed(merge, "who?"))
+        self.step(ev.MergeFailed(merge=merge, message="who?"))
 
     # ---- time
 
@@ -286,9 +296,9 @@ class EngineMachine(RuleBasedStateMachine):
     @rule(really=st.integers(0, 8))
     def stop(self, really):
         if really == 0:
-            self.step(ev.StopRequested("a person"))
+            self.step(ev.StopRequested(reason="a person"))
         elif really == 1:
-            self.step(ev.StopRequested("the batch system", within_s=4.0))
+            self.step(ev.StopRequested(reason="the batch system", within_s=4.0))
 
     @rule(left_s=st.sampled_from([None, -1.0, 2.0, 30.0, 1000.0]))
     def learn_deadline(self, left_s):
@@ -333,7 +343,7 @@ class EngineMachine(RuleBasedStateMachine):
             assert (index in self.ledger.merged_ranges) != (index in self.ledger.failed)
 
     def work_off(self, node):
-        self.step(ev.NodeReport(node, 0, ()), 2.0)
+        self.step(ev.NodeReport(node=node, queued=0, running=()), 2.0)
         self.finish_some(node, 0, 0.5)
         self.commit(1000)
         if self.merges:

@@ -10,7 +10,7 @@ from raythena.engine import commands as do
 from raythena.engine import events as ev
 from raythena.engine.engine import Engine
 from raythena.engine.exchange import ExchangeConfig, NodeExchange
-from raythena.engine.node_core import NodeMessage
+from raythena.engine.messages import NodeMessage
 from raythena.testing.simulation.samples import group_of, small_job
 
 NOTHING = np.empty(0, dtype=np.int64)
@@ -21,7 +21,17 @@ def node_exchange(**config):
 
 
 def message(sequence, node="a", groups=(), queued=0, returned=NOTHING):
-    return NodeMessage(node, sequence, groups, (), returned, queued, (), (), 0)
+    return NodeMessage(
+        node=node,
+        sequence=sequence,
+        groups=groups,
+        failures=(),
+        returned=returned,
+        queued=queued,
+        running=(),
+        waiting=(),
+        unreported=0,
+    )
 
 
 def leased(reply):
@@ -56,7 +66,12 @@ def test_a_lease_says_of_which_ranges_it_is_not_the_first_attempt():
     it.register("a", 1, NOTHING, 0.0)
     assert it.exchange(message(1), 0.0).attempts == ()
     failures = (RangeFailure(1, FailureKind.REPORTED, "no", "a", 1.0),)
-    it.exchange(NodeMessage("a", 2, (), failures, NOTHING, 0, (), (), 0), 1.0)
+    it.exchange(
+        NodeMessage(
+            node="a", sequence=2, groups=(), failures=failures, returned=NOTHING, queued=0, running=(), waiting=(), unreported=0
+        ),
+        1.0,
+    )
     it.step(ev.Tick(), 100.0)
     reply = it.exchange(message(3), 100.0)
     assert sorted(leased(reply)) == [0, 1]
@@ -123,6 +138,6 @@ def test_what_is_for_the_world_does_not_go_to_nodes():
 
 def test_after_the_end_everybody_is_told_to_stop():
     it = node_exchange()
-    it.step(ev.StopRequested("enough"), 0.0)
+    it.step(ev.StopRequested(reason="enough"), 0.0)
     assert it.register("a", 1, NOTHING, 0.0).stop
     assert it.exchange(message(1), 0.0).stop

@@ -154,7 +154,7 @@ class World:
 
     def join(self, *nodes: str) -> None:
         for node in nodes:
-            self.step(ev.NodeJoined(node, 2, NOBODY))
+            self.step(ev.NodeJoined(node=node, cores=2, held=NOBODY))
 
     def fail(self, node: str, index: int, kind: FailureKind) -> None:
         self.step(ev.AttemptReported(RangeFailure(index, kind, "no", node)))
@@ -162,7 +162,7 @@ class World:
 
     def lease(self, node: str) -> None:
         self.step(ev.Tick(), 1.0)
-        self.step(ev.NodeReport(node, 0, ()))
+        self.step(ev.NodeReport(node=node, queued=0, running=()))
 
     def group(self, name: str, node: str, *indices: int) -> None:
         self.step(ev.GroupReported(group_of(name, node, self.engine.table.file_of(indices[0]), indices)))
@@ -191,13 +191,13 @@ def test_a_whole_job():
 
 def test_a_chunk_is_not_leased_before_the_ledger_has_it():
     engine = Engine(JOB)
-    engine.step(ev.NodeJoined("n.1", 2, NOBODY), 0.0)
+    engine.step(ev.NodeJoined(node="n.1", cores=2, held=NOBODY), 0.0)
     chunk = GivenRanges.pack([given_range(JOB, 0)], JOB.inputs)
     (commit,) = (each for each in engine.step(ev.RangesGiven(chunk), 1.0) if isinstance(each, do.Commit))
     assert isinstance(commit.record, RangesTaken)
-    assert not [each for each in engine.step(ev.NodeReport("n.1", 0, ()), 2.0) if isinstance(each, do.Lease)]
+    assert not [each for each in engine.step(ev.NodeReport(node="n.1", queued=0, running=()), 2.0) if isinstance(each, do.Lease)]
     engine.step(ev.Committed((commit.ticket,)), 3.0)
-    assert [each for each in engine.step(ev.NodeReport("n.1", 0, ()), 4.0) if isinstance(each, do.Lease)]
+    assert [each for each in engine.step(ev.NodeReport(node="n.1", queued=0, running=()), 4.0) if isinstance(each, do.Lease)]
 
 
 def test_the_same_id_is_one_range_and_another_attempt_number_is_another():
@@ -268,7 +268,7 @@ def test_a_release_that_is_broken_makes_nothing_fatal():
 def test_nothing_is_asked_for_that_cannot_be_begun_in_time():
     world = World()
     world.join("n.1")
-    world.step(ev.NodeReport("n.1", 0, (), computed=4, computed_s=400.0))
+    world.step(ev.NodeReport(node="n.1", queued=0, running=(), computed=4, computed_s=400.0))
     world.step(ev.DeadlineSet(10.0))
     before = list(world.asked)
     world.give(0)
@@ -313,7 +313,7 @@ def test_a_job_that_merges_nothing_is_over_when_everything_is_stored():
     job = type(job)(**{**{name: getattr(job, name) for name in job.__dataclass_fields__}, "merge": MergeSpec(NO_MERGE)})
     ledger = MemoryLedger()
     engine = Engine(job)
-    engine.step(ev.NodeJoined("n.1", 2, np.arange(4)), 0.0)
+    engine.step(ev.NodeJoined(node="n.1", cores=2, held=np.arange(4)), 0.0)
     for output, ranges in enumerate(((0, 1), (2, 3))):
         (commit,) = engine.step(ev.GroupReported(group_of(f"g{output}", "n.1", output, ranges)), 1.0)
         ledger.commit([commit.record])

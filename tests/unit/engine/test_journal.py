@@ -20,8 +20,8 @@ from raythena.testing.simulation.samples import group_of, small_job
 
 def leased_engine() -> Engine:
     engine = Engine(small_job((6, 6), 12), None, EngineConfig(retry_delay_s=0.0))
-    engine.step(ev.NodeJoined("n1.1", 4), 1.0)
-    engine.step(ev.NodeReport("n1.1", 0, ()), 2.0)
+    engine.step(ev.NodeJoined(node="n1.1", cores=4), 1.0)
+    engine.step(ev.NodeReport(node="n1.1", queued=0, running=()), 2.0)
     return engine
 
 

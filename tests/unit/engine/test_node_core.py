@@ -8,7 +8,8 @@ import pytest
 from raythena.domain.errors import InternalError
 from raythena.domain.outputs import OutputMap
 from raythena.domain.results import FailureKind, RangeFailure
-from raythena.engine.node_core import CoordinatorReply, FinishedRange, NodeConfig, NodeCore
+from raythena.engine.messages import CoordinatorReply
+from raythena.engine.node_core import FinishedRange, NodeConfig, NodeCore
 from raythena.testing.simulation.samples import group_of
 
 OUTPUTS = OutputMap.plan((10, 10), 10)
@@ -33,7 +34,7 @@ def write(core, now=100.0):
 
 
 def leases(*ranges, **more):
-    return CoordinatorReply((np.asarray(ranges, dtype=np.int64),), **more)
+    return CoordinatorReply(leases=(np.asarray(ranges, dtype=np.int64),), **more)
 
 
 def exchange(core, reply, now=0.0):

@@ -11,7 +11,7 @@ from raythena.domain.ranges import RangeState, RangeTable
 from raythena.engine.engine_config import EngineConfig
 from raythena.engine.fleet import Fleet, Node
 from raythena.engine.lease_list import LeaseList
-from raythena.engine.merge_planner import MergePlanner, OutputState
+from raythena.engine.merge_planner import MergePlanner, OutputState, RunningMerge
 from raythena.engine.retry import RetryLedger
 from raythena.engine.tail import plan_duplicates, plan_recalls
 from raythena.testing.simulation.samples import small_job
@@ -138,7 +138,7 @@ def test_an_output_is_merged_when_nothing_of_it_is_open():
     merges.stored_in(1, "g", 3)
     assert merges.next_merge() is None
     merges.given_up(1)
-    assert merges.next_merge() == (1, 1, 1)
+    assert merges.next_merge() == RunningMerge(merge=1, output=1, attempt=1)
     assert merges.succeeded(1) == 1
     assert merges.committed(1) == ("g",)
     assert (merges.state(1), merges.all_final) == (OutputState.MERGED, False)
@@ -155,12 +155,12 @@ def test_merges_run_a_few_at_a_time_and_are_tried_a_few_times():
     merges = planner(max_merges=1, max_merge_attempts=2)
     merges.stored_in(0, "a", 4)
     merges.stored_in(1, "b", 4)
-    assert merges.next_merge() == (1, 0, 1)
+    assert merges.next_merge() == RunningMerge(merge=1, output=0, attempt=1)
     assert merges.next_merge() is None
     merges.failed(1, "no")
-    assert merges.next_merge() == (2, 1, 1)
+    assert merges.next_merge() == RunningMerge(merge=2, output=1, attempt=1)
     merges.failed(2, "no")
-    assert merges.next_merge() == (3, 0, 2)
+    assert merges.next_merge() == RunningMerge(merge=3, output=0, attempt=2)
     merges.failed(3, "never")
     assert merges.unmergeable == {0: "never"}
 
@@ -168,11 +168,11 @@ def test_merges_run_a_few_at_a_time_and_are_tried_a_few_times():
 def test_lost_results_open_an_output_again_with_all_its_chances():
     merges = planner(max_merge_attempts=1)
     merges.stored_in(0, "a", 4)
-    merge, _, _ = merges.next_merge()
+    merge = merges.next_merge().merge
     merges.abandoned(merge, 2)
     assert (merges.state(0), merges.open_ranges[0]) == (OutputState.OPEN, 2)
     merges.stored_in(0, "b", 2)
-    assert merges.next_merge() == (2, 0, 1)
+    assert merges.next_merge() == RunningMerge(merge=2, output=0, attempt=1)
     assert merges.groups_of(0) == ("a", "b")
 
 

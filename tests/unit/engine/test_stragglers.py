@@ -26,7 +26,7 @@ class Site:
         self.hanging: dict[str, float] = {}
         self.failures: list[str] = []
         for node in NODES:
-            self.step(ev.NodeJoined(node, 1, np.empty(0, dtype=np.int64)))
+            self.step(ev.NodeJoined(node=node, cores=1, held=np.empty(0, dtype=np.int64)))
 
     def step(self, event: ev.Event) -> None:
         for command in self.engine.step(event, self.now):
@@ -52,7 +52,7 @@ class Site:
                 self.step(ev.AttemptReported(RangeFailure(HANGING, FailureKind.HANG, "too long", node)))
         for node in NODES:
             running = ((HANGING, self.now - self.hanging[node]),) if node in self.hanging else ()
-            self.step(ev.NodeReport(node, 0, running, (), 0, 1, 1.0))
+            self.step(ev.NodeReport(node=node, queued=0, running=running, waiting=(), unreported=0, computed=1, computed_s=1.0))
         self.step(ev.Tick())
 
 

@@ -129,7 +129,7 @@ class DeskLink:
                     self.records.append(command.record)
                     self.node_exchange.step(ev.Committed((command.ticket,)), self._now())
                 elif isinstance(command, do.StartMerge):
-                    self.node_exchange.step(ev.MergeFailed(command.merge, "nobody merges here"), self._now())
+                    self.node_exchange.step(ev.MergeFailed(merge=command.merge, message="nobody merges here"), self._now())
                 elif isinstance(command, do.Finish):
                     self.outcome = command.outcome
         check(self.node_exchange.engine)
@@ -281,7 +281,7 @@ def test_the_agent_leaves_when_told_to_stop(run_agent):
     link = DeskLink(job_of())
 
     async def exchange(message):
-        link.node_exchange.step(ev.StopRequested("enough"), link._now())
+        link.node_exchange.step(ev.StopRequested(reason="enough"), link._now())
         return await DeskLink.exchange(link, message)
 
     link.exchange = exchange

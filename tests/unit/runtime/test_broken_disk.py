@@ -20,7 +20,7 @@ import pytest
 from needed_programs import need
 from raythena.domain.errors import ExitCode
 from raythena.domain.job import InputFile, Job, MergeSpec, PayloadSpec
-from raythena.engine.node_core import NodeMessage
+from raythena.engine.messages import NodeMessage
 from raythena.runtime.coordinator import Coordinator
 from raythena.runtime.session_config import SessionConfig
 from raythena.storage.ledger import Ledger
@@ -87,7 +87,19 @@ async def work_until_it_breaks(disk):
     acknowledged, leased_after = [], 0
     for sequence in range(1, 10**6):
         groups = (group_of(f"g{sequence}", "n.1", 0, [sequence - 1]),) if sequence <= 5 else ()
-        reply = coordinator.exchange(NodeMessage("n.1", sequence, groups, (), NOTHING, 0, (), (), 1))
+        reply = coordinator.exchange(
+            NodeMessage(
+                node="n.1",
+                sequence=sequence,
+                groups=groups,
+                failures=(),
+                returned=NOTHING,
+                queued=0,
+                running=(),
+                waiting=(),
+                unreported=1,
+            )
+        )
         acknowledged += reply.acknowledged
         if sequence > 10 and coordinator.progress().message.startswith("the disk refuses"):
             leased_after += sum(map(len, reply.leases))

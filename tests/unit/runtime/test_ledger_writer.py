@@ -52,7 +52,7 @@ def drive(ledger, tickets, patience_s=60.0, together=True):
         writer = LedgerWriter(ledger, 0.0, patience_s, tell)
         task = asyncio.create_task(writer.run())
         for number in range(tickets):
-            writer.add(do.Commit(number, record(number)))
+            writer.add(do.Commit(ticket=number, record=record(number)))
             if not together:
                 await asyncio.sleep(0.005)
         waiting = asyncio.create_task(done.wait())

@@ -2,14 +2,14 @@
 
 import numpy as np
 
-from raythena.engine.node_core import CoordinatorReply
+from raythena.engine.messages import CoordinatorReply
 from raythena.runtime import range_book
 from raythena.runtime.range_book import RangeBook
 from raythena.testing.simulation.samples import small_job
 
 
 def reply(*ranges, **more):
-    return CoordinatorReply((np.asarray(ranges, dtype=np.int64),), **more)
+    return CoordinatorReply(leases=(np.asarray(ranges, dtype=np.int64),), **more)
 
 
 def held(*ranges):

@@ -16,7 +16,7 @@ from raythena.testing.simulation.samples import small_job
 def engine_with_two_nodes() -> Engine:
     engine = Engine(small_job())
     for name in ("a.1", "b.1"):
-        engine.step(ev.NodeJoined(name, 1, np.empty(0, dtype=np.int64)), 0.0)
+        engine.step(ev.NodeJoined(node=name, cores=1, held=np.empty(0, dtype=np.int64)), 0.0)
     return engine
 
 
@@ -27,7 +27,7 @@ def test_the_latest_warning_is_the_message_until_there_is_something_more_urgent(
     engine.warnings.extend(["first", "second"])
     assert meter.read(1.0).message == "second"
     assert meter.read(1.0).warnings == ("first", "second")
-    engine.step(ev.StopRequested("a person"), 2.0)
+    engine.step(ev.StopRequested(reason="a person"), 2.0)
     assert meter.read(2.0).message == "a person"
 
 
@@ -38,8 +38,8 @@ def test_a_node_set_aside_is_shown_as_such():
 
 
 def test_the_report_tells_what_an_early_end_cost():
-    loss = DrainLoss(12.5, 30.0, 2, 7.25)
-    assert _ending(Finish(Outcome.STOPPED, "walltime", loss, EndCause.WALLTIME)) == {
+    loss = DrainLoss(drain_s=12.5, core_s=30.0, events_cut_off=2, left_s=7.25)
+    assert _ending(Finish(outcome=Outcome.STOPPED, reason="walltime", loss=loss, cause=EndCause.WALLTIME)) == {
         "cause": "walltime",
         "drain_s": 12.5,
         "core_s_thrown_away": 30.0,
@@ -49,4 +49,4 @@ def test_the_report_tells_what_an_early_end_cost():
 
 
 def test_a_job_that_ended_by_itself_has_no_early_end():
-    assert _ending(Finish(Outcome.COMPLETE, "done")) is None
+    assert _ending(Finish(outcome=Outcome.COMPLETE, reason="done")) is None

@@ -40,7 +40,7 @@ SCHEDULES = 2000
 class AcknowledgesBeforeCommit(Results):
     def reported(self, event, now):
         super().reported(event, now)
-        self._journal.do(do.Acknowledge(event.group.node, event.group.name))
+        self._journal.do(do.Acknowledge(node=event.group.node, group=event.group.name))
 
 
 def forget_outcome(table, group, states):
@@ -226,7 +226,7 @@ class ReportsWhatIsNotDurable(Results):
         super().reported(event, now)
         group = self.waiting.get(event.group.name)
         if group is not None and self._state.job.ranges_given:
-            self._journal.do(do.PublishReport(1_000_000 + self._journal.next_ticket, group, ()))
+            self._journal.do(do.PublishReport(number=1_000_000 + self._journal.next_ticket, group=group, failures=()))
 
 
 class EndsBeforeItsReportsAreTaken(Stopping):

@@ -29,6 +29,6 @@ class DropsResultsWhenItStops(Results):
 
     def reported(self, event, now):
         if self._state.stopping is not None:
-            self._journal.do(do.Acknowledge(event.group.node, event.group.name))
+            self._journal.do(do.Acknowledge(node=event.group.node, group=event.group.name))
         else:
             super().reported(event, now)

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from raythena.domain.errors import InternalError
+from raythena.domain.ids import RangeIndex
 from raythena.domain.job import Job
 from raythena.domain.outputs import OutputMap
 from raythena.domain.ranges import Indices, RangeState, RangeTable
@@ -133,7 +134,8 @@ class Judge:
             for index in contents[output]:
                 _promise(index not in seen, f"exactly once: range {index} is in outputs {seen.get(index)} and {output}")
                 _promise(
-                    self.outputs.output_of(index) == output, f"range {index} is in output {output}, where it does not belong"
+                    self.outputs.output_of(RangeIndex(index)) == output,
+                    f"range {index} is in output {output}, where it does not belong",
                 )
                 seen[index] = output
         for index in range(self.n_ranges):

@@ -130,10 +130,10 @@ class MemoryLedger:
             case OutputMerged(merged):
                 self._add_output(merged, record.groups)
             case RangesRetracted(name, ranges):
-                for index in ranges:
-                    _require(self.stored.get(index) == name, f"range {index} is retracted but not stored in {name}")
-                    _require(index not in self.merged_ranges, f"range {index} is retracted but merged")
-                    del self.stored[index]
+                for lost in ranges:
+                    _require(self.stored.get(lost) == name, f"range {lost} is retracted but not stored in {name}")
+                    _require(lost not in self.merged_ranges, f"range {lost} is retracted but merged")
+                    del self.stored[lost]
             case ReportsTaken(groups, indices):
                 _require(self._groups.keys() >= set(groups), "a report of a group that was never stored is taken")
                 _require(self.failed.keys() >= set(indices), "a report of a failure that never was is taken")

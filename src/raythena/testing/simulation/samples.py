@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from raythena.domain.event_range import EventRange
+from raythena.domain.ids import OutputNumber
 from raythena.domain.job import NO_MERGE, InputFile, Job, MergeSpec, PayloadSpec
 from raythena.domain.outputs import OutputMap
 from raythena.domain.results import ENTRY_DTYPE, Entries, GroupReport, MergedOutput
@@ -51,10 +52,10 @@ def entries_of(ranges: Iterable[int], wall_s: float = 1.0, start: float = 0.0) -
 def group_of(name: str, node: str, output: int, ranges: Iterable[int], wall_s: float = 1.0) -> GroupReport:
     """A durable group of results of one node."""
     entries = entries_of(ranges, wall_s)
-    return GroupReport(name, node, output, f"groups/{name}.zip", 100 * len(entries), 1, entries)
+    return GroupReport(name, node, OutputNumber(output), f"groups/{name}.zip", 100 * len(entries), 1, entries)
 
 
 def merged_of(job: Job, output: int, n_events: int, missing: tuple[int, ...] = ()) -> MergedOutput:
     """A merged output of `job` holding `n_events` events."""
     lfn = job.outputs[output]
-    return MergedOutput(output, lfn, f"outputs/{lfn}", f"GUID-{output}", 100 * n_events, 1, n_events, missing)
+    return MergedOutput(OutputNumber(output), lfn, f"outputs/{lfn}", f"GUID-{output}", 100 * n_events, 1, n_events, missing)

@@ -11,11 +11,12 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from raythena.domain.errors import LedgerBusy, StorageError
+from raythena.domain.ids import RangeIndex
 from raythena.domain.ranges import Indices
 from raythena.domain.results import GroupReport
 from raythena.engine import commands as do
 from raythena.engine import events as ev
-from raythena.engine.node_core import CoordinatorReply, NodeMessage
+from raythena.engine.messages import CoordinatorReply, NodeMessage
 from raythena.testing.simulation.samples import merged_of
 from raythena.testing.simulation.surroundings import Surroundings
 
@@ -179,7 +180,7 @@ class SimulatedCoordinator:
         if self._stalled_since is None:
             self._stalled_since = site.now
         if site.now - self._stalled_since > site.plan.storage_patience_s:
-            self.finish = do.Finish(do.Outcome.ABORTED, f"the disk has refused for too long: {problem}")
+            self.finish = do.Finish(outcome=do.Outcome.ABORTED, reason=f"the disk has refused for too long: {problem}")
             return
         self.tell(ev.StorageStalled(str(problem)))
         self._later(_RETRY_S, self._write)
@@ -199,19 +200,21 @@ class SimulatedCoordinator:
     def _merge(self, command: do.StartMerge) -> None:
         site = self._site
         if site.now < site.disk.refused_until:
-            self.tell(ev.MergeStalled(command.merge, "simulated: no space left on device"))
+            self.tell(ev.MergeStalled(merge=command.merge, reason="simulated: no space left on device"))
             self._later(_RETRY_S, lambda: self._merge(command))
             return
         groups = site.ledger.groups_named(command.groups)
         members = [int(index) for group in groups for index in group.entries["range"]]
         site.judge.merging(command.output, members, command.missing)
-        bad = tuple((group.name, lost) for group in groups if (lost := site.disk.unreadable(group)))
+        bad = tuple(
+            ev.BadMembers(group.name, tuple(map(RangeIndex, lost))) for group in groups if (lost := site.disk.unreadable(group))
+        )
         if bad:
             site.trace.tell(f"output {command.output}: unreadable {bad}", "stored output unreadable")
-            self._later(0.1, lambda: self.tell(ev.MergeFailed(command.merge, "unreadable", bad)))
+            self._later(0.1, lambda: self.tell(ev.MergeFailed(merge=command.merge, message="unreadable", bad=bad)))
         elif site.fault_model.happens(site.plan.merge_failure):
             site.trace.tell(f"the merge of output {command.output} dies", "merge died")
-            self._later(0.1, lambda: self.tell(ev.MergeFailed(command.merge, "simulated")))
+            self._later(0.1, lambda: self.tell(ev.MergeFailed(merge=command.merge, message="simulated")))
         else:
             written = members[1:] if site.fault_model.happens(site.plan.bad_merge) else members
             self._later(0.001 * len(members) + 0.05, lambda: self._merged(command, groups, written))
@@ -221,8 +224,8 @@ class SimulatedCoordinator:
         site = self._site
         if len(written) != sum(len(group.entries) for group in groups):
             site.trace.tell(f"the merge of output {command.output} wrote a bad file", "merge wrote a bad file")
-            self.tell(ev.MergeFailed(command.merge, "an event is missing in what was written"))
+            self.tell(ev.MergeFailed(merge=command.merge, message="an event is missing in what was written"))
             return
         site.disk.outputs[command.output] = written
         merged = merged_of(site.job, command.output, len(np.unique(written)), command.missing)
-        self.tell(ev.MergeSucceeded(command.merge, merged))
+        self.tell(ev.MergeSucceeded(merge=command.merge, merged=merged))

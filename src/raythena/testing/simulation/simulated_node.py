@@ -9,9 +9,11 @@ from collections.abc import Callable
 
 import numpy as np
 
+from raythena.domain.ids import RangeIndex
 from raythena.domain.node_name import NodeName
 from raythena.domain.results import ENTRY_DTYPE, FailureKind, GroupReport, RangeFailure
-from raythena.engine.node_core import CoordinatorReply, FinishedRange, GroupToWrite, NodeCore
+from raythena.engine.messages import CoordinatorReply
+from raythena.engine.node_core import FinishedRange, GroupToWrite, NodeCore
 from raythena.engine.restarts import PAYLOAD_LIMITS, AgentEnd, GiveUp, PayloadEnd, PayloadRestarts, StartAgain
 from raythena.testing.simulation.restart_judge import RestartJudge
 from raythena.testing.simulation.simulated_line import SimulatedLine
@@ -155,7 +157,7 @@ class SimulatedNode:
 
     def failed(self, index: int, kind: FailureKind) -> None:
         """An attempt failed."""
-        self.core.failed(RangeFailure(index, kind, f"simulated {kind}", self.name))
+        self.core.failed(RangeFailure(RangeIndex(index), kind, f"simulated {kind}", self.name))
 
     # ---- going on
 

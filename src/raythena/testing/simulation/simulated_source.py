@@ -7,8 +7,11 @@ is stored in the ledger, one told to be failed has failed there, and nobody is e
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from raythena.domain.errors import InternalError
 from raythena.domain.given_ranges import GivenRanges
+from raythena.domain.ids import OutputNumber, RangeIndex
 from raythena.domain.ranges import EventRange, Indices, RangeLayout
 from raythena.domain.records import RangesTaken, Record
 from raythena.engine import commands as do
@@ -34,9 +37,9 @@ class SimulatedSource:
         self.told: dict[int, str] = {}
         """What became of ranges, by index: finished or failed."""
 
-    def output_of(self, range_index: int) -> int:
+    def output_of(self, range_index: RangeIndex) -> OutputNumber:
         """Results of one input file may lie in one group."""
-        return self._layout.file_of(range_index)
+        return OutputNumber(self._layout.file_of(range_index))
 
     def committed(self, record: Record) -> None:
         """Something became durable."""
@@ -99,7 +102,7 @@ class SimulatedSource:
 
         site.agenda.after(self._answer_s(), take)
 
-    def _check(self, finished: list[int], failed: list[int], group: str) -> None:
+    def _check(self, finished: list[int], failed: Sequence[int], group: str) -> None:
         ledger = self._site.ledger.shadow
         for index in finished:
             if ledger.stored.get(index) != group:
@@ -108,7 +111,7 @@ class SimulatedSource:
             if index not in ledger.failed:
                 raise InternalError(f"range {index} is reported failed, but has not failed in the ledger")
 
-    def _note(self, indices: list[int], status: str) -> None:
+    def _note(self, indices: Sequence[int], status: str) -> None:
         for index in indices:
             if self.told.setdefault(index, status) != status:
                 raise InternalError(f"exactly once: range {index} is reported {status} after it was reported {self.told[index]}")

@@ -66,7 +66,7 @@ class SimulatedSupervisor:
         if isinstance(decision, GiveUp):
             self._site.trace.tell(f"{node.host.name} is not used any more: {how}", "node not used any more")
             if decision.is_last:
-                stop = ev.StopRequested("no node is left to work on", abort=True, cause=EndCause.ERROR)
+                stop = ev.StopRequested(reason="no node is left to work on", abort=True, cause=EndCause.ERROR)
                 self._coordinator.tell(stop)
         else:
             self._later(decision.pause_s, lambda: self._start_again(machine, node.host))

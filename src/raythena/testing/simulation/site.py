@@ -208,7 +208,7 @@ class Site:
 
     def end(self, reason: str) -> None:
         """The session is over, and nobody was asked."""
-        self._end = do.Finish(do.Outcome.STOPPED, reason)
+        self._end = do.Finish(outcome=do.Outcome.STOPPED, reason=reason)
 
     def _begin_machines(self) -> None:
         plan, dice = self.plan, self.fault_model.dice

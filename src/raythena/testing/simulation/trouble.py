@@ -108,7 +108,7 @@ class Trouble:
         site = self._site
         if site.coordinator is not None and site.coordinator.finish is None:
             site.trace.tell("somebody ends the session", "session stopped")
-            site.coordinator.tell(ev.StopRequested("somebody wants it"))
+            site.coordinator.tell(ev.StopRequested(reason="somebody wants it"))
 
     def _intrude(self) -> None:
         """Somebody starts the job a second time, here or on another machine."""
@@ -143,7 +143,7 @@ class Trouble:
         if session == site.session and site.coordinator is not None:
             site.trace.tell("the batch system warns", "walltime warning")
             left_s = ends_at - site.now
-            site.coordinator.tell(ev.StopRequested("walltime", within_s=left_s, cause=EndCause.WALLTIME))
+            site.coordinator.tell(ev.StopRequested(reason="walltime", within_s=left_s, cause=EndCause.WALLTIME))
 
     def _kill_all(self, session: int) -> None:
         if session == self._site.session:
