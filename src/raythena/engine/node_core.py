@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -24,7 +24,9 @@ from raythena.domain.errors import InternalError
 from raythena.domain.ids import OutputNumber, RangeIndex
 from raythena.domain.ranges import Indices
 from raythena.domain.results import GroupReport, RangeFailure
-from raythena.engine.messages import CoordinatorReply, NodeMessage, RunningRange
+from raythena.engine.messages import CoordinatorReply, NodeMessage
+from raythena.engine.payload_ranges import AskedBack, PayloadRanges
+from raythena.engine.result_groups import FinishedRange, GroupLimits, GroupToWrite, ResultGroups
 
 _MEAN_OVER = 16
 """Events the mean event time remembers, roughly."""
@@ -42,42 +44,11 @@ class NodeConfig:
     """Pause between two messages even when the queue runs low."""
 
 
-@dataclass(frozen=True, slots=True)
-class FinishedRange:
-    """One result on the node's scratch disk. `path` is a string so that this module need not know about files."""
-
-    index: int
-    path: str
-    offset: int
-    size_bytes: int
-    whole_file: bool
-    attempt: int
-    cpu_s: float
-    wall_s: float
-    started_at: float
-
-
-@dataclass(frozen=True, slots=True)
-class GroupToWrite:
-    """Results to be put into one group file, in event order."""
-
-    number: int
-    output: OutputNumber
-    members: tuple[FinishedRange, ...]
-
-
 class Destinations(Protocol):
     """Which results may lie in one group (`OutputMap` is one)."""
 
     def output_of(self, range_index: RangeIndex) -> OutputNumber:
         """Number of the output, or of the input file in a job whose ranges are given, that a range belongs to."""
-
-
-@dataclass(slots=True)
-class _OpenGroup:
-    since: float
-    size_bytes: int = 0
-    members: list[FinishedRange] = field(default_factory=list)
 
 
 class NodeCore:
@@ -88,22 +59,19 @@ class NodeCore:
         self.config = config
         self._outputs = outputs
         self._queue: deque[int] = deque()
-        self._in_payload: dict[int, float | None] = {}
-        self._open: dict[OutputNumber, _OpenGroup] = {}
-        self._writing: dict[int, GroupToWrite] = {}
+        self._in_payload = PayloadRanges()
+        self._groups = ResultGroups(GroupLimits(config.group_events, config.group_bytes, config.group_age_s))
         self.unacknowledged: dict[str, GroupReport] = {}
         self._news_groups: list[GroupReport] = []
         self._news_failures: list[RangeFailure] = []
         self._news_returned: list[int] = []
         self._recall_open = False
-        self._asked_back: dict[int, str] = {}
         self._pending: NodeMessage | None = None
         self._computed = 0
         self._computed_s = 0.0
         self.mean_event_s = 0.0
         """How long an event takes, lately."""
         self._sequence = 0
-        self._group_number = 0
         self._low_water = 0
         self._last_exchange = float("-inf")
         self._interval_s = config.exchange_interval_s
@@ -121,66 +89,50 @@ class NodeCore:
             return
         here = self._under_way()
         for index in ranges:
-            self._asked_back.pop(index, None)
+            self._in_payload.keep(index)
             if index not in here:
                 self._queue.append(index)
         self._low_water = len(self._queue) // 2
 
     def _under_way(self) -> set[int]:
         """Ranges of which a result or a failure is still to be told."""
-        here = {*self._queue, *self._in_payload}
-        here.update(member.index for group in self._open.values() for member in group.members)
-        here.update(member.index for group in self._writing.values() for member in group.members)
-        return here
+        return {*self._queue, *self._in_payload, *self._groups.indices()}
 
     def started(self, index: int, at: float) -> None:
         """A core began working on a range at wall-clock time `at`."""
-        if index in self._in_payload:
-            self._in_payload[index] = at
-            self._asked_back.pop(index, None)
+        self._in_payload.started(index, at)
 
     def done(self, result: FinishedRange, now: float) -> bool:
         """A range is finished. False: the node does not hold it, the result must be thrown away."""
-        if result.index not in self._in_payload:
+        if not self._in_payload.remove(result.index):
             return False
-        del self._in_payload[result.index]
-        self._asked_back.pop(result.index, None)
         self._computed += 1
         self._computed_s += result.wall_s
         self.mean_event_s += (result.wall_s - self.mean_event_s) / _MEAN_OVER
-        output = self._outputs.output_of(RangeIndex(result.index))
-        group = self._open.get(output)
-        if group is None:
-            group = self._open[output] = _OpenGroup(now)
-        group.members.append(result)
-        group.size_bytes += result.size_bytes
+        self._groups.add(self._outputs.output_of(RangeIndex(result.index)), result, now)
         return True
 
     def failed(self, failure: RangeFailure) -> None:
         """An attempt failed in the payload or while its output was grouped."""
-        self._in_payload.pop(failure.range_index, None)
-        self._asked_back.pop(failure.range_index, None)
+        self._in_payload.remove(failure.range_index)
         self._news_failures.append(failure)
 
     def released(self, index: int) -> None:
         """The payload hands a range back: it goes home if it is wanted there, to the front of the queue, or nowhere."""
-        if self._in_payload.pop(index, _GONE) is _GONE:
+        why = self._in_payload.why_asked_back(index)
+        if not self._in_payload.remove(index) or why is AskedBack.REVOKED:
             return
-        reason = self._asked_back.pop(index, "")
-        if reason == _REVOKED:
-            return
-        if self._begins_nothing or reason == _RECALLED:
+        if self._begins_nothing or why is AskedBack.RECALLED:
             self._news_returned.append(index)
         else:
             self._queue.appendleft(index)
 
     def payload_lost(self) -> list[int]:
         """The payload is gone with everything in it; its ranges go back to the queue. Returns those that were on a core."""
-        on_core = [index for index, at in self._in_payload.items() if at is not None]
-        waiting = [index for index, at in self._in_payload.items() if at is None]
+        on_core = self._in_payload.begun()
         for index in on_core:
-            del self._in_payload[index]
-        for index in reversed(waiting):
+            self._in_payload.remove(index)
+        for index in reversed(self._in_payload.unbegun()):
             self.released(index)
         return on_core
 
@@ -203,45 +155,22 @@ class NodeCore:
     @property
     def has_results(self) -> bool:
         """Something is being computed, or finished and not in a durable group."""
-        return bool(self._in_payload or self._open or self._writing)
-
-    @property
-    def idle(self) -> bool:
-        """Nothing to compute, to group or to report."""
-        return not (self._queue or self._in_payload or self._open or self._writing or self.unacknowledged)
+        return bool(self._in_payload or self._groups)
 
     def to_feed(self, appetite: int) -> list[int]:
         """Ranges for the payload, which takes `appetite` more."""
         count = min(appetite, len(self._queue))
         taken = [self._queue.popleft() for _ in range(count)]
-        for index in taken:
-            self._in_payload[index] = None
+        self._in_payload.feed(taken)
         return taken
 
     def groups_due(self, now: float) -> list[GroupToWrite]:
         """Groups to write now: full, old enough, or all of them at the end of the job."""
-        config = self.config
-        due = [
-            output
-            for output, group in self._open.items()
-            if self.flushing
-            or self._begins_nothing
-            or len(group.members) >= config.group_events
-            or group.size_bytes >= config.group_bytes
-            or now - group.since >= config.group_age_s
-        ]
-        return [self._close_group(output) for output in due]
-
-    def _close_group(self, output: OutputNumber) -> GroupToWrite:
-        members = sorted(self._open.pop(output).members, key=_by_index)
-        self._group_number += 1
-        group = GroupToWrite(self._group_number, output, tuple(members))
-        self._writing[group.number] = group
-        return group
+        return self._groups.due(now, all_of_them=self.flushing or self._begins_nothing)
 
     def group_written(self, number: int, report: GroupReport | None) -> None:
         """A group is durable; None: every member of it turned out bad and was reported failed."""
-        del self._writing[number]
+        self._groups.written(number)
         if report is not None:
             self.unacknowledged[report.name] = report
             self._news_groups.append(report)
@@ -279,18 +208,17 @@ class NodeCore:
         """The message to send; the same one again until `answered`."""
         if self._pending is None:
             self._sequence += 1
-            started = [(index, at) for index, at in self._in_payload.items() if at is not None]
-            not_started = tuple(RangeIndex(index) for index, at in self._in_payload.items() if at is None)
+            unbegun = self._in_payload.unbegun()
             self._pending = NodeMessage(
                 node=self.node,
                 sequence=self._sequence,
                 groups=tuple(self._news_groups),
                 failures=tuple(self._news_failures),
                 returned=np.asarray(self._news_returned, dtype=np.int64),
-                queued=len(self._queue) + len(not_started),
-                running=tuple(RunningRange(RangeIndex(index), max(0.0, wall_now - at)) for index, at in started),
-                waiting=not_started if self.flushing else (),
-                unreported=sum(len(group.members) for group in self._open.values()) + len(self._writing),
+                queued=len(self._queue) + len(unbegun),
+                running=self._in_payload.running(wall_now),
+                waiting=tuple(map(RangeIndex, unbegun)) if self.flushing else (),
+                unreported=self._groups.n_unreported,
                 answers_recall=self._recall_open,
                 computed=self._computed,
                 computed_s=self._computed_s,
@@ -315,7 +243,10 @@ class NodeCore:
         self.flushing = reply.flush
         for name in reply.acknowledged:
             self.unacknowledged.pop(name, None)
-        wanted_back = [index for ranges in reply.revoked for index in self._revoke(ranges)]
+        settled = {index for ranges in reply.revoked for index in ranges.tolist()}
+        if settled:
+            self._queue = deque(index for index in self._queue if index not in settled)
+        wanted_back = self._in_payload.ask_back(settled, AskedBack.REVOKED)
         if reply.recall:
             wanted_back += self._recall(reply.recall)
         if reply.drain:
@@ -339,34 +270,11 @@ class NodeCore:
     def _give_back(self) -> list[int]:
         self._news_returned.extend(self._queue)
         self._queue.clear()
-        return self._not_begun()
-
-    def _revoke(self, ranges: Indices) -> list[int]:
-        settled = set(ranges.tolist())
-        if self._queue:
-            self._queue = deque(index for index in self._queue if index not in settled)
-        wanted_back = [index for index in self._not_begun() if index in settled]
-        self._asked_back.update(dict.fromkeys(wanted_back, _REVOKED))
-        return wanted_back
+        return self._in_payload.unbegun()
 
     def _recall(self, count: int) -> list[int]:
         """Give back from the end of the queue first: those would be begun last."""
         self._recall_open = True
         from_queue = min(count, len(self._queue))
         self._news_returned.extend(self._queue.pop() for _ in range(from_queue))
-        unasked = [index for index in reversed(self._not_begun()) if index not in self._asked_back]
-        wanted_back = unasked[: count - from_queue]
-        self._asked_back.update(dict.fromkeys(wanted_back, _RECALLED))
-        return wanted_back
-
-    def _not_begun(self) -> list[int]:
-        return [index for index, at in self._in_payload.items() if at is None]
-
-
-_GONE = object()
-_REVOKED = "revoked"
-_RECALLED = "recalled"
-
-
-def _by_index(result: FinishedRange) -> int:
-    return result.index
+        return self._in_payload.ask_back_last(count - from_queue)

@@ -22,17 +22,17 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
-
 from raythena.domain.errors import ClusterError, NumbersExhausted, PayloadError, StorageError
 from raythena.domain.ids import RangeIndex
 from raythena.domain.job_number import JobNumbers
 from raythena.domain.node_name import NodeName
-from raythena.domain.results import ENTRY_DTYPE, FailureKind, GroupReport, RangeFailure
+from raythena.domain.results import FailureKind, RangeFailure
 from raythena.engine.messages import CoordinatorReply
-from raythena.engine.node_core import FinishedRange, GroupToWrite, NodeCore
+from raythena.engine.node_core import NodeCore
 from raythena.engine.restarts import AgentEnd, GiveUp, PayloadEnd, PayloadRestarts
+from raythena.engine.result_groups import FinishedRange, GroupToWrite
 from raythena.runtime.clock import SYSTEM_CLOCK, Clock
+from raythena.runtime.group_writer import GroupWriter
 from raythena.runtime.link import Link, RayLink
 from raythena.runtime.log_files import log_to_file
 from raythena.runtime.payload_interface import (
@@ -50,8 +50,6 @@ from raythena.runtime.range_book import RangeBook
 from raythena.runtime.scratch import ScratchWatch, scratch_directory, scratch_root
 from raythena.runtime.session_config import AgentOrder
 from raythena.storage.atomic import is_disk_trouble
-from raythena.storage.groups import Member, write_group
-from raythena.storage.single_files import write_files
 from raythena.storage.taskdir import TaskDirectory
 
 logger = logging.getLogger(__name__)
@@ -72,6 +70,7 @@ class Agent:
         self._order = order
         self._link = link
         self._book = RangeBook(config.job)
+        self._writer = GroupWriter(config, order.node, self._book)
         self.core = NodeCore(order.node, self._book, config.node)
         self._directory = TaskDirectory(Path(config.task_directory))
         self._scratch = ScratchWatch(scratch_root(config.scratch_directory), config.storage_patience_s)
@@ -294,11 +293,11 @@ class Agent:
     async def _write(self, group: GroupToWrite) -> None:
         """Make a group durable. A disk that refuses is asked again: the results are safe on scratch so far."""
         config = self._order.config
-        name = f"{config.session}/{self._order.node}/{group.number:06d}"
+        name = self._writer.name_of(group)
         began = self._clock.monotonic_s()
         while True:
             try:
-                report, bad = await asyncio.to_thread(self._write_group, name, group)
+                report, bad = await asyncio.to_thread(self._writer.write, group)
                 break
             except StorageError as problem:
                 logger.error("group %s could not be written, trying again: %s", name, problem)
@@ -315,34 +314,6 @@ class Agent:
         if self._payload is not None:
             self._payload.collected([Path(member.path) for member in group.members if not member.whole_file])
         self.core.group_written(group.number, report)
-
-    def _write_group(self, name: str, group: GroupToWrite) -> tuple[GroupReport | None, dict[int, str]]:
-        """The group's report, None if nothing is in it, and what is wrong with the outputs that could not be taken."""
-        config = self._order.config
-        target = self._directory.root / config.group_path(name)
-        written = (write_group if target.suffix == ".zip" else write_files)(target, map(self._member, group.members))
-        for member in group.members:
-            if member.whole_file:
-                Path(member.path).unlink(missing_ok=True)
-        if not len(written.indices):
-            return None, written.bad
-        kept = [member for member in group.members if member.index not in written.bad]
-        entries = np.empty(len(kept), dtype=ENTRY_DTYPE)
-        entries["range"] = written.indices
-        entries["size"] = written.sizes
-        entries["adler32"] = written.adlers
-        for column in ("attempt", "cpu_s", "wall_s"):
-            entries[column] = [getattr(member, column) for member in kept]
-        entries["start"] = [member.started_at for member in kept]
-        sizes = (written.size_bytes, written.adler32)
-        report = GroupReport(name, self._order.node, group.output, config.group_path(name), *sizes, entries)
-        return report, written.bad
-
-    def _member(self, result: FinishedRange) -> Member:
-        config = self._order.config
-        size_bytes = None if result.whole_file else result.size_bytes
-        name = config.output_name(self._book.event_range(result.index).range_id) if config.job.ranges_given else ""
-        return Member(result.index, Path(result.path), result.offset, size_bytes, name)
 
     # ---- the coordinator
 

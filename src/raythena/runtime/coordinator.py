@@ -11,23 +11,19 @@ committed, so an output in the ledger exists; a file is removed only when the le
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import json
 import logging
 import os
 import socket
-import uuid
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from dataclasses import replace
 from pathlib import Path
 
 from raythena import __version__
-from raythena.domain.errors import ExitCode, InternalError, InvalidInput, LedgerError, MergeError, RaythenaError, StorageError
-from raythena.domain.ids import RangeIndex
+from raythena.domain.errors import ExitCode, InternalError, InvalidInput, LedgerError, RaythenaError, StorageError
 from raythena.domain.progress import Progress
 from raythena.domain.ranges import Indices
 from raythena.domain.records import GroupStored, Restored
-from raythena.domain.results import GroupReport, MergedOutput
+from raythena.domain.results import GroupReport
 from raythena.domain.taxonomy import EndCause, of_exit_code
 from raythena.engine import commands as do
 from raythena.engine import events as ev
@@ -38,12 +34,13 @@ from raythena.runtime.clock import SYSTEM_CLOCK, Clock
 from raythena.runtime.gateway_interface import Gateway
 from raythena.runtime.gateway_runner import GatewayRunner, gateway_of
 from raythena.runtime.ledger_writer import LedgerWriter
-from raythena.runtime.merge_task import MergeOrder
+from raythena.runtime.merge_runner import Merge, MergeRunner
 from raythena.runtime.progress_meter import ProgressMeter
 from raythena.runtime.sample_check import SampleCheck, Sampler
 from raythena.runtime.session_config import SessionConfig, StopOrder
 from raythena.runtime.session_end import SessionResult, sweep_staging, write_report
-from raythena.storage.atomic import disk_errors, durable_rename, overwrite_in_place, write_atomically
+from raythena.runtime.status_file import StatusFile
+from raythena.storage.atomic import disk_errors
 from raythena.storage.groups import remove_group
 from raythena.storage.ledger import Ledger, SessionInfo
 from raythena.storage.task_lease import TaskLease
@@ -54,10 +51,28 @@ logger = logging.getLogger(__name__)
 _TICK_S = 0.1
 _STATUS_S = 1.0
 _HEARTBEAT_S = 5.0
-_DISK_PAUSE_S = 1.0
 
-Merge = Callable[[MergeOrder], Coroutine[None, None, MergedOutput]]
-"""Runs `merge_output` somewhere. Raises MergeError, StorageError, or anything when the process running it died."""
+
+class _Log:
+    """What the engine decides, as far as people should read it."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._n_warnings = 0
+        self._has_leased = False
+
+    def note_lease(self, node: str, reply: CoordinatorReply) -> None:
+        """Put the first lease of this coordinator into the log: how long a start, or a restart, has kept the nodes waiting."""
+        if reply.leases and not self._has_leased:
+            self._has_leased = True
+            logger.info("first lease: %d ranges to %s", sum(len(ranges) for ranges in reply.leases), node)
+
+    def tell_warnings(self) -> None:
+        """Put into the log what is new."""
+        warnings = self._engine.warnings
+        for warning in warnings[self._n_warnings :]:
+            logger.warning("%s", warning)
+        self._n_warnings = len(warnings)
 
 
 class Coordinator:
@@ -77,7 +92,6 @@ class Coordinator:
     ) -> None:
         self.config = config
         self._clock = clock
-        self._merge = merge
         self._directory = TaskDirectory(Path(config.task_directory))
         self._lease = lease
         self._ledger = ledger
@@ -88,6 +102,9 @@ class Coordinator:
         self._node_exchange = NodeExchange(engine, config.node_exchange)
         self._meter = ProgressMeter(engine, now)
         self._writer = LedgerWriter(ledger, config.commit_interval_s, config.storage_patience_s, self.tell, clock)
+        self._merges = MergeRunner(config, merge, self._groups_named, self.tell, is_over=lambda: self.over, clock=clock)
+        self._status = StatusFile(self._directory.status, clock)
+        self._log = _Log(engine)
         self._merged_before = restored.merged
         self._gateway_runner = (
             None if gateway is None else GatewayRunner(config, gateway, self, engine.table, self._writer.settled, clock=clock)
@@ -96,8 +113,6 @@ class Coordinator:
         self._tasks: set[asyncio.Task[None]] = set()
         self._writing: asyncio.Task[None] | None = None
         self._ended = asyncio.Event()
-        self._warnings_logged = 0
-        self._has_leased = False
         self._finish: do.Finish | None = None
         self._cause: RaythenaError | None = None
         self.result: SessionResult | None = None
@@ -160,22 +175,16 @@ class Coordinator:
         """An agent introduces itself."""
         reply = self._node_exchange.register(node, cores, held, self._clock.monotonic_s())
         logger.info("node %s registered: %d cores, %d ranges in hand", node, cores, len(held))
-        self._note_lease(node, reply)
+        self._log.note_lease(node, reply)
         self._carry_out()
         return reply
 
     def exchange(self, message: NodeMessage) -> CoordinatorReply:
         """An agent reports."""
         reply = self._node_exchange.exchange(message, self._clock.monotonic_s())
-        self._note_lease(message.node, reply)
+        self._log.note_lease(message.node, reply)
         self._carry_out()
         return reply
-
-    def _note_lease(self, node: str, reply: CoordinatorReply) -> None:
-        """Put the first lease of this coordinator into the log: how long a start, or a restart, has kept the nodes waiting."""
-        if reply.leases and not self._has_leased:
-            self._has_leased = True
-            logger.info("first lease: %d ranges to %s", sum(len(ranges) for ranges in reply.leases), node)
 
     def silence_s(self, node: str) -> float:
         """How long nothing has been heard of an agent; infinite when nothing ever was."""
@@ -229,7 +238,7 @@ class Coordinator:
     # ---- carrying out
 
     def _carry_out(self) -> None:
-        self._log_warnings()
+        self._log.tell_warnings()
         for command in self._node_exchange.take_effects():
             match command:
                 case do.Commit():
@@ -249,12 +258,6 @@ class Coordinator:
                 case do.Finish() if self._finish is None:
                     self._finish = command
                     self._spawn(self._end(command))
-
-    def _log_warnings(self) -> None:
-        warnings = self._node_exchange.engine.warnings
-        for warning in warnings[self._warnings_logged :]:
-            logger.warning("%s", warning)
-        self._warnings_logged = len(warnings)
 
     def _spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
@@ -292,7 +295,7 @@ class Coordinator:
                 progress = self.progress()
                 if self._gateway_runner is not None:
                     self._gateway_runner.progressed(progress)
-                await asyncio.to_thread(self._write_status, progress, {})
+                await asyncio.to_thread(self._status.write, progress, {})
             await self._clock.sleep(_TICK_S)
 
     async def _beat(self) -> None:
@@ -303,22 +306,6 @@ class Coordinator:
             os._exit(1)  # somebody else writes this ledger now: not one more byte from us
         except StorageError as problem:
             logger.error("cannot renew the lease: %s", problem)
-
-    def _write_status(self, progress: Progress, more: dict[str, object]) -> None:
-        document = {
-            **progress.to_dict(),
-            "written_at": self._clock.wall_s(),
-            "host": socket.gethostname(),
-            "pid": os.getpid(),
-            **more,
-        }
-        content = json.dumps(document)
-        try:
-            write_atomically(self._directory.status, content)
-        except StorageError as problem:
-            logger.error("cannot write the status: %s", problem)
-            with contextlib.suppress(StorageError):  # said above already
-                overwrite_in_place(self._directory.status, content.encode())
 
     async def _write_ledger(self) -> None:
         try:
@@ -339,70 +326,18 @@ class Coordinator:
     # ---- merges
 
     async def _run_merge(self, command: do.StartMerge) -> None:
-        """Merge one output; move it into place; tell the engine."""
-        if command.delay_s:
-            await self._clock.sleep(command.delay_s)
-        lfn = self.config.job.outputs[command.output]
-        groups: list[GroupReport] = []
+        """Merge one output; tell the gateway once the ledger knows."""
         try:
-            merged = await self._merge_patiently(command, groups)
-        except MergeError as problem:
-            logger.error("merging %s failed: %s", lfn, problem)
-            reasons = tuple(map(ev.BadOutput, map(RangeIndex, problem.bad_ranges), problem.reasons))
-            self.tell(
-                ev.MergeFailed(
-                    merge=command.merge, message=str(problem), bad=_by_group(groups, problem.bad_ranges), reasons=reasons
-                )
-            )
+            merged = await self._merges.run(command)
         except (StorageError, LedgerError) as problem:
             await self._give_up_disk(problem)
-        except Exception as problem:  # noqa: BLE001 (the merge process may die of anything; it goes into the log and to the engine)
-            logger.error("merging %s failed: %s", lfn, problem)
-            self.tell(ev.MergeFailed(merge=command.merge, message=f"{type(problem).__name__}: {problem}"))
-        else:
-            logger.info("merged %s: %d events in %.1f s", lfn, merged.n_events, merged.wall_s)
-            self.tell(ev.MergeSucceeded(merge=command.merge, merged=merged))
-            if self._gateway_runner is not None:
-                await self._writer.settled()
-                self._gateway_runner.output_merged(merged)
+            return
+        if merged is not None and self._gateway_runner is not None:
+            await self._writer.settled()
+            self._gateway_runner.output_merged(merged)
 
-    async def _merge_patiently(self, command: do.StartMerge, groups: list[GroupReport]) -> MergedOutput:
-        """Merge and move into place, again while a disk refuses; `groups` are filled in. Raises StorageError in the end."""
-        since: float | None = None
-        while True:
-            try:
-                groups[:] = await self._writer.in_thread(lambda: self._ledger.groups_named(command.groups))
-                order = self._merge_order(command, tuple(groups))
-                merged = await self._merge(order)
-                final = Path("outputs") / order.lfn
-                await asyncio.to_thread(durable_rename, self._directory.root / merged.path, self._directory.root / final)
-                return replace(merged, path=str(final))
-            except StorageError as problem:
-                since = since or self._clock.monotonic_s()
-                if self.over or self._clock.monotonic_s() - since > self.config.storage_patience_s:
-                    raise
-                logger.error("merging waits for the disk: %s", problem)
-                self.tell(ev.MergeStalled(merge=command.merge, reason=str(problem)))
-                await self._clock.sleep(_DISK_PAUSE_S)
-
-    def _merge_order(self, command: do.StartMerge, groups: tuple[GroupReport, ...]) -> MergeOrder:
-        job = self.config.job
-        lfn = job.outputs[command.output]
-        token = uuid.uuid4().hex[:8]
-        return MergeOrder(
-            self.config.task_directory,
-            self.config.session,
-            self.config.scratch_directory,
-            command.output,
-            lfn,
-            str(uuid.uuid4()).upper(),
-            job.merge,
-            groups,
-            command.expected,
-            command.missing,
-            f"outputs/.merging/{token}.{lfn}",
-            command.attempt,
-        )
+    async def _groups_named(self, names: tuple[str, ...]) -> list[GroupReport]:
+        return await self._writer.in_thread(lambda: self._ledger.groups_named(names))
 
     # ---- the end
 
@@ -417,7 +352,7 @@ class Coordinator:
             if not isinstance(self._cause, StorageError):
                 await self._writer.in_thread(lambda: sweep_staging(self.config, self._ledger))
             more = {"verdict": str(finish.outcome), "exit_code": int(self.result.exit_code)}
-            await asyncio.to_thread(self._write_status, replace(progress, phase="ended", message=finish.reason), more)
+            await asyncio.to_thread(self._status.write, replace(progress, phase="ended", message=finish.reason), more)
             await self._writer.in_thread(self._ledger.close)
         except (StorageError, LedgerError) as problem:  # after an I/O error SQLite may see a damaged ledger where there is none
             logger.error("the end of the session could not be recorded: %s", problem)
@@ -450,10 +385,3 @@ def _open_ledger(config: SessionConfig, directory: TaskDirectory, clock: Clock) 
     info = SessionInfo(config.session, socket.gethostname(), os.getpid(), clock.wall_s(), config.batch_job, __version__)
     ledger.begin_session(info)
     return ledger, ledger.restore()
-
-
-def _by_group(groups: list[GroupReport], bad: tuple[int, ...]) -> tuple[ev.BadMembers, ...]:
-    """Which of the bad ranges are in which group."""
-    wanted = set(bad)
-    found = ((group.name, tuple(sorted(wanted.intersection(group.entries["range"].tolist())))) for group in groups)
-    return tuple(ev.BadMembers(name, tuple(map(RangeIndex, ranges))) for name, ranges in found if ranges)

@@ -9,7 +9,8 @@ from raythena.domain.errors import InternalError
 from raythena.domain.outputs import OutputMap
 from raythena.domain.results import FailureKind, RangeFailure
 from raythena.engine.messages import CoordinatorReply
-from raythena.engine.node_core import FinishedRange, NodeConfig, NodeCore
+from raythena.engine.node_core import NodeConfig, NodeCore
+from raythena.engine.result_groups import FinishedRange
 from raythena.testing.simulation.samples import group_of
 
 OUTPUTS = OutputMap.plan((10, 10), 10)
@@ -127,7 +128,7 @@ def test_a_range_released_late_still_goes_home():
     assert exchange(core, CoordinatorReply())[0].returned.tolist() == []
     core.released(1)
     assert exchange(core, CoordinatorReply())[0].returned.tolist() == [1]
-    assert core.idle
+    assert (core.queued, core.has_results, core.unacknowledged) == (0, False, {})
 
 
 def test_revoked_ranges_are_dropped_wherever_they_wait_but_not_on_a_core():

@@ -11,11 +11,7 @@ MOST_METHODS = 25
 ANY_IN_1000 = 5.0
 TESTS_TO_SOURCE = 0.9
 
-BEHIND_METHODS = {
-    "runtime/coordinator.py Coordinator": 30,
-    "engine/node_core.py NodeCore": 29,
-    "runtime/agent.py Agent": 26,
-}
+BEHIND_METHODS: dict[str, int] = {}
 """Classes above the limit today."""
 BEHIND_ANY_IN_1000 = 11.5
 BEHIND_TESTS_TO_SOURCE = 0.85

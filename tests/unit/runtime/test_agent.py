@@ -25,6 +25,7 @@ from raythena.engine.exchange import NodeExchange
 from raythena.engine.invariants import check
 from raythena.engine.node_core import NodeConfig
 from raythena.runtime import agent as agent_module
+from raythena.runtime import group_writer
 from raythena.runtime import scratch as scratch_module
 from raythena.runtime.agent import Agent
 from raythena.runtime.payload_interface import Done, Failed, LeasedRange, PayloadPlugin, Released
@@ -366,6 +367,6 @@ def test_a_group_that_cannot_be_written_ends_the_agent_in_time(run_agent, monkey
     def refuse(target, members):
         raise StorageError("no space left")
 
-    monkeypatch.setattr(agent_module, "write_group", refuse)
+    monkeypatch.setattr(group_writer, "write_group", refuse)
     with pytest.raises(StorageError, match="no space left"):
         run_agent(patience_s=0.05)

@@ -41,7 +41,7 @@ def in_time_keeping(coordinator):
 
 
 def in_progress(coordinator):
-    coordinator._write_status = broken
+    coordinator._status.write = broken
 
 
 @pytest.mark.parametrize("sabotage", [in_exchange, in_time_keeping, in_progress])

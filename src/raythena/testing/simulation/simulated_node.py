@@ -13,8 +13,9 @@ from raythena.domain.ids import RangeIndex
 from raythena.domain.node_name import NodeName
 from raythena.domain.results import ENTRY_DTYPE, FailureKind, GroupReport, RangeFailure
 from raythena.engine.messages import CoordinatorReply
-from raythena.engine.node_core import FinishedRange, GroupToWrite, NodeCore
+from raythena.engine.node_core import NodeCore
 from raythena.engine.restarts import PAYLOAD_LIMITS, AgentEnd, GiveUp, PayloadEnd, PayloadRestarts, StartAgain
+from raythena.engine.result_groups import FinishedRange, GroupToWrite
 from raythena.testing.simulation.restart_judge import RestartJudge
 from raythena.testing.simulation.simulated_line import SimulatedLine
 from raythena.testing.simulation.simulated_payload import SimulatedPayload
