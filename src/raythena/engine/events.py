@@ -16,7 +16,7 @@ from raythena.domain.ids import RangeIndex
 from raythena.domain.ranges import Indices
 from raythena.domain.results import GroupReport, MergedOutput, RangeFailure
 from raythena.domain.taxonomy import EndCause
-from raythena.engine.messages import RunningRange
+from raythena.engine.node_messages import RunningRange
 
 
 def _nothing() -> Indices:

@@ -22,8 +22,8 @@ from raythena.domain.ranges import EventRange, Indices
 from raythena.engine import commands as do
 from raythena.engine import events as ev
 from raythena.engine.engine import Engine
-from raythena.engine.messages import CoordinatorReply, NodeMessage
 from raythena.engine.node_core import NodeConfig
+from raythena.engine.node_messages import CoordinatorReply, NodeMessage
 
 _MISSED_INTERVALS = 10
 

@@ -17,7 +17,7 @@ from raythena.domain.ranges import Indices, RangeTable
 from raythena.domain.results import Entries
 from raythena.engine.events import NodeReport
 from raythena.engine.lease_list import LeaseList
-from raythena.engine.messages import RunningRange
+from raythena.engine.node_messages import RunningRange
 
 _SMOOTHING = 0.2
 _RECALL_PATIENCE_S = 5.0

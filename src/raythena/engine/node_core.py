@@ -24,7 +24,7 @@ from raythena.domain.errors import InternalError
 from raythena.domain.ids import OutputNumber, RangeIndex
 from raythena.domain.ranges import Indices
 from raythena.domain.results import GroupReport, RangeFailure
-from raythena.engine.messages import CoordinatorReply, NodeMessage
+from raythena.engine.node_messages import CoordinatorReply, NodeMessage
 from raythena.engine.payload_ranges import AskedBack, PayloadRanges
 from raythena.engine.result_groups import FinishedRange, GroupLimits, GroupToWrite, ResultGroups
 

@@ -6,7 +6,7 @@ from collections.abc import Container, Iterable, Iterator
 from enum import Enum
 
 from raythena.domain.ids import RangeIndex
-from raythena.engine.messages import RunningRange
+from raythena.engine.node_messages import RunningRange
 
 
 class AskedBack(Enum):

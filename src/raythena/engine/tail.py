@@ -19,7 +19,7 @@ from raythena.engine import commands as do
 from raythena.engine.completion import Completion
 from raythena.engine.engine_config import EngineConfig
 from raythena.engine.fleet import Node
-from raythena.engine.messages import RunningRange
+from raythena.engine.node_messages import RunningRange
 from raythena.engine.state import JobState
 
 _EMPTY_RECALL_S = 1.0

@@ -19,7 +19,7 @@ from raythena.domain.errors import RaythenaError
 from raythena.domain.progress import Progress
 from raythena.domain.ranges import Indices
 from raythena.domain.results import MergedOutput
-from raythena.engine.messages import CoordinatorReply, NodeMessage
+from raythena.engine.node_messages import CoordinatorReply, NodeMessage
 from raythena.runtime.agent_supervisor import Supervisor
 from raythena.runtime.cluster import RayCluster
 from raythena.runtime.coordinator import Coordinator

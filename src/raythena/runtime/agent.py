@@ -27,8 +27,8 @@ from raythena.domain.ids import RangeIndex
 from raythena.domain.job_number import JobNumbers
 from raythena.domain.node_name import NodeName
 from raythena.domain.results import FailureKind, RangeFailure
-from raythena.engine.messages import CoordinatorReply
 from raythena.engine.node_core import NodeCore
+from raythena.engine.node_messages import CoordinatorReply
 from raythena.engine.restarts import AgentEnd, GiveUp, PayloadEnd, PayloadRestarts
 from raythena.engine.result_groups import FinishedRange, GroupToWrite
 from raythena.runtime.clock import SYSTEM_CLOCK, Clock

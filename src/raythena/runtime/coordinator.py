@@ -23,13 +23,12 @@ from raythena.domain.errors import ExitCode, InternalError, InvalidInput, Ledger
 from raythena.domain.progress import Progress
 from raythena.domain.ranges import Indices
 from raythena.domain.records import GroupStored, Restored
-from raythena.domain.results import GroupReport
 from raythena.domain.taxonomy import EndCause, of_exit_code
 from raythena.engine import commands as do
 from raythena.engine import events as ev
 from raythena.engine.engine import Engine
 from raythena.engine.exchange import NodeExchange
-from raythena.engine.messages import CoordinatorReply, NodeMessage
+from raythena.engine.node_messages import CoordinatorReply, NodeMessage
 from raythena.runtime.clock import SYSTEM_CLOCK, Clock
 from raythena.runtime.gateway_interface import Gateway
 from raythena.runtime.gateway_runner import GatewayRunner, gateway_of
@@ -102,7 +101,14 @@ class Coordinator:
         self._node_exchange = NodeExchange(engine, config.node_exchange)
         self._meter = ProgressMeter(engine, now)
         self._writer = LedgerWriter(ledger, config.commit_interval_s, config.storage_patience_s, self.tell, clock)
-        self._merges = MergeRunner(config, merge, self._groups_named, self.tell, is_over=lambda: self.over, clock=clock)
+        self._merges = MergeRunner(
+            config,
+            merge,
+            lambda names: self._writer.in_thread(lambda: ledger.groups_named(names)),
+            self.tell,
+            is_over=lambda: self.over,
+            clock=clock,
+        )
         self._status = StatusFile(self._directory.status, clock)
         self._log = _Log(engine)
         self._merged_before = restored.merged
@@ -335,9 +341,6 @@ class Coordinator:
         if merged is not None and self._gateway_runner is not None:
             await self._writer.settled()
             self._gateway_runner.output_merged(merged)
-
-    async def _groups_named(self, names: tuple[str, ...]) -> list[GroupReport]:
-        return await self._writer.in_thread(lambda: self._ledger.groups_named(names))
 
     # ---- the end
 

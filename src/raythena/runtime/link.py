@@ -18,7 +18,7 @@ from ray.exceptions import RayError
 
 from raythena.domain.errors import ClusterError
 from raythena.domain.ranges import Indices
-from raythena.engine.messages import CoordinatorReply, NodeMessage
+from raythena.engine.node_messages import CoordinatorReply, NodeMessage
 from raythena.runtime.clock import SYSTEM_CLOCK, Clock
 from raythena.runtime.session_config import COORDINATOR
 

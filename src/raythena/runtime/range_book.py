@@ -13,7 +13,7 @@ from raythena.domain.ids import OutputNumber, RangeIndex
 from raythena.domain.job import Job
 from raythena.domain.outputs import OutputMap
 from raythena.domain.ranges import EventRange, Indices, RangeLayout
-from raythena.engine.messages import CoordinatorReply
+from raythena.engine.node_messages import CoordinatorReply
 
 _TIDY_ABOVE = 4096
 

@@ -10,7 +10,7 @@ from raythena.engine import commands as do
 from raythena.engine import events as ev
 from raythena.engine.engine import Engine
 from raythena.engine.exchange import ExchangeConfig, NodeExchange
-from raythena.engine.messages import NodeMessage
+from raythena.engine.node_messages import NodeMessage
 from raythena.testing.simulation.samples import group_of, small_job
 
 NOTHING = np.empty(0, dtype=np.int64)

@@ -8,8 +8,8 @@ import pytest
 from raythena.domain.errors import InternalError
 from raythena.domain.outputs import OutputMap
 from raythena.domain.results import FailureKind, RangeFailure
-from raythena.engine.messages import CoordinatorReply
 from raythena.engine.node_core import NodeConfig, NodeCore
+from raythena.engine.node_messages import CoordinatorReply
 from raythena.engine.result_groups import FinishedRange
 from raythena.testing.simulation.samples import group_of
 

@@ -20,7 +20,7 @@ import pytest
 from needed_programs import need
 from raythena.domain.errors import ExitCode
 from raythena.domain.job import InputFile, Job, MergeSpec, PayloadSpec
-from raythena.engine.messages import NodeMessage
+from raythena.engine.node_messages import NodeMessage
 from raythena.runtime.coordinator import Coordinator
 from raythena.runtime.session_config import SessionConfig
 from raythena.storage.ledger import Ledger

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from raythena.engine.messages import CoordinatorReply
+from raythena.engine.node_messages import CoordinatorReply
 from raythena.runtime import range_book
 from raythena.runtime.range_book import RangeBook
 from raythena.testing.simulation.samples import small_job

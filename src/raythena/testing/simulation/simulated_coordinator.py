@@ -16,7 +16,7 @@ from raythena.domain.ranges import Indices
 from raythena.domain.results import GroupReport
 from raythena.engine import commands as do
 from raythena.engine import events as ev
-from raythena.engine.messages import CoordinatorReply, NodeMessage
+from raythena.engine.node_messages import CoordinatorReply, NodeMessage
 from raythena.testing.simulation.samples import merged_of
 from raythena.testing.simulation.surroundings import Surroundings
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from raythena.engine.messages import CoordinatorReply
+from raythena.engine.node_messages import CoordinatorReply
 from raythena.testing.simulation.surroundings import CoordinatorAtSite, Surroundings
 
 _PATIENCE_S = 2.0

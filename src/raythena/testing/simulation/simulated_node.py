@@ -12,8 +12,8 @@ import numpy as np
 from raythena.domain.ids import RangeIndex
 from raythena.domain.node_name import NodeName
 from raythena.domain.results import ENTRY_DTYPE, FailureKind, GroupReport, RangeFailure
-from raythena.engine.messages import CoordinatorReply
 from raythena.engine.node_core import NodeCore
+from raythena.engine.node_messages import CoordinatorReply
 from raythena.engine.restarts import PAYLOAD_LIMITS, AgentEnd, GiveUp, PayloadEnd, PayloadRestarts, StartAgain
 from raythena.engine.result_groups import FinishedRange, GroupToWrite
 from raythena.testing.simulation.restart_judge import RestartJudge

@@ -15,8 +15,8 @@ from raythena.domain.ranges import Indices
 from raythena.domain.records import Record
 from raythena.engine import commands as do
 from raythena.engine import events as ev
-from raythena.engine.messages import CoordinatorReply, NodeMessage
 from raythena.engine.node_core import Destinations
+from raythena.engine.node_messages import CoordinatorReply, NodeMessage
 from raythena.engine.restarts import AgentEnd
 from raythena.testing.simulation.agenda import Agenda
 from raythena.testing.simulation.disk import SimulatedDisk
