@@ -70,7 +70,7 @@ class EventTimes:
 
 @dataclass(frozen=True, slots=True)
 class StopTimes:
-    """Until when what is waited for after a stop."""
+    """When to stop waiting, after a stop, for what is still under way."""
 
     events: float
     """Running events, and groups of those that ended."""

@@ -1,8 +1,7 @@
-"""The coordinator's desk: node messages in, replies out, everything else passed through. No I/O.
+"""The exchange of messages with nodes: messages in, replies out, everything else passed through. No I/O.
 
-The engine speaks of single events and commands; nodes speak in messages, one at a time, each answered once. The desk
-stands between them. It keeps an outbox per node, filled by whatever the engine decides at any moment and emptied into
-the node's next reply.
+The engine takes single events and gives single commands; nodes send messages, one at a time, each answered once. The exchange
+translates. It keeps an outbox for each node, which collects what the engine decides and is emptied into the node's next reply.
 
 Rules:
 - a message repeated because its answer was lost gets the same answer again, and has no second effect;
@@ -65,7 +64,7 @@ class _Line:
 
 
 class NodeExchange:
-    """Owns the engine. `effects` collects commands for the outside; the driver empties it with `take_effects`."""
+    """Owns the engine. `take_effects` gives the commands that are not for nodes."""
 
     def __init__(self, engine: Engine, config: ExchangeConfig | None = None) -> None:
         self.engine = engine
@@ -120,18 +119,18 @@ class NodeExchange:
         """Give up nodes that have said nothing for too long; returns their names. To be called several times a second."""
         config = self.config
         limit_s = max(config.node_timeout_s, _MISSED_INTERVALS * config.interval_per_node_s * self.engine.fleet.n_up)
-        self._forgive_deafness(now, 0.5 * limit_s)
+        self._excuse_own_pause(now, 0.5 * limit_s)
         silent = [node.name for node in self.engine.fleet.up() if now - self._heard[node.name] > limit_s]
         for name in silent:
             self.lose(name, f"no message for {limit_s:.0f} s", now)
         return silent
 
-    def _forgive_deafness(self, now: float, noticed_s: float) -> None:
-        """Whoever drives the desk did not come by for a while: it was stopped, or starved, and heard nobody."""
-        deaf_s = now - (now if self._looked_at is None else self._looked_at)
+    def _excuse_own_pause(self, now: float, noticed_s: float) -> None:
+        """The coordinator has not looked for a while, stopped or starved of CPU: in that time it received nothing."""
+        paused_s = now - (now if self._looked_at is None else self._looked_at)
         self._looked_at = now
-        if deaf_s > noticed_s:
-            self._heard = {node: min(heard_at + deaf_s, now) for node, heard_at in self._heard.items()}
+        if paused_s > noticed_s:
+            self._heard = {node: min(heard_at + paused_s, now) for node, heard_at in self._heard.items()}
 
     def silence_s(self, node: str, now: float) -> float:
         """How long nothing has been heard of a node, given up or not; infinite when nothing ever was."""

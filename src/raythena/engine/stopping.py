@@ -1,8 +1,8 @@
 """Why and when a session ends: everything is done, it is told to stop, its time is up, nobody is there, too much has failed.
 
-A stop begins nothing more, waits for running events and then for merges, each until a time of its own, and ends. Reasons to stop
-come from people, from the batch system, from the deadline, from the failure budget and from outside; the first one counts, later
-ones can only shorten the time.
+After a stop nothing more is begun; running events and then merges are waited for, each until a time limit of its own. Reasons to
+stop come from people, from the batch system, from the deadline, from the failure budget and from a source of ranges that does not
+answer. The first one counts; later ones can only shorten the time.
 """
 
 from __future__ import annotations

@@ -1,11 +1,10 @@
 """The coordinator: carries out what the engine decides, and tells it what happened.
 
-One per session, on the head node. It owns the desk (and so the engine), the ledger and its writer, and runs the merges. It
+One per session, on the head node. It owns the exchange with nodes (and so the engine), the ledger and its writer. It
 takes no decision of its own. It may be killed at any instant: a new one opens the same ledger, knows everything that was ever
 acknowledged, and the agents introduce themselves with what they hold.
 
-Rules: the ledger is touched in one thread only; merged outputs are moved into place here and nowhere else, before they are
-committed, so an output in the ledger exists; a file is removed only when the ledger says that nobody needs it.
+Rules: the ledger is touched in one thread only; a file is removed only when the ledger says that nobody needs it.
 """
 
 from __future__ import annotations

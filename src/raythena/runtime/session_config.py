@@ -22,8 +22,8 @@ NODE_RESOURCE = "raythena_core"
 
 @dataclass(frozen=True, slots=True)
 class GatewaySpec:
-    """What connects the session to the outside. `kind` names an entry point of the group `raythena.gateways`; `options` are
-    handed to it untouched."""
+    """What connects the session to a workload manager. `kind` names an entry point of the group `raythena.gateways`; `options`
+    are handed to it untouched."""
 
     kind: str
     options: dict[str, Any] = field(default_factory=dict)
@@ -82,7 +82,7 @@ class SessionConfig:
     """Wall-clock seconds since the epoch at which the allocation ends and everything is killed; None: not known."""
 
     gateway: GatewaySpec | None = None
-    """None: nobody outside is told anything, and nobody hands ranges out."""
+    """None: ranges are cut here, and nobody is told anything."""
     gateway_patience_s: float = 60.0
     """How long the gateway may take for its last word."""
     delivery: Delivery = field(default_factory=Delivery)

@@ -1,4 +1,4 @@
-"""The file that says how far a session is, for whoever looks from outside without asking the coordinator."""
+"""The file that says how far a session is, for programs that do not ask the coordinator."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A simulated site: the real engine, desk and node core, and if wanted the real ledger, among virtual nodes, clocks and faults.
+"""A simulated site: real engine, node exchange, node core, restart policies, and ledger if wanted; everything else is virtual.
 
     from raythena.testing.simulation import simulate
     simulate(17)                                  # everything about this run follows from its seed

@@ -1,7 +1,7 @@
 """What a simulated site is like, and what goes wrong there.
 
 A `Plan` is a frozen value that can be written down as a line of Python (`pasted`): with a seed it is the whole reproduction of a
-run. Faults happen within the first `trouble_s` seconds; after that the world is kind, and the job must end.
+run. Faults happen within the first `trouble_s` seconds; after that nothing fails any more, and the job must end.
 """
 
 from __future__ import annotations

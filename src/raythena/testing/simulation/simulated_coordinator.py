@@ -1,4 +1,4 @@
-"""One life of the simulated coordinator: the real desk and engine, a ledger, merges that take time.
+"""One life of the simulated coordinator: the real exchange and engine, a ledger, merges that take time.
 
 It carries out what the engine decides, as the real one does. When it crashes, everything but the ledger and the disk is gone;
 when it freezes, everything waits until it thaws.

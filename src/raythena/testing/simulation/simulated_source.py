@@ -115,12 +115,12 @@ class SimulatedSource:
         for index in indices:
             if self.told.setdefault(index, status) != status:
                 raise InternalError(f"exactly once: range {index} is reported {status} after it was reported {self.told[index]}")
-        self._site.trace.tell_of(indices, f"is known outside as {status}")
+        self._site.trace.tell_of(indices, f"is known to the source as {status}")
 
     # ---- the end
 
     def at_the_end(self) -> None:
-        """Everything was handed out once, and what became of it is known outside, as it stands in the ledger."""
+        """Everything was handed out once, and its outcome was reported as it stands in the ledger."""
         ledger, n_ranges = self._site.ledger.shadow, len(self._ranges)
         if len(self._layout) != n_ranges or len(self._safe) != n_ranges:
             raise InternalError(
@@ -129,4 +129,4 @@ class SimulatedSource:
         for index in range(n_ranges):
             expected = "failed" if index in ledger.failed else "finished" if index in ledger.stored else "nothing"
             if self.told.get(index) != expected:
-                raise InternalError(f"exactly once: range {index} is known outside as {self.told.get(index)}, here as {expected}")
+                raise InternalError(f"exactly once: range {index} was told to be {self.told.get(index)}, here it is {expected}")

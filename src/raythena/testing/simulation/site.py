@@ -63,7 +63,7 @@ class Result:
     """Of all cores, between the first and the last event."""
     events: int
     merged: int
-    """Given ranges count when they are known outside as finished; where nothing is merged, stored ones do."""
+    """Given ranges count when their source has been told that they are finished; where nothing is merged, stored ones do."""
     failed: int
     innocent: int
     """Failed ranges with which nothing was wrong."""

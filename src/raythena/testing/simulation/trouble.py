@@ -102,7 +102,7 @@ class Trouble:
     def _silence(self) -> None:
         site = self._site
         site.range_source.silent_until = site.now + site.fault_model.dice.uniform(0.0, _LONGEST_SILENCE_S)
-        site.trace.tell(f"nothing is heard from outside until {site.range_source.silent_until:.1f} s", "outside silent")
+        site.trace.tell(f"the source of ranges is silent until {site.range_source.silent_until:.1f} s", "source silent")
 
     def _stop(self) -> None:
         site = self._site
