@@ -2,13 +2,13 @@
 
 Four accounts, each with a limit in `BudgetConfig`:
 
-- *lost nodes*: places that have been away for `lost_after_s`, and places set aside;
+- *lost nodes*: hosts that have been away for `lost_after_s`, and hosts set aside;
 - *failed events*: events given up in this session;
 - *the same error again and again*: a release that is broken everywhere fails every event with the same words. It shows when one
-  message, numbers and paths left out, comes from several places while next to nothing succeeds;
+  message, numbers and paths left out, comes from several hosts while next to nothing succeeds;
 - *a bad node*: its attempts fail one after the other while those of others succeed. It is set aside, not the job.
 
-Rules: a place is a node whatever its incarnation; one that comes back is not lost any more. A limit given as a fraction never
+Rules: a host is a node whatever its incarnation; one that comes back is not lost any more. A limit given as a fraction never
 bites below a few, so that small jobs end with their failures told, not aborted. Whoever is accused of being a bad node gets the
 benefit of the doubt: an event that failed elsewhere too says nothing, neither do failures in one input file that nobody else
 has succeeded in, nor any of it while others fail as much. At half of a limit a warning is given, once.
@@ -86,7 +86,7 @@ class FailureBudget:
         self.exceeded_by = EndCause.NONE
         self.warnings: list[str] = []
         self.aside: set[str] = set()
-        """Places set aside."""
+        """Hosts set aside."""
         self.succeeded = 0
         """Events stored, those of earlier sessions included: they prove that the release works."""
         self.failed_attempts = 0
@@ -131,7 +131,7 @@ class FailureBudget:
 
     @property
     def n_lost(self) -> int:
-        """Places lost or set aside."""
+        """Hosts lost or set aside."""
         return len(self._lost | self.aside)
 
     @property

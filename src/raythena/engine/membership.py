@@ -36,7 +36,7 @@ class Membership:
         self._leasing = leasing
         self._tail = tail
         self._troubled: set[str] = set()
-        """Places that were in trouble."""
+        """Hosts that were in trouble."""
 
     # ---- coming and going
 

@@ -32,8 +32,8 @@ _LEAST_S = 1.0
 """A gateway gets this long for its last word however late it is."""
 
 
-class Inside(Protocol):
-    """What a gateway's words need of the coordinator."""
+class GatewayEffects(Protocol):
+    """What a gateway can bring about in the coordinator."""
 
     def tell(self, event: ev.Event) -> None:
         """Hand an event to the engine and do what it says."""
@@ -52,7 +52,7 @@ class GatewayRunner:
         self,
         config: SessionConfig,
         gateway: Gateway,
-        inside: Inside,
+        coordinator: GatewayEffects,
         layout: RangeLayout,
         settled: Callable[[], Awaitable[None]],
         *,
@@ -61,7 +61,7 @@ class GatewayRunner:
         self._clock = clock
         self._config = config
         self._gateway = gateway
-        self._inside = inside
+        self._coordinator = coordinator
         self._layout = layout
         self._settled = settled
         self._running: asyncio.Task[None] | None = None
@@ -81,7 +81,7 @@ class GatewayRunner:
             return
         logger.error("the gateway failed", exc_info=problem)
         cause = problem if isinstance(problem, RaythenaError) else InternalError(f"{type(problem).__name__}: {problem}")
-        self._inside.stop(f"the gateway failed: {cause}", cause)
+        self._coordinator.stop(f"the gateway failed: {cause}", cause)
 
     # ---- what the gateway is told
 
@@ -133,7 +133,7 @@ class GatewayRunner:
         """See `CoordinatorLine.ranges_given`."""
         chunk = await asyncio.to_thread(GivenRanges.pack, ranges, self._config.job.inputs)
         self._n_new = 0
-        self._inside.tell(ev.RangesGiven(chunk))  # does at once what the engine says: `ranges_accepted`, unless all is over
+        self._coordinator.tell(ev.RangesGiven(chunk))  # does at once what the engine says: `ranges_accepted`, unless all is over
         n_new = self._n_new
         logger.info("%d event ranges were given, %d of them new", len(chunk), n_new)
         await self._settled()
@@ -142,17 +142,17 @@ class GatewayRunner:
     def ranges_ended(self) -> None:
         """See `CoordinatorLine.ranges_ended`."""
         logger.info("there are no more event ranges")
-        self._inside.tell(ev.RangesEnded())
+        self._coordinator.tell(ev.RangesEnded())
 
     async def reports_acknowledged(self, numbers: Iterable[int]) -> None:
         """See `CoordinatorLine.reports_acknowledged`."""
-        self._inside.tell(ev.ReportsAcknowledged(tuple(numbers)))
+        self._coordinator.tell(ev.ReportsAcknowledged(tuple(numbers)))
         await self._settled()
 
     def stop(self, reason: str, cause: EndCause = EndCause.ASKED, by: float | None = None) -> None:
         """See `CoordinatorLine.stop`."""
         self.hurry(by)
-        self._inside.obey(StopOrder(reason, cause, by))
+        self._coordinator.obey(StopOrder(reason, cause, by))
 
     def hurry(self, by: float | None) -> None:
         """Everything must be over at wall-clock time `by`, the gateway's last word included."""

@@ -1,6 +1,6 @@
 """The engine against a naive model, in any order of events that a hostile world can produce.
 
-The model knows which ranges the engine lent to whom, and keeps a ledger in memory. It asserts, command by command, what may
+The model knows which ranges the engine leased to whom, and keeps a ledger in memory. It asserts, command by command, what may
 never happen; `check` asserts after every step that the engine agrees with itself. At the end everything recovers, and the
 job must end with every range merged once or failed.
 """
@@ -40,7 +40,7 @@ KINDS = st.sampled_from(list(FailureKind))
 
 
 class EngineMachine(RuleBasedStateMachine):
-    """`lent` and `groups` are the model's: what each node was given, every group that was ever reported."""
+    """`leased` and `groups` are the model's: what each node was given, every group that was ever reported."""
 
     calm = CONFIG
 
@@ -59,7 +59,7 @@ class EngineMachine(RuleBasedStateMachine):
     def start_engine(self):
         self.engine = Engine(self.job, self.ledger.restore(), self.config)
         check(self.engine)
-        self.lent = {}
+        self.held_leases = {}
         self.pending = []
         self.merges = {}
         self.finish = None
@@ -84,14 +84,14 @@ class EngineMachine(RuleBasedStateMachine):
         assert not self.engine.fleet.get(lease.node).aside
         promised = {index for _, record in self.pending for index in outcome_of(record)}
         for index in ranges:
-            assert not self.ledger.is_durable(index), f"range {index} has an outcome and is lent out"
+            assert not self.ledger.is_durable(index), f"range {index} has an outcome and is leased out"
             assert index not in promised
-            others = [node for node, held in self.lent.items() if index in held and node != lease.node]
-            assert len(others) <= 1, f"range {index} is lent to three nodes"
-        self.lent.setdefault(lease.node, set()).update(ranges)
+            others = [node for node, held in self.held_leases.items() if index in held and node != lease.node]
+            assert len(others) <= 1, f"range {index} is leased to three nodes"
+        self.held_leases.setdefault(lease.node, set()).update(ranges)
 
     def on_revoke(self, revoke):
-        self.lent.get(revoke.node, set()).difference_update(revoke.ranges.tolist())
+        self.held_leases.get(revoke.node, set()).difference_update(revoke.ranges.tolist())
 
     def on_acknowledge(self, command):
         """Acknowledged means durable: no range of the group is in the air."""
@@ -150,29 +150,29 @@ class EngineMachine(RuleBasedStateMachine):
     @rule(node=NODES, cores=st.integers(1, 3), held=INDICES, honest=st.booleans())
     def join(self, node, cores, held, honest):
         if honest:
-            held = sorted(self.lent.get(node, ()))
-        self.lent[node] = set(held)
+            held = sorted(self.held_leases.get(node, ()))
+        self.held_leases[node] = set(held)
         self.step(ev.NodeJoined(node=node, cores=cores, held=np.asarray(held, dtype=np.int64)))
 
     @rule(node=NODES)
     def lose(self, node):
-        self.lent.pop(node, None)
+        self.held_leases.pop(node, None)
         self.step(ev.NodeLost(node=node, reason="gone"))
 
     @rule(node=NODES)
     def is_in_trouble(self, node):
-        self.lent.pop(node, None)
+        self.held_leases.pop(node, None)
         self.step(ev.NodeReport(node=node, queued=0, running=(), trouble="no space left"))
 
     @rule(node=NODES, on_core=st.integers(0, 3), tell_all=st.booleans(), age_s=st.floats(0, 20), garbage=INDICES, wall_s=WALLS_S)
     def report(self, node, on_core, tell_all, age_s, garbage, wall_s):  # noqa: PLR0917 (called by name)
-        held = sorted(self.lent.get(node, ()))
+        held = sorted(self.held_leases.get(node, ()))
         if not tell_all:
             held = held[:on_core]
         running = tuple((index, age_s) for index in [*held[:on_core], *garbage[:1]])
         waiting = tuple(held[on_core:]) if tell_all else ()
         if not held and not running and not on_core:
-            self.lent.pop(node, None)  # says that it has nothing
+            self.held_leases.pop(node, None)  # says that it has nothing
         self.step(
             ev.NodeReport(
                 node=node,
@@ -188,20 +188,20 @@ class EngineMachine(RuleBasedStateMachine):
     @rule(node=NODES, ranges=INDICES, mine=st.booleans())
     def give_back(self, node, ranges, mine):
         if mine:
-            ranges = sorted(self.lent.get(node, ()))[:2]
-        self.lent.get(node, set()).difference_update(ranges)
+            ranges = sorted(self.held_leases.get(node, ()))[:2]
+        self.held_leases.get(node, set()).difference_update(ranges)
         self.step(ev.RangesReturned(node=node, ranges=np.asarray(ranges, dtype=np.int64)))
 
     # ---- results
 
     @rule(node=NODES, pick=PICK, wall_s=WALLS_S)
     def finish_some(self, node, pick, wall_s):
-        held = sorted(index for index in self.lent.get(node, ()) if 0 <= index < len(self.engine.table))
+        held = sorted(index for index in self.held_leases.get(node, ()) if 0 <= index < len(self.engine.table))
         if held:
             output = self.output_of(held[pick % len(held)])
             ranges = [index for index in held if self.output_of(index) == output]
             self.report_group(node, output, ranges, wall_s)
-            self.lent[node].difference_update(ranges)
+            self.held_leases[node].difference_update(ranges)
 
     def output_of(self, index):
         return self.engine.outputs.output_of(index)
@@ -232,15 +232,15 @@ class EngineMachine(RuleBasedStateMachine):
 
     @rule(node=NODES, pick=PICK, kind=KINDS)
     def fail_mine(self, node, pick, kind):
-        held = sorted(self.lent.get(node, ()))
+        held = sorted(self.held_leases.get(node, ()))
         if held:
             index = held[pick % len(held)]
-            self.lent[node].discard(index)
+            self.held_leases[node].discard(index)
             self.step(ev.AttemptReported(RangeFailure(index, kind, "no luck", node)))
 
     @rule(node=NODES, index=st.integers(-2, 13), kind=KINDS)
     def fail_anything(self, node, index, kind):
-        self.lent.get(node, set()).discard(index)
+        self.held_leases.get(node, set()).discard(index)
         self.step(ev.AttemptReported(RangeFailure(index, kind, "no luck", node)))
 
     # ---- ledger
@@ -326,7 +326,7 @@ class EngineMachine(RuleBasedStateMachine):
         is_strict, self.config = self.config is STRICT, self.calm  # a budget nearly used up must not end the recovery
         if is_over or self.engine.stopping is not None or self.engine.merges.unmergeable or is_strict or self.engine.deadline.at:
             self.start_engine()
-        for node in list(self.lent):
+        for node in list(self.held_leases):
             self.lose(node)
         self.step(ev.StorageRecovered())
         self.join("saviour", 2, [], False)

@@ -1,4 +1,4 @@
-"""The desk: one message, one effect, one answer, however often it arrives."""
+"""The exchange with nodes: one message, one effect, one answer, however often it arrives."""
 
 from __future__ import annotations
 
