@@ -22,7 +22,7 @@ PYTHON ?= $(shell for python in python3.11 python3 python3.12 python3.13; do \
 # Tests compile small programs. Where the machine has no compiler, one comes from the package index.
 COMPILER := $(if $(shell command -v g++ || command -v c++ || command -v clang++),,$(VENV)/.compiler)
 
-.PHONY: help install demo test kill harvest harvester faults baseline disks check pilot hadd slurm bare bench docs lock clean
+.PHONY: help install demo test kill harvest harvester faults baseline disks check pilot hadd slurm containers bare bench docs lock clean
 
 help:  ## say what can be made
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -86,6 +86,10 @@ pilot: $(INSTALLED)  ## the real pilot, from the package index, with stand-ins f
 
 slurm: $(INSTALLED)  ## jobs on real Slurm with four nodes on this machine; takes root and slurmctld, slurmd, munge (minutes)
 	$(BIN)/python -m pytest tests/slurm $(if $(SELECT),-m "$(SELECT)")
+
+containers: $(INSTALLED) $(COMPILER)  ## a payload and merges in real apptainer and bubblewrap (a minute, two the first time as root)
+	tests/containers/install_apptainer.sh
+	$(BIN)/python -m pytest tests/containers
 
 bare:  ## the two commands on a bare machine, for each Python declared; takes root and debootstrap (an hour)
 	$(PYTHON) tests/campaigns/bare_machine.py $(ARGUMENTS) || test $$? = 77

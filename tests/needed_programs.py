@@ -12,6 +12,7 @@ import sys
 import pytest
 
 PACKAGES = {
+    "bwrap": "bubblewrap",
     "curl": "curl",  # the pilot talks through it
     "ip": "iproute2",
     "mkfs.ext4": "e2fsprogs",
@@ -44,6 +45,12 @@ def compiler(language):
 def missing_programs(programs=tuple(PACKAGES)):
     """Those of `programs` that are not here."""
     return [name for name in programs if shutil.which(name, path=_PATH) is None]
+
+
+def need_apptainer():
+    """The same for apptainer, which Debian 12 has no package of."""
+    if missing_programs(["apptainer"]):
+        _without("needs apptainer (make containers installs it, as root)")
 
 
 def summary():

@@ -1,38 +1,37 @@
-"""Where a transform runs: on the node as it is, with a release set up, in a container, in a container through ALRB.
+"""The surroundings of a command: which container, what is seen inside, which variables come along. Values and their checks.
 
-`launch` turns a command into what has to be started for that: a list of arguments, and small scripts to be written beside it.
-Nothing is started, looked up or written here.
+`domain.container_command` makes of them what has to be started. Payloads and mergers read the same mapping of options.
 
-    none         the command itself; with set-up lines, a script that says them and then the command
-    apptainer    `apptainer exec OPTIONS IMAGE /bin/bash SCRIPT`; `singularity` is the same under its older name
-    shifter      `shifter --image=IMAGE OPTIONS /bin/bash SCRIPT`
-    alrb         ATLASLocalRootBase chooses and starts the container (`atlasLocalSetup.sh -c IMAGE -r SCRIPT`)
-
-Rules: everything is started by bash, never by /bin/sh, because set-up lines use `source`, which dash does not know; the script
-sets its variables itself, because container engines may clear the environment; the working directory must exist inside the
-container under the same path, so it is bound there unless the engine does so by itself.
+Rules: what an engine would not do, or would do without a word in another way, is refused here with the reason: binds where it is
+not known who makes them, commas and colons that cut a path in two, an image without an engine. Options for the engine itself are
+handed on as they are, except those that take away what a program cannot do without (`refuse_isolation`) or that let the engine
+end before the program does.
 """
 
 from __future__ import annotations
 
 import re
-import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from raythena.domain.document import FieldPath
 from raythena.domain.errors import InvalidInput
 
 ALRB_BASE = "/cvmfs/atlas.cern.ch/repo/ATLASLocalRootBase"
-PAYLOAD_SCRIPT = "raythena_payload.sh"
-ALRB_SCRIPT = "raythena_alrb.sh"
-NO_DIRECTORY_STATUS = 125
-"""Exit status of the script when the working directory is not there, inside the container for instance."""
-_ISOLATING = frozenset({"--contain", "--containall", "--ipc"})
-_ISOLATING_FLAGS = re.compile(r"-[aefFpuwy]*[cCi][acCefFipuwy]*")
-"""The same as letters, among others of apptainer's that take no value."""
-KEYS = ("engine", "image", "options", "binds", "setup", "alrb_base", "alrb_engine", "default_mounts")
+KEYS = ("engine", "image", "options", "binds", "inherit", "setup", "alrb_base", "alrb_engine", "default_mounts")
+ALWAYS_INHERITED = (
+    "FRONTIER_SERVER",
+    "LANG",
+    "LC_ALL",
+    "LOGNAME",
+    "TZ",
+    "USER",
+    "X509_CERT_DIR",
+    "X509_USER_PROXY",
+)
+"""Variables of ours that come inside without being asked for."""
 
 
 class Engine(StrEnum):
@@ -42,7 +41,28 @@ class Engine(StrEnum):
     APPTAINER = "apptainer"
     SINGULARITY = "singularity"
     SHIFTER = "shifter"
+    PODMAN_HPC = "podman-hpc"
+    BUBBLEWRAP = "bubblewrap"
     ALRB = "alrb"
+
+
+APPTAINER_KIND = (Engine.APPTAINER, Engine.SINGULARITY)
+_NEED_IMAGE = (*APPTAINER_KIND, Engine.PODMAN_HPC, Engine.BUBBLEWRAP, Engine.ALRB)
+_ALRB_BINDS = (*APPTAINER_KIND, Engine.SHIFTER)
+_BIND_FLAGS: Mapping[str, re.Pattern[str]] = {
+    Engine.APPTAINER: re.compile(r"r[ow]"),
+    Engine.SINGULARITY: re.compile(r"r[ow]"),
+    Engine.SHIFTER: re.compile(r"ro|rec|perNodeCache=.+"),
+    Engine.PODMAN_HPC: re.compile(r"[a-zA-Z,]+"),
+    Engine.BUBBLEWRAP: re.compile(r"r[ow]"),
+}
+_ISOLATING: Mapping[str, re.Pattern[str]] = {
+    # the letters are those of apptainer's that take no value, with c, C or i among them
+    Engine.APPTAINER: re.compile(r"--(contain|containall|ipc)(=.*)?|-[aefFpuwy]*[cCi][acCefFipuwy]*"),
+    Engine.PODMAN_HPC: re.compile(r"--ipc(=(?!host$).*)?"),
+    Engine.BUBBLEWRAP: re.compile(r"--unshare-(ipc|all)"),
+}
+_DETACHING: Mapping[str, re.Pattern[str]] = {Engine.PODMAN_HPC: re.compile(r"--detach(=.*)?|-[itP]*d[itP]*")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +71,11 @@ class Container:
 
     engine: Engine = Engine.NONE
     image: str = ""
+    """With `bubblewrap` the directory that holds the root file system."""
     options: tuple[str, ...] = ()
     """More arguments for the engine; with `alrb`, what it hands on to the engine it chooses (`-e`)."""
     binds: tuple[str, ...] = ()
-    """Paths to be seen inside, each `PATH` or `PATH:PATH INSIDE[:OPTIONS]`."""
+    """Paths to be seen inside, each `PATH` or `PATH:PATH INSIDE[:FLAGS]`, beside those of the job itself."""
     setup: tuple[str, ...] = ()
     """Lines of bash to be run inside before the command: `asetup` and its kind."""
     alrb_base: str = ALRB_BASE
@@ -62,14 +83,46 @@ class Container:
     """The engine ALRB shall use (`--swtype`); empty: its own choice."""
     default_mounts: bool = True
     """Let ALRB mount what it always mounts; False: `-d`."""
+    inherit: tuple[str, ...] | None = None
+    """Names of variables that come inside beside `ALWAYS_INHERITED`, `NAME*` for all that begin so. Without an engine, None lets
+    everything through."""
+
+    @property
+    def binding_engine(self) -> str:
+        """The engine that makes the binds; empty when nobody knows."""
+        return self.alrb_engine if self.engine is Engine.ALRB else str(self.engine)
+
+    @property
+    def dialect(self) -> str:
+        """The engine whose options these are. ALRB's own choice is apptainer, where there is one."""
+        name = self.binding_engine or str(Engine.APPTAINER)
+        return str(Engine.APPTAINER) if name == Engine.SINGULARITY else name
+
+    def inherited(self, variables: Mapping[str, str]) -> dict[str, str]:
+        """Those of our variables that come inside."""
+        names = {*ALWAYS_INHERITED, *(self.inherit or ())}
+        starts = tuple(name[:-1] for name in names if name.endswith("*"))
+        return {name: value for name, value in variables.items() if name in names or (starts and name.startswith(starts))}
 
 
 @dataclass(frozen=True, slots=True)
-class Launch:
-    """What to start: `argv`, after writing `files` (name and content) into the working directory."""
+class Bind:
+    """A path of the node's that is seen inside."""
 
-    argv: tuple[str, ...]
-    files: tuple[tuple[str, str], ...] = ()
+    outside: str
+    inside: str
+    flags: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> Bind:
+        """From `PATH[:PATH INSIDE[:FLAGS]]`. Raises ValueError saying what is wrong."""
+        outside, *more = text.split(":", 2)
+        inside = more[0] if more else outside
+        if not (outside.startswith("/") and inside.startswith("/")):
+            raise ValueError("both paths must be absolute")
+        if "," in outside + inside:
+            raise ValueError("engines take a comma for the end of a path")
+        return cls(outside, inside, more[1] if len(more) > 1 else "")
 
 
 def parse_container(value: Any, source: str, field: str) -> Container:
@@ -81,83 +134,77 @@ def parse_container(value: Any, source: str, field: str) -> Container:
     for key in value:
         if key not in KEYS:
             raise InvalidInput(source, f"{field}.{key}", "unknown option", expected="one of " + ", ".join(KEYS))
-    engine = _engine(value.get("engine", "none"), source, f"{field}.engine")
-    image = _text(value, "image", source, field)
-    if engine in (Engine.APPTAINER, Engine.SINGULARITY, Engine.ALRB) and not image:
-        raise InvalidInput(source, f"{field}.image", "is missing", expected=f"the image {engine} shall run")
     if not isinstance(value.get("default_mounts", True), bool):
         raise InvalidInput(source, f"{field}.default_mounts", f"is {value['default_mounts']!r}", expected="true or false")
-    return Container(
-        engine,
-        image,
+    container = Container(
+        _engine(value.get("engine", "none"), source, f"{field}.engine"),
+        _text(value, "image", source, field),
         _texts(value, "options", source, field),
         _texts(value, "binds", source, field),
         _texts(value, "setup", source, field),
         _text(value, "alrb_base", source, field) or ALRB_BASE,
         _text(value, "alrb_engine", source, field),
         bool(value.get("default_mounts", True)),
+        _texts(value, "inherit", source, field) if "inherit" in value else None,
     )
+    _check_image(container, source, f"{field}.image")
+    _check_meant_for_engine(container, value, source, field)
+    _check_binds(container, source, f"{field}.binds")
+    _refuse_options(
+        container, _DETACHING, "lets the engine end before the program does", FieldPath(source, f"{field}.options", None)
+    )
+    return container
 
 
-def launch(container: Container, command: Sequence[str], directory: str, variables: Mapping[str, str]) -> Launch:
-    """What to start so that `command` runs in `directory` (absolute) with `variables` set, in the container's surroundings.
-
-    With no container and no set-up lines it is the command itself, and `variables` are for the caller to pass on.
-    """
-    if container.engine is Engine.NONE and not container.setup:
-        return Launch(tuple(command))
-    script = (PAYLOAD_SCRIPT, _payload_script(container, command, directory, variables))
-    path = f"{directory}/{PAYLOAD_SCRIPT}"
-    if container.engine is Engine.ALRB:
-        return Launch(("/bin/bash", f"{directory}/{ALRB_SCRIPT}"), (script, (ALRB_SCRIPT, _alrb_script(container, directory))))
-    return Launch((*_engine_arguments(container, directory), "/bin/bash", path), (script,))
+def refuse_isolation(container: Container, source: str, field: str) -> None:
+    """Refuse a container with an IPC or /tmp of its own, for programs that talk to others on the node. Raises InvalidInput."""
+    problem = "isolates the container: AthenaMP's channel needs the host's IPC, /tmp and /dev/shm"
+    _refuse_options(container, _ISOLATING, problem, FieldPath(source, f"{field}.options", None))
 
 
-def _payload_script(container: Container, command: Sequence[str], directory: str, variables: Mapping[str, str]) -> str:
-    lines = ["#!/bin/bash", f"cd {shlex.quote(directory)} || exit {NO_DIRECTORY_STATUS}"]
-    lines += [f"export {name}={shlex.quote(value)}" for name, value in sorted(variables.items())]
-    lines += [*container.setup, f"exec {shlex.join(command)}"]
-    return "\n".join(lines) + "\n"
+def _refuse_options(container: Container, wrong: Mapping[str, re.Pattern[str]], why: str, options: FieldPath) -> None:
+    pattern = wrong.get(container.dialect)
+    for at, option in enumerate(container.options):
+        if pattern is not None and pattern.fullmatch(option):
+            raise InvalidInput(options.source, f"{options.field}[{at}]", f"{option!r} {why}", expected="options that do not")
 
 
-def _engine_arguments(container: Container, directory: str) -> list[str]:
-    engine = container.engine
-    if engine is Engine.NONE:
-        return []
-    if engine is Engine.SHIFTER:
-        image = [f"--image={container.image}"] if container.image else []
-        volumes = _volumes(container.binds)
-        return ["shifter", "--clearenv", *image, f"--workdir={directory}", *volumes, *container.options]
-    binds = [word for bind in (directory, *container.binds) for word in ("--bind", bind)]
-    return [str(engine), "exec", "--pwd", directory, *binds, *container.options, container.image]
+def _check_image(container: Container, source: str, field: str) -> None:
+    if container.engine in _NEED_IMAGE and not container.image:
+        raise InvalidInput(source, field, "is missing", expected=f"the image {container.engine} shall run")
+    if container.engine is Engine.BUBBLEWRAP and not container.image.startswith("/"):
+        expected = "the absolute path of a directory with a root file system"
+        raise InvalidInput(source, field, f"is {container.image!r}", expected=expected)
 
 
-def _volumes(binds: Sequence[str]) -> list[str]:
-    """Binds as shifter takes them: both paths have to be said. It sees the working directory by itself."""
-    return [f"--volume={bind if ':' in bind else f'{bind}:{bind}'}" for bind in binds]
+def _check_meant_for_engine(container: Container, value: Mapping[str, Any], source: str, field: str) -> None:
+    """Nothing is given that would be dropped without a word."""
+    idle = {
+        Engine.NONE: ("image", "options", "binds", "alrb_base", "alrb_engine", "default_mounts"),
+        Engine.ALRB: (),
+    }.get(container.engine, ("alrb_engine", "default_mounts"))
+    for key in idle:
+        if key in value:
+            problem = f"means nothing to the engine {str(container.engine)!r}"
+            raise InvalidInput(source, f"{field}.{key}", problem, hint="Name the engine it is for, or leave it out")
 
 
-def _alrb_script(container: Container, directory: str) -> str:
-    shifter = container.alrb_engine == Engine.SHIFTER
-    binds = _volumes(container.binds) if shifter else [f"--bind={bind}" for bind in (directory, *container.binds)]
-    handed_on = shlex.join([*binds, *container.options])
-    words = [
-        f"source {shlex.quote(container.alrb_base)}/user/atlasLocalSetup.sh",
-        *([f"--swtype {shlex.quote(container.alrb_engine)}"] if container.alrb_engine else []),
-        '-c "$thePlatform"',
-        *([] if container.default_mounts else ["-d"]),
-        "-s none",
-        f"-r {shlex.quote(f'/bin/bash {shlex.quote(directory)}/{PAYLOAD_SCRIPT}')}",
-        *([f"-e {shlex.quote(handed_on)}"] if handed_on else []),
-    ]
-    lines = [
-        "#!/bin/bash",
-        f"cd {shlex.quote(directory)} || exit {NO_DIRECTORY_STATUS}",
-        f"export ATLAS_LOCAL_ROOT_BASE={shlex.quote(container.alrb_base)}",
-        f"export thePlatform={shlex.quote(container.image)}",
-        " ".join(words),
-    ]
-    return "\n".join(lines) + "\n"
+def _check_binds(container: Container, source: str, field: str) -> None:
+    if container.binds and container.engine is Engine.ALRB and container.alrb_engine not in _ALRB_BINDS:
+        hint = "Say which one it shall use with `alrb_engine`: " + ", ".join(_ALRB_BINDS)
+        raise InvalidInput(source, field, "ALRB chooses the engine, and each wants binds in another way", hint=hint)
+    for at, text in enumerate(container.binds):
+        _check_bind(text, Engine(container.binding_engine), source, f"{field}[{at}]")
+
+
+def _check_bind(text: str, engine: Engine, source: str, field: str) -> None:
+    try:
+        bind = Bind.parse(text)
+    except ValueError as problem:
+        raise InvalidInput(source, field, f"{text!r}: {problem}", expected="PATH or PATH:PATH INSIDE[:FLAGS]") from None
+    if bind.flags and not _BIND_FLAGS[engine].fullmatch(bind.flags):
+        what = f"{bind.flags!r} means nothing to {engine}"
+        raise InvalidInput(source, field, what, expected=f"flags like {_BIND_FLAGS[engine].pattern}")
 
 
 def _engine(value: Any, source: str, field: str) -> Engine:
@@ -166,15 +213,6 @@ def _engine(value: Any, source: str, field: str) -> Engine:
     except ValueError:
         expected = "one of " + ", ".join(Engine)
         raise InvalidInput(source, field, f"is {value!r}", expected=expected) from None
-
-
-def refuse_isolation(container: Container, source: str, field: str) -> None:
-    """Refuse a container with an IPC or /tmp of its own, for programs that talk to others on the node. Raises InvalidInput."""
-    for at, option in enumerate(container.options):
-        if option.partition("=")[0] in _ISOLATING or _ISOLATING_FLAGS.fullmatch(option):
-            hint = "AthenaMP's channel needs the host's IPC, /tmp and /dev/shm"
-            problem = f"{option!r} isolates the container"
-            raise InvalidInput(source, f"{field}.options[{at}]", problem, expected="options that leave it open", hint=hint)
 
 
 def _text(options: Mapping[str, Any], key: str, source: str, field: str) -> str:

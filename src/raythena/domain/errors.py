@@ -9,8 +9,10 @@
     │   └── LedgerBusy        another coordinator holds it
     ├── StorageError          the disk refused: full, I/O error, read-only
     ├── PayloadError          the payload could not be started or broke its protocol
+    │   ├── ContainerError    its container could not be entered
     │   └── NumbersExhausted  no job number is left for another start of its transform
     ├── MergeError            an output could not be merged
+    │   └── MergeContainerError  its container could not be entered
     ├── JobAborted            going on would only waste the allocation
     ├── ClusterError          Ray could not be started or was lost
     └── InternalError         a rule of ours was broken: always a defect, never the user's fault
@@ -125,6 +127,10 @@ class PayloadError(RaythenaError):
     exit_code = ExitCode.PAYLOAD
 
 
+class ContainerError(PayloadError):
+    """The engine did not start the container: the payload itself was never run."""
+
+
 class NumbersExhausted(PayloadError):
     """Another start of the transform would need a job number that was used before, or is too large for it."""
 
@@ -151,6 +157,10 @@ class ClusterError(RaythenaError):
     """The Ray cluster could not be started or was lost."""
 
     exit_code = ExitCode.CLUSTER
+
+
+class MergeContainerError(MergeError):
+    """The engine did not start the container: the merging program was never run."""
 
 
 class JobAborted(RaythenaError):

@@ -166,6 +166,10 @@ FAULTS: dict[str, Fault] = {
         Who.PAYLOAD, "the payload could not be started", 1110, "SETUPFAILURE", "on every node",
         "Start the payload by hand on one node; check release, container and options",
     ),
+    "ContainerError": Fault(
+        Who.SITE, "the payload's container could not be entered", 1306, "SINGULARITYGENERALFAILURE", "on every node",
+        "The message has the engine's words; start the engine by hand on one node, with the image and the binds",
+    ),
     "NumbersExhausted": Fault(
         Who.PAYLOAD, "no job number is left for another start of the transform", 9012, "", "by another agent on the node",
         "Find out why the transform keeps ending; when the sessions are used up, begin another task directory",
@@ -177,6 +181,10 @@ FAULTS: dict[str, Fault] = {
     "ClusterError": Fault(
         Who.SITE, "the Ray cluster could not be started or was lost", 1344, "RESOURCEUNAVAILABLE", _RESUME,
         "Read Ray's log; check the nodes and the network between them",
+    ),
+    "MergeContainerError": Fault(
+        Who.SITE, "the container of a merge could not be entered", 1306, "SINGULARITYGENERALFAILURE", "three times",
+        "The message has the engine's words; start the engine by hand on one node. The events are stored",
     ),
     "JobAborted": Fault(
         Who.SITE, "going on would only have wasted the allocation", 9008, "", _RESUME, "Read the message", goes_on=True,

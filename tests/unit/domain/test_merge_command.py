@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raythena.domain.container import Container, Engine, launch
+from raythena.domain.container import Container, Engine
+from raythena.domain.container_command import Place, launch
 from raythena.domain.errors import InvalidInput
 from raythena.domain.job import MergeSpec
 from raythena.domain.merge_command import MergeTemplate, release_setup
@@ -137,6 +138,6 @@ def test_a_release_is_set_up_as_the_pilot_does():
 def test_the_merge_in_a_container_is_exactly_this(engine):
     setup = release_setup("Athena/23.0.53", "x86_64-centos7-gcc11-opt", "/cvmfs/atlas.cern.ch/repo/ATLASLocalRootBase")
     container = Container(Engine(engine), "x86_64-centos7", options=("--no-home",), binds=("/lustre",), setup=setup)
-    prepared = launch(container, command().argv, "/scratch/work", {"OMP_NUM_THREADS": "1"})
+    prepared = launch(container, command().argv, Place("/scratch/work"), {"OMP_NUM_THREADS": "1"}, {})
     told = "".join([f"{prepared.argv}\n", *(f"---- {name}\n{content}" for name, content in prepared.files)])
     assert told == (FIXTURES / f"{engine}.txt").read_text()

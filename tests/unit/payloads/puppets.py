@@ -73,6 +73,9 @@ class Strings:
         self.born.put_nowait(puppet)
         return puppet.pid
 
+    def failed_start(self, spawn, how):
+        return None
+
     def kill(self, pid):
         self.puppets[pid].killed = True
         asyncio.get_running_loop().call_soon(self.puppets[pid].exit, -9)

@@ -181,7 +181,7 @@ def test_alrb_is_asked_for_the_container_and_the_release(place, monkeypatch):
         ({"transformation": ""}, "transformation: is missing"),
         ({"parameters": None}, "parameters: is missing"),
         ({"parameters": "--x=${OUTPUT0}"}, "parameters: says nowhere what to merge"),
-        ({"container": {"engine": "podman"}}, r"container\.engine"),
+        ({"container": {"engine": "docker"}}, r"container\.engine"),
         ({"containers": {}}, "containers: unknown option"),
         ({"container": {"engine": "apptainer"}}, r"container\.image: is missing"),
         ({"image": 3}, "image: is 3"),

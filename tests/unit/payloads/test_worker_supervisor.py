@@ -41,6 +41,9 @@ class Spawner:
         self.exits.append(on_exit)
         return 1000 + len(self.exits)
 
+    def failed_start(self, spawn, how):
+        return None
+
     def kill(self, pid):
         self.killed.append(pid)
 

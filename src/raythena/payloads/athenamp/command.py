@@ -16,7 +16,6 @@ also in `PILOT_EVENTRANGECHANNEL`.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -136,11 +135,6 @@ def environment_of(options: TransformOptions, channel: str, cores: int) -> dict[
     """Variables the transform needs, without those of the surroundings."""
     own = {"ATHENA_PROC_NUMBER": str(cores), "ATHENA_CORE_NUMBER": str(cores), CHANNEL_VARIABLE: channel}
     return {**ONE_THREAD, **own, **options.environment}
-
-
-def whole_environment(variables: Mapping[str, str]) -> dict[str, str]:
-    """The variables on top of the agent's own."""
-    return {**os.environ, **variables}
 
 
 def _filled(word: str, values: Mapping[str, str]) -> str:

@@ -14,17 +14,20 @@ import signal
 import sys
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from raythena.domain.container import launch
+from raythena.domain.container import Container, Engine
+from raythena.domain.container_command import Launch, Place, launch
 from raythena.domain.errors import PayloadError
 from raythena.payloads.athenamp.channel import Channel, ChannelQueue, News
-from raythena.payloads.athenamp.command import CATALOGUE, TransformCommand, TransformOptions, environment_of, whole_environment
+from raythena.payloads.athenamp.command import CATALOGUE, TransformCommand, TransformOptions, environment_of
 from raythena.payloads.athenamp.flush import Flushes
 from raythena.payloads.athenamp.workplace import Workplace, processes_in
-from raythena.payloads.workers.slot import describe_status, tail_of
+from raythena.payloads.container_files import engine_complaint, engine_failed, input_directories, write_scripts
+from raythena.payloads.last_words import end_of
+from raythena.payloads.workers.slot import TAIL_BYTES, describe_status, tail_of
 from raythena.runtime.payload_interface import PayloadContext
 from raythena.runtime.process_guard import ProcessGuard
 from raythena.runtime.process_guard_main import kill_quietly
@@ -59,6 +62,7 @@ class TransformRun:
         self.ending = False
         """We have ended it: what is in flight is not to blame."""
         self._context = context
+        self._container = Container()
         self._guard = guard
         self._name = f"raythena-{uuid.uuid4().hex[:12]}"
 
@@ -75,17 +79,15 @@ class TransformRun:
         """Write scripts and catalogue, start the transform; its process id. Raises OSError, InvalidInput."""
         directory = self.workplace.directory
         variables = environment_of(options, self._name, self._context.cores)
-        plan = launch(options.container, command.argv(self._name), str(directory), variables)
-        files = [*plan.files, *([(CATALOGUE, command.catalogue)] if command.catalogue else [])]
+        place = Place(str(directory), reads=input_directories(self._context.job), shares_ipc=True)
+        plan = launch(options.container, command.argv(self._name), place, variables, os.environ)
         LOG.info("AthenaMP, run %d: %s", self.number, plan.argv)
-        await asyncio.to_thread(_write_files, directory, files)
-        return await self._spawn(plan.argv, variables, on_exit)
-
-    async def _spawn(self, argv: Sequence[str], variables: Mapping[str, str], on_exit: Callable[[int], None]) -> int:
+        self._container = options.container
+        await asyncio.to_thread(_write_files, directory, plan, command.catalogue)
         return await self._guard.spawn(
-            argv,
-            env=whole_environment(variables),
-            cwd=self.workplace.directory,
+            plan.argv,
+            env=plan.environment,
+            cwd=directory,
             stdout=self.log,
             stderr=self.log,
             on_exit=on_exit,
@@ -108,10 +110,17 @@ class TransformRun:
             LOG.warning("the worker that has %s cannot be told from the others: all of AthenaMP is restarted", token)
             self.kill()
 
+    @property
+    def engine_failed(self) -> bool:
+        """The container was never entered: the transform is not to blame."""
+        return bool(self.status) and self._container.engine is not Engine.NONE and engine_failed(self.workplace.directory)
+
     def exit_summary(self) -> str:
         """How the transform ended, with the last lines of its log."""
         if self.trouble:
             return self.trouble
+        if self.engine_failed:
+            return engine_complaint(self._container, describe_status(self.status), end_of(self.log, TAIL_BYTES))
         tail = tail_of(self.log, 0)
         return f"{describe_status(self.status)}" + (f"; last lines of its log: {tail}" if tail else "; its log is empty")
 
@@ -131,6 +140,7 @@ def search_path(options: TransformOptions) -> str | None:
     return options.environment.get("PATH", os.environ.get("PATH"))
 
 
-def _write_files(directory: Path, files: Iterable[tuple[str, str]]) -> None:
-    for name, content in files:
-        (directory / name).write_text(content, encoding="utf-8")
+def _write_files(directory: Path, plan: Launch, catalogue: str) -> None:
+    write_scripts(directory, plan)
+    if catalogue:
+        (directory / CATALOGUE).write_text(catalogue, encoding="utf-8")

@@ -22,9 +22,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from raythena.domain.container import Container, launch
-from raythena.domain.errors import MergeError, PayloadError
+from raythena.domain.container import Container, Engine
+from raythena.domain.container_command import Place, engine_program, launch
+from raythena.domain.errors import MergeContainerError, MergeError, PayloadError
+from raythena.payloads.container_files import engine_complaint, engine_failed, write_scripts
+from raythena.payloads.last_words import end_of
 from raythena.payloads.workers.program import find_program
+from raythena.payloads.workers.slot import describe_status
 from raythena.runtime.merger_interface import MergeContext, Merged
 from raythena.runtime.process_guard import ProcessGuard
 from raythena.storage.root.contents import RootFileError, count_by_convention
@@ -100,6 +104,7 @@ def run_program(
     try:
         status = asyncio.run(_ran(program, directory, surroundings, logs, context.lfn))
         report = _Report.read(directory / "jobReport.json", program.output)
+        _check_entered(surroundings.container, status, directory, logs, context.lfn)
         _check_status(program, status, report, logs, context.lfn)
         merged = _check_output(directory / program.output, report, logs, context, count)
         shutil.move(directory / program.output, output)
@@ -192,18 +197,18 @@ def _described(document: dict[str, Any], output: str) -> dict[str, Any]:
 
 async def _ran(program: Program, directory: Path, surroundings: Surroundings, logs: _Logs, lfn: str) -> int:
     """The exit status of the program. Raises MergeError when it takes too long, OSError or PayloadError when it cannot start."""
-    prepared = launch(surroundings.container, program.argv, str(directory), surroundings.environment)
-    for name, content in (*program.files, *prepared.files):
+    plan = launch(surroundings.container, program.argv, Place(str(directory)), surroundings.environment, os.environ)
+    for name, content in program.files:
         (directory / name).write_text(content, encoding="utf-8")
-    argv = [*surroundings.wrapper, *prepared.argv]
-    environment = {**os.environ, **surroundings.environment}
-    argv[0] = find_program(argv[0], directory, environment.get("PATH"))
+    write_scripts(directory, plan)
+    argv = [*surroundings.wrapper, *plan.argv]
+    argv[0] = _found(argv[0], directory, surroundings, lfn)
     process_guard = ProcessGuard()
     ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
     try:
         pid = await process_guard.spawn(
             argv,
-            env=environment,
+            env=plan.environment,
             cwd=directory,
             stdout=logs.stdout,
             stderr=logs.stderr,
@@ -220,9 +225,26 @@ async def _ran(program: Program, directory: Path, surroundings: Surroundings, lo
         await process_guard.stop()
 
 
+def _found(name: str, directory: Path, surroundings: Surroundings, lfn: str) -> str:
+    """Path of the program to start. Raises PayloadError, and MergeContainerError for an engine that is not there."""
+    try:
+        return find_program(name, directory, surroundings.environment.get("PATH", os.environ.get("PATH")))
+    except PayloadError as problem:
+        if name != engine_program(surroundings.container):
+            raise
+        raise MergeContainerError(f"{lfn}: there is no {name} on PATH here, which is to start the container") from problem
+
+
 async def _ended_in_time(ended: asyncio.Future[int], limit_s: float) -> bool:
     done, _ = await asyncio.wait([ended], timeout=limit_s)
     return bool(done)
+
+
+def _check_entered(container: Container, status: int, directory: Path, logs: _Logs, lfn: str) -> None:
+    """Tell a failure of the engine from one of the program. Raises MergeContainerError."""
+    if status != 0 and container.engine is not Engine.NONE and engine_failed(directory):
+        said = end_of(logs.stderr, TAIL_BYTES) or end_of(logs.stdout, TAIL_BYTES)
+        raise MergeContainerError(f"{lfn}: {engine_complaint(container, describe_status(status), said)}; {logs.tail()}")
 
 
 def _check_status(program: Program, status: int, report: _Report, logs: _Logs, lfn: str) -> None:

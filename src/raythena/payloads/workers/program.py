@@ -1,7 +1,8 @@
 """Payload `process`: any executable that speaks the event-server protocol, one copy for each core.
 
 Options: `command` (list: program and arguments), `environment` (extra variables, optional), `directory` (working directory, and
-what a relative program path is relative to; optional). A program name without a slash is looked for in PATH.
+what a relative program path is relative to; optional), `container` (what it runs in, see `domain.container`; optional). A
+program name without a slash is looked for in PATH, inside the container if there is one.
 """
 
 from __future__ import annotations
@@ -9,12 +10,17 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from raythena.domain.errors import InvalidInput, PayloadError
-from raythena.payloads.plugin_options import checked_path, refuse_unknown, string_list, string_map
-from raythena.payloads.workers.slot import SpawnRequest
+from raythena.domain.container import Container, Engine, parse_container
+from raythena.domain.container_command import Place, engine_program, launch
+from raythena.domain.errors import ContainerError, InvalidInput, PayloadError
+from raythena.payloads.container_files import engine_complaint, engine_failed, input_directories, write_scripts
+from raythena.payloads.last_words import end_of
+from raythena.payloads.plugin_options import PREFIX, checked_path, refuse_unknown, string_list, string_map
+from raythena.payloads.workers.slot import TAIL_BYTES, SpawnRequest
 from raythena.payloads.workers.worker_pool import WorkerPool
 from raythena.payloads.workers.worker_supervisor import Spawner
 from raythena.runtime.payload_interface import PayloadContext, PayloadPlugin
@@ -25,17 +31,17 @@ ONE_THREAD = {
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 }
 """A worker owns one core; libraries that start threads of their own would share it with its neighbours."""
-KNOWN_OPTIONS = ("command", "environment", "directory")
+KNOWN_OPTIONS = ("command", "environment", "directory", "container")
 
 
-def worker_environment(spawn: SpawnRequest, extra: Mapping[str, str]) -> dict[str, str]:
-    """Environment of one worker: ours, one thread for numeric libraries, the job's additions, the protocol's variables."""
+def worker_variables(spawn: SpawnRequest, extra: Mapping[str, str]) -> dict[str, str]:
+    """What one worker is told: one thread for numeric libraries, the job's additions, the protocol's variables."""
     protocol = {
         "RAYTHENA_SOCKET": str(spawn.socket),
         "RAYTHENA_WORKER": str(spawn.number),
         "RAYTHENA_SCRATCH": str(spawn.scratch),
     }
-    return {**os.environ, **ONE_THREAD, **extra, **protocol}
+    return {**ONE_THREAD, **extra, **protocol}
 
 
 def find_program(name: str, directory: Path | None, search_path: str | None) -> str:
@@ -63,34 +69,76 @@ def check_options(options: Mapping[str, Any], source: str) -> None:
         raise InvalidInput(source, "payload.options.command", "no program given", expected="a list: program and arguments")
     string_map(options, "environment", source)
     checked_path(options, "directory", source)
+    parse_container(options.get("container"), source, f"{PREFIX}.container")
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramOptions:
+    """What copies of a program are started with."""
+
+    command: tuple[str, ...]
+    environment: Mapping[str, str]
+    directory: Path | None = None
+    container: Container = Container()  # noqa: RUF009 (frozen)
+    inputs: tuple[str, ...] = ()
+    """Directories that are read."""
+
+    @classmethod
+    def of(cls, context: PayloadContext) -> ProgramOptions:
+        """Those of a job. Raises InvalidInput."""
+        check_options(context.options, "job")
+        return cls(
+            tuple(string_list(context.options, "command", "job")),
+            string_map(context.options, "environment", "job"),
+            checked_path(context.options, "directory", "job"),
+            parse_container(context.options.get("container"), "job", f"{PREFIX}.container"),
+            input_directories(context.job),
+        )
 
 
 class ProgramSpawner:
     """Starts copies of one program through a process guard."""
 
-    def __init__(self, command: list[str], environment: dict[str, str], directory: Path | None) -> None:
-        self._command = command
-        self._environment = environment
-        self._directory = directory
+    def __init__(self, options: ProgramOptions) -> None:
+        self._options = options
+        self._command = list(options.command)
         self._process_guard = ProcessGuard()
 
     async def start(self) -> None:
         """Find the program and start the process guard."""
-        path = self._environment.get("PATH", os.environ.get("PATH"))
-        self._command[0] = find_program(self._command[0], self._directory, path)
+        path = self._options.environment.get("PATH", os.environ.get("PATH"))
+        container = self._options.container
+        if engine := engine_program(container):
+            _find_engine(engine, path)
+        elif container.engine is Engine.NONE and not container.setup:
+            self._command[0] = find_program(self._command[0], self._options.directory, path)
         await self._process_guard.start()
 
     async def spawn(self, spawn: SpawnRequest, on_exit: Callable[[int], None]) -> int:
         """Start one copy."""
+        options = self._options
+        where = str(options.directory or spawn.scratch)
+        place = Place(str(spawn.scratch), where, reads=options.inputs, writes=(str(spawn.socket.parent),))
+        try:
+            plan = launch(options.container, self._command, place, worker_variables(spawn, options.environment), os.environ)
+        except InvalidInput as problem:
+            raise PayloadError(str(problem)) from problem
+        write_scripts(spawn.scratch, plan)
         return await self._process_guard.spawn(
-            self._command,
-            env=worker_environment(spawn, self._environment),
-            cwd=self._directory or spawn.scratch,
+            plan.argv,
+            env=plan.environment,
+            cwd=options.directory or spawn.scratch,
             stdout=spawn.log,
             stderr=spawn.log,
             on_exit=on_exit,
             sweep_group=True,
         )
+
+    def failed_start(self, spawn: SpawnRequest, how: str) -> PayloadError | None:
+        """Blame the engine where the program was never run."""
+        if self._options.container.engine is Engine.NONE or not engine_failed(spawn.scratch):
+            return None
+        return ContainerError(engine_complaint(self._options.container, how, end_of(spawn.log, TAIL_BYTES)))
 
     def kill(self, pid: int) -> None:
         """Kill one copy and its process group."""
@@ -101,17 +149,18 @@ class ProgramSpawner:
         await self._process_guard.stop()
 
 
+def _find_engine(name: str, search_path: str | None) -> None:
+    """Raises ContainerError when the engine is not there."""
+    if shutil.which(name, path=search_path) is None:
+        raise ContainerError(f"payload container: there is no program {name!r} in PATH on this node to start the container")
+
+
 class ProcessPayload(WorkerPool):
     """The payload `process`."""
 
     def make_spawner(self, context: PayloadContext) -> Spawner:
         """Workers are copies of the command."""
-        check_options(context.options, "job")
-        return ProgramSpawner(
-            string_list(context.options, "command", "job"),
-            string_map(context.options, "environment", "job"),
-            checked_path(context.options, "directory", "job"),
-        )
+        return ProgramSpawner(ProgramOptions.of(context))
 
 
 PLUGIN = PayloadPlugin("process", ProcessPayload, check_options)

@@ -99,6 +99,10 @@ class ZygoteSpawner:
         """Kill a worker and its process group."""
         self._say({"type": "kill", "pid": pid})
 
+    def failed_start(self, spawn: SpawnRequest, how: str) -> PayloadError | None:
+        """Nobody else."""
+        return None
+
     async def stop(self) -> None:
         """Kill everything."""
         if self._listener is not None:

@@ -94,6 +94,8 @@ class WorkerSlot:
     def _reset(self) -> None:
         """Everything that concerns one incarnation alone."""
         self.pid: int | None = None
+        self.spawn: SpawnRequest | None = None
+        """What its worker was told."""
         self.inspector: OutputInspector | None = None
         self.finished = 0
         """Results of this incarnation."""

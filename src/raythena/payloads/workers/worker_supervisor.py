@@ -26,7 +26,7 @@ from raythena.payloads.workers.output_inspection import OutputInspector
 from raythena.payloads.workers.output_intake import OutputIntake
 from raythena.payloads.workers.protocol import DrainMessage, encode
 from raythena.payloads.workers.range_dispatch import RangeDispatch
-from raythena.payloads.workers.slot import InFlight, SlotState, SpawnRequest, WorkerSlot
+from raythena.payloads.workers.slot import InFlight, SlotState, SpawnRequest, WorkerSlot, describe_status
 from raythena.payloads.workers.time_limit import Pace
 from raythena.runtime.payload_interface import PayloadContext
 from raythena.runtime.process_guard_main import EXEC_FAILED_STATUS
@@ -48,6 +48,9 @@ class Spawner(Protocol):
 
         Raises PayloadError when no worker can ever be started, OSError when another try may succeed.
         """
+
+    def failed_start(self, spawn: SpawnRequest, how: str) -> PayloadError | None:
+        """Who else than the program is to blame for a worker that died before it was ready; None: nobody."""
 
     def kill(self, pid: int) -> None:
         """Kill a worker with its process group."""
@@ -175,6 +178,7 @@ class WorkerSupervisor:
         incarnation = slot.incarnation
         try:
             spawn = await self._prepare(slot)
+            slot.spawn = spawn
             pid = await self._spawner.spawn(spawn, partial(self._exited, slot, incarnation))
         except PayloadError as problem:
             self.give_up(problem)
@@ -259,13 +263,20 @@ class WorkerSupervisor:
         self._disconnect(slot)
         slot.lifecycle.enter(SlotState.EMPTY, now)
         slot.respawn_at = now + slot.restarts.ended(came_up=slot.was_ready, had_result=slot.finished > 0)
+        blamed = self._blamed(slot)
         if slot.restarts.is_exhausted and not any(other.state is SlotState.READY for other in self._parts.slots):
             failed = slot.restarts.failed_starts
-            text = f"{failed} workers in a row died before they were ready; the last one: {slot.exit_summary()}"
-            self.give_up(PayloadError(f"{text} (log: {slot.log})"))
+            text = f"{failed} workers in a row died before they were ready; the last one: {blamed or slot.exit_summary()}"
+            self.give_up((type(blamed) if blamed else PayloadError)(f"{text} (log: {slot.log})"))
         elif not slot.was_ready:
             LOG.warning("worker %d died before it was ready: %s", slot.number, slot.exit_summary())
         self._parts.intake.worker_gone(slot)
+
+    def _blamed(self, slot: WorkerSlot) -> PayloadError | None:
+        """Who else than the program is to blame for a worker that never was ready."""
+        if slot.was_ready or slot.spawn is None or slot.trouble:
+            return None
+        return self._spawner.failed_start(slot.spawn, describe_status(slot.status))
 
     def give_up(self, problem: PayloadError) -> None:
         """The payload is beyond repair: everything held goes back, then `poll` raises."""
