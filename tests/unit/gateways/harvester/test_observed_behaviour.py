@@ -257,18 +257,6 @@ def test_point_9_what_only_on_site_merging_has_is_not_asked_of_others(tmp_path):
     assert (job.job_id, job.task_id, job.jobset_id) == (PANDA_ID, "30737678", "5750099000")
 
 
-def test_point_10_the_batch_template_of_the_guide_survives_str_format():
-    from pathlib import Path
-
-    text = (Path(__file__).parents[4] / "docs" / "harvester.md").read_text()
-    template = text.split("```bash\n#!/bin/bash", 1)[1].split("```", 1)[0]
-    names = ("accessPoint", "nNode", "nCorePerNode", "workerID", "requestWalltimeMinute", "logDir")
-    script = template.format(**{name: f"<{name}>" for name in names})
-    assert "${raythena}" in script
-    assert "<accessPoint>" in script
-    assert "{{" not in script
-
-
 # ---- the ideal worker
 
 

@@ -1,0 +1,104 @@
+"""Job files told in documents, with everything they name: inputs with events, programs, modules, directories."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import uproot
+import yaml
+
+ELSEWHERE = ("/data/", "/opt/", "/cvmfs/", "/path/")
+"""Where documents say things are that are not on this machine."""
+EVENTS_IN_ROOT_FILE = 12
+
+MODULE = '''"""Made for a job file in a document."""
+from pathlib import Path
+
+
+def load_geometry(*_):
+    return {}
+
+
+def process(event_range, context, *_):
+    path = context.directory / f"{event_range.first_event}.out" if hasattr(context, "directory") else None
+    return f"{event_range.lfn} {event_range.first_event}\\n".encode()
+
+
+def merge(inputs, output, context):
+    output.write_bytes(b"".join(path.read_bytes() for path in inputs))
+    return len(inputs)
+'''
+PROGRAM = f"""#!{sys.executable}
+from raythena.client import EventServer
+
+for event in EventServer():
+    path = event.new_output(".dat")
+    path.write_text(f"{{event.lfn}} {{event.first}}\\n")
+    event.done(path)
+"""
+
+
+def materialised(text: str, directory: Path) -> Path:
+    """The job file, in a directory with all it names. Paths of machines that are not this one lead below it."""
+    for place in ELSEWHERE:
+        text = text.replace(place, f"{directory}{place}")
+    for place in sorted(set(re.findall(rf"{re.escape(str(directory))}[^\s,\]]+", text))):
+        _write_place(Path(place))
+    path = directory / "job.yaml"
+    path.write_text(text)
+    document = yaml.safe_load(text)
+    for entry in document.get("inputs", []):
+        _write_input(directory, entry)
+    payload = document.get("payload", {})
+    for name in ("python", "setup"):
+        _write_module(directory, payload.get(name))
+    merge = document.get("merge")
+    _write_module(directory, merge.get("python") if isinstance(merge, dict) else None)
+    for program in _words(payload.get("process"))[:1]:
+        _write_program(directory, program)
+    for place in payload.get("path", []):
+        (directory / place).mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def _write_place(path: Path) -> None:
+    """A file where the last part of a path has a suffix in letters, or looks like one of a proxy; else a directory."""
+    if path.suffix[1:].isalpha() or path.name.startswith("x509"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text('{"MY_QUEUE": {}}')
+    else:
+        path.mkdir(parents=True, exist_ok=True)
+
+
+def _words(value) -> list[str]:
+    return value if isinstance(value, list) else []
+
+
+def _write_input(directory: Path, entry) -> None:
+    pattern = entry if isinstance(entry, str) else entry.get("path") or entry["glob"]
+    path = directory / pattern.replace("*", "000007")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".root":
+        with uproot.recreate(path) as file:
+            file["EVNT"] = {"EventNumber": np.arange(EVENTS_IN_ROOT_FILE)}
+    else:
+        path.write_text("events")
+
+
+def _write_module(directory: Path, target) -> None:
+    if isinstance(target, str):
+        *packages, module = target.partition(":")[0].split(".")
+        place = directory.joinpath(*packages)
+        place.mkdir(parents=True, exist_ok=True)
+        (place / f"{module}.py").write_text(MODULE)
+
+
+def _write_program(directory: Path, program: str) -> None:
+    if shutil.which(program) is None:
+        path = directory / program
+        path.write_text(PROGRAM)
+        path.chmod(0o755)
