@@ -19,20 +19,29 @@ def program():
     return get_command(app)
 
 
-def parse(words):
-    """Understand the words after `raythena`: every command and option must exist, and values must be of their type."""
+def parse(words, *, whole=True):
+    """Understand the words after `raythena`: every command and option must exist, and values must be of their type.
+
+    `whole` is False for a mention, which may leave out what the command needs.
+    """
     command, context = program(), None
     words = list(words)
     while isinstance(command, click.Group) or hasattr(command, "commands"):
         context = click.Context(command, parent=context, info_name=command.name)
-        if words and words[0] in ("--help", "-h", "--version"):
+        if (words and words[0] in ("--help", "-h", "--version")) or (not words and not whole):
             return
         name = words.pop(0)
         found = command.get_command(context, name)
         assert found is not None, f"there is no command {name!r}"
         command = found
-    if "--help" not in words:
+    if "--help" in words:
+        return
+    try:
         command.make_context(command.name, words, parent=context)
+    except Exception as problem:
+        # typer brings a click of its own, whose classes have no public name
+        if whole or type(problem).__name__ not in ("MissingParameter", "NoArgsIsHelpError"):
+            raise
 
 
 def console_commands(text):

@@ -15,6 +15,7 @@ import tomllib
 import types
 from collections import Counter
 from functools import cache
+from pathlib import Path
 
 import pytest
 import yaml
@@ -67,6 +68,26 @@ def console(block):
             parse(words)
         else:
             pytest.fail(f"{program}: neither raythena nor make; add a proof of its own")
+
+
+@proves(EXECUTED, "bash")
+def batch_script(block, tmp_path):
+    """Run with a `raythena` that understands its arguments and does nothing; a warning leaves room for what it announces."""
+    here = str(Path(__file__).parent)
+    program = tmp_path / "raythena"
+    understood = tmp_path / "understood"
+    program.write_text(
+        f"#!{sys.executable}\nimport sys\nsys.path.insert(0, {here!r})\nfrom command_lines import parse\n"
+        f"parse(sys.argv[1:])\nopen({str(understood)!r}, 'a').write(' '.join(sys.argv[1:]))\n"
+    )
+    program.chmod(0o755)
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "SCRATCH": str(tmp_path)}
+    run = subprocess.run(["bash", "-eu"], input=block.text, text=True, env=environment, capture_output=True, check=False)
+    assert run.returncode == 0, run.stderr
+    assert understood.exists(), "no command of ours is in it"
+    warned, grace = re.search(r"--signal=B:\w+@(\d+)", block.text), re.search(r"--grace[ =](\d+)", understood.read_text())
+    if warned and grace:
+        assert int(grace[1]) <= int(warned[1])
 
 
 @proves(PARSED, "yaml")
