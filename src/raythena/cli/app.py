@@ -1,13 +1,15 @@
 """The commands put together, and what happens when one of them fails.
 
-Rules: a deliberate error (`RaythenaError`) ends in one red line on standard error and the exit code of its class; anything
+Rules: a deliberate error (`RaythenaError`) ends in one red line on standard error and the exit code of its class, and so does a
+refusal of the system (`OSError`), which is a condition of the machine and no defect; anything
 else that escapes a command is a defect and says so, with the traceback a developer needs. Standard output carries results
 only, so that `--json` can be piped.
 """
 
 from __future__ import annotations
 
-import os
+import contextlib
+import errno
 import sys
 import traceback
 from collections.abc import Sequence
@@ -23,6 +25,7 @@ from raythena.cli.demo import demo_command
 from raythena.cli.exit_codes import INTERRUPTED, exit_code_table
 from raythena.cli.explain_command import explain_command
 from raythena.cli.harvest import harvest_command
+from raythena.cli.output import OutputRefused, guarded
 from raythena.cli.report_command import report_command
 from raythena.cli.run import run_command
 from raythena.cli.simulate import simulate_command
@@ -30,8 +33,13 @@ from raythena.cli.status import status_command
 from raythena.cli.submit import submit_command
 from raythena.cli.submitted_jobs import cancel_command, jobs_command
 from raythena.cli.validate import validate_command
-from raythena.domain.errors import ExitCode, InternalError, RaythenaError
+from raythena.domain.errors import ClusterError, ExitCode, InternalError, RaythenaError, StorageError
 from raythena.monitor.wording import printable
+
+_MACHINE = frozenset((errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM, errno.EADDRINUSE, errno.EADDRNOTAVAIL))
+"""Refusals that are no disk's."""
+_GIVEN_UP = 1
+"""With this code libraries end a program whose reader has left."""
 
 
 class Commands(TyperGroup):
@@ -43,6 +51,8 @@ class Commands(TyperGroup):
             return super().invoke(ctx)
         except InternalError:
             raise  # a defect: `main` shows it with its traceback
+        except OutputRefused:
+            raise  # `main` says it, once
         except RaythenaError as error:
             _complain(str(error))
             raise typer.Exit(error.exit_code) from None
@@ -50,8 +60,11 @@ class Commands(TyperGroup):
             _complain("interrupted")
             raise typer.Exit(INTERRUPTED) from None
         except BrokenPipeError:  # whoever read our output, `head` for instance, has seen enough
-            _mute_stdout()
             raise typer.Exit(ExitCode.OK) from None
+        except OSError as error:
+            named = _named(error)
+            _complain(str(named))
+            raise typer.Exit(named.exit_code) from None
 
 
 app = typer.Typer(
@@ -103,19 +116,34 @@ def raythena(
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the program with `arguments`, by default those of the process, and end the process."""
+    with guarded() as output:
+        code = _run(arguments)
+        with contextlib.suppress(OutputRefused, BrokenPipeError):
+            output.flush()
+        if isinstance(output.failure, BrokenPipeError):
+            code = ExitCode.OK if code == _GIVEN_UP else code
+        elif output.failure is not None:
+            _complain(f"standard output cannot be written: {output.failure.strerror}")
+            code = code if code or output.patient else ExitCode.STORAGE
+    sys.exit(code)
+
+
+def _run(arguments: Sequence[str] | None) -> int | str | None:
     try:
         get_command(app).main(args=None if arguments is None else list(arguments), prog_name="raythena")
-        code: int | str | None = ExitCode.OK
     except SystemExit as end:
-        code = end.code
+        return end.code
+    except BrokenPipeError:
+        return ExitCode.OK
+    except OutputRefused:
+        return ExitCode.STORAGE
     except Exception as error:  # noqa: BLE001 - whatever was not foreseen is a defect, and this is the last place to say so
         traceback.print_exc()
         _complain(
             f"{type(error).__name__}: {error}. This is a defect in raythena {__version__}; please report it with the lines above"
         )
-        code = ExitCode.INTERNAL
-    _flush_stdout()
-    sys.exit(code)
+        return ExitCode.INTERNAL
+    return ExitCode.OK
 
 
 def _complain(text: str) -> None:
@@ -125,15 +153,10 @@ def _complain(text: str) -> None:
         typer.echo(f"  {printable(line)}", err=True)
 
 
-def _flush_stdout() -> None:
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        _mute_stdout()
-
-
-def _mute_stdout() -> None:
-    """Point standard output at nothing, or the interpreter complains of the broken pipe once more when it ends."""
-    nothing = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nothing, sys.stdout.fileno())
-    os.close(nothing)
+def _named(error: OSError) -> RaythenaError:
+    """What the system refused, as an error with an exit code: it is a condition of this machine, and no defect of ours."""
+    place = f": {error.filename}" if error.filename is not None else ""
+    text = f"the system refused{place}: {error.strerror or error}"
+    if error.errno in _MACHINE:
+        return ClusterError(f"{text}; this machine, or what it allows a user, is exhausted (see `ulimit -a`)")
+    return StorageError(text)

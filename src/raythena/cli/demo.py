@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from raythena.cli.options import ConfigOption, SetOption, settings_from
+from raythena.cli.output import be_patient
 from raythena.cli.run import (
     CoresOption,
     DisplayOption,
@@ -86,6 +87,7 @@ def demo_command(  # noqa: PLR0917 (one parameter per option)
     from raythena.cli.launching import nodes_in_words
     from raythena.demo.workload import prepare_demo, reconstruction_job
 
+    be_patient()
     began = time.time()
     overrides = {**cluster_options(nodes, cores, "json" if as_json else display, on, head_cores), **time_limits(walltime, grace)}
     settings = settings_from(config, assignments, overrides).settings

@@ -17,6 +17,7 @@ from raythena.cli.exit_codes import INTERRUPTED
 from raythena.cli.held_signals import HELD, let_signals_come
 from raythena.cli.interrupts import is_ignored
 from raythena.cli.options import ConfigOption, SetOption, settings_from
+from raythena.cli.output import be_patient
 from raythena.cli.run import (
     CoresOption,
     DisplayOption,
@@ -154,6 +155,7 @@ def harvest_command(  # noqa: PLR0917 (one parameter per option)
     )
     from raythena.gateways.harvester.worker import HarvesterWorker
 
+    be_patient()
     began = time.time()
     place = access_point or Path(os.environ.get(ACCESS_POINT_VARIABLE) or ".")
     configured = load_queue(queue_config, queue, os.environ)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from raythena.cli.options import ConfigOption, SetOption, settings_from
+from raythena.cli.output import be_patient
 
 if TYPE_CHECKING:
     from raythena.cli.settings import Settings
@@ -115,6 +116,7 @@ def run_command(  # noqa: PLR0917 (one parameter per option)
     from raythena.cli.session import prepare_task, takeover_patience_s
     from raythena.gateways.file import load_job, load_payload
 
+    be_patient()
     began = time.time()
     overrides = {**cluster_options(nodes, cores, "json" if as_json else display, on, head_cores), **time_limits(walltime, grace)}
     settings = settings_from(config, assignments, overrides).settings

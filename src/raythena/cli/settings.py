@@ -31,6 +31,7 @@ from raythena.domain.errors import InvalidInput
 from raythena.gateways.harvester.conversation import Patience
 from raythena.launch.launcher import LaunchOrder
 from raythena.runtime.session_config import SessionConfig
+from raythena.storage.owned import LONGEST_BASE
 
 C = TypeVar("C")
 
@@ -204,6 +205,13 @@ class RuntimeSettings(_Group):
         Target(SessionConfig, "scratch_directory"),
         expected="an absolute path, or nothing",
         pattern=r"^(/[^\x00]*)?$",
+    )
+    ray_dir: str = setting(
+        "directory below which Ray keeps its files and sockets; empty: /tmp, or where temporary files go if that refuses",
+        Target(LaunchOrder, "ray_directory"),
+        expected=f"an absolute path of at most {LONGEST_BASE} characters, or nothing",
+        pattern=r"^(/[^\x00]*)?$",
+        max_length=LONGEST_BASE,
     )
     storage_patience_s: float = setting(
         "how long a disk may refuse before the node, or the job, is given up",

@@ -37,6 +37,8 @@ class LaunchOrder:
     """Where nodes keep what need not survive; empty: `$TMPDIR` or the system's."""
     shared_directory: str
     """Where all nodes see the same files."""
+    ray_directory: str = ""
+    """Where Ray keeps its files and sockets on each node, a short path; empty: `/tmp`, or where temporary files go."""
     nodes: int | None = None
     """At most so many."""
     cores: int | None = None

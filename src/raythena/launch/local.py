@@ -26,10 +26,10 @@ class LocalCluster:
 
     keeps_scratch = False
 
-    def __init__(self, nodes: int, cores: int) -> None:
+    def __init__(self, nodes: int, cores: int, ray_directory: str = "") -> None:
         self._nodes = nodes
         self._cores = cores
-        self._head = RayHead(_ADDRESS, cores)
+        self._head = RayHead(_ADDRESS, cores, ray_directory=ray_directory)
         self._started = 0
 
     async def start(self) -> None:
@@ -74,7 +74,7 @@ def _size(order: LaunchOrder) -> tuple[int, int]:
 
 
 def _launch(order: LaunchOrder) -> LocalCluster:
-    return LocalCluster(*_size(order))
+    return LocalCluster(*_size(order), order.ray_directory)
 
 
 def _words(order: LaunchOrder) -> str:

@@ -53,7 +53,7 @@ class ManyMachines:
         address = "127.0.0.1"
         if self._specs or self._order.interface:
             address = await asyncio.to_thread(own_address, self._order.interface, self._names)
-        self._head = RayHead(address, self._head_cores, self._order.scratch_directory)
+        self._head = RayHead(address, self._head_cores, self._order.scratch_directory, self._order.ray_directory)
         await self._head.start()
 
     async def add_nodes(self) -> None:
@@ -77,7 +77,7 @@ class ManyMachines:
     def _node_order(self, spec: NodeSpec, name: str) -> NodeOrder:
         head, order = self._started_head(), self._order
         token = head.token_file.read_text()
-        return NodeOrder(name, head.join_address, token, order.cores or spec.cores, order.interface, order.scratch_directory)
+        return NodeOrder(name, head.join_address, token, order.cores or spec.cores, order.interface, order.scratch_directory, order.ray_directory)
 
     def failure(self) -> str:
         """Why the cluster cannot go on; "" while it can."""

@@ -59,6 +59,7 @@ class NodeOrder:
     """0: what the batch system and the kernel give us."""
     interface: str
     scratch_directory: str
+    ray_directory: str = ""
 
     def line(self) -> bytes:
         """As it is sent."""
@@ -100,7 +101,7 @@ class NodeProcess:
         address = await self._find_address()
         cores = cores_here(self._order)
         with (
-            private_directory(self._process_guard) as directory,
+            private_directory(self._process_guard, short=self._order.ray_directory) as directory,
             temporary_directory(self._process_guard, directory, self._order.scratch_directory) as temporary,
         ):
             try:

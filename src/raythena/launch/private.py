@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from raythena.runtime.process_guard import ProcessGuard
-from raythena.storage.owned import owned_directory
+from raythena.storage.owned import owned_directory, short_directory
 
 BASE = Path("/tmp")  # noqa: S108 (what is made there is private, and has a name that cannot be foreseen)
 """Not `$TMPDIR`: paths of sockets must be short."""
@@ -21,9 +21,12 @@ _PREFIX = "rt-"
 
 
 @contextlib.contextmanager
-def private_directory(process_guard: ProcessGuard, base: Path = BASE) -> Iterator[Path]:
-    """A new private directory, gone afterwards, and when this process is killed. Raises OSError."""
-    directory = owned_directory(base, _PREFIX)
+def private_directory(process_guard: ProcessGuard, base: Path | None = None, *, short: str = "") -> Iterator[Path]:
+    """A new private directory, gone afterwards, and when this process is killed: in `base`, or with a short path.
+
+    `short` says where that is; empty: below `/tmp`, or where temporary files go. Raises OSError for `base`, else StorageError.
+    """
+    directory = owned_directory(base, _PREFIX) if base else short_directory(_PREFIX, short)
     process_guard.remove_at_end(directory)
     try:
         yield directory

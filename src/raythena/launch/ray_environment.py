@@ -10,6 +10,10 @@ import secrets
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ray.job_config import JobConfig
 
 OBJECT_STORE_BYTES = 80_000_000
 """Ray's minimum is 75 MB; messages of ours travel inline, the store stays empty."""
@@ -39,9 +43,34 @@ def ray_environment(token_file: Path) -> dict[str, str]:
     return {**_SETTINGS, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token_file)}
 
 
+_NOT_INHERITED = ("RAY_", "GRPC_", "PYTHON")
+_INHERITED = {"PYTHONPATH", "PYTHONHOME", "PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX", "PYTHONUTF8", "PYTHONHASHSEED"}
+
+
 def without_ray(names: Iterable[str]) -> list[str]:
-    """Those variables that an earlier or another Ray has left in the environment: ours must not obey them."""
-    return [name for name in names if name.startswith("RAY_")]
+    """Those variables that change what Ray or the Python it runs in does, and that ours must not obey.
+
+    They are left by an earlier or another Ray, or were set for other programs: `RAY_REDIS_ADDRESS`, `PYTHONWARNINGS=error`.
+    """
+    return [name for name in names if name.startswith(_NOT_INHERITED) and name not in _INHERITED]
+
+
+def own_paths_only() -> JobConfig:
+    """A job of Ray's whose workers import from where they would anyway: Ray puts the driver's directory before all else."""
+    from ray.job_config import JobConfig
+
+    class OwnPathsOnly(JobConfig):
+        """Takes no paths."""
+
+        @property
+        def _py_driver_sys_path(self) -> list[str]:
+            return []
+
+        @_py_driver_sys_path.setter
+        def _py_driver_sys_path(self, paths: object) -> None:
+            """Ray's constructor assigns one."""
+
+    return OwnPathsOnly()
 
 
 def write_token(path: Path, token: str = "") -> None:
@@ -69,6 +98,7 @@ def start_node(head: str, address: str, cores: int, resource: str, *, temporary:
 def _start(cores: int, resource: str) -> list[str]:
     return [
         sys.executable,
+        "-P",
         "-m",
         "ray.scripts.scripts",
         "start",

@@ -21,7 +21,7 @@ from raythena.domain.errors import ClusterError
 from raythena.launch.addresses import free_port
 from raythena.launch.joining import join
 from raythena.launch.private import private_directory, temporary_directory
-from raythena.launch.ray_environment import ray_environment, start_head, without_ray, write_token
+from raythena.launch.ray_environment import own_paths_only, ray_environment, start_head, without_ray, write_token
 from raythena.runtime.process_guard import ProcessGuard
 from raythena.runtime.session_config import NODE_RESOURCE
 
@@ -44,16 +44,17 @@ class RayNode:
 class RayHead:
     """The head, with `cores` cores of this machine for payloads. Use `start`, and always `stop`.
 
-    With `scratch`, `$TMPDIR` of everything on this node is a private directory there (empty: where it would be anyway).
+    With `scratch`, `$TMPDIR` of everything on this node is a private directory there (empty: where it would be anyway). Ray's own files lie below `ray_directory`.
     """
 
-    def __init__(self, address: str, cores: int, scratch: str | None = None) -> None:
+    def __init__(self, address: str, cores: int, scratch: str | None = None, ray_directory: str = "") -> None:
         self.address = address
         self.process_guard = ProcessGuard()
         self.join_address = ""
         """`host:port`, for other nodes."""
         self._cores = cores
         self._scratch = scratch
+        self._ray_directory = ray_directory
         self._environ: dict[str, str] = {}
         self._places = contextlib.ExitStack()
         self._directory: Path | None = None
@@ -77,7 +78,7 @@ class RayHead:
 
     async def start(self) -> None:
         """Start the head and connect this process to it. Raises ClusterError."""
-        self._directory = self._places.enter_context(private_directory(self.process_guard))
+        self._directory = self._places.enter_context(private_directory(self.process_guard, short=self._ray_directory))
         if self._scratch is not None:
             place = self._places.enter_context(temporary_directory(self.process_guard, self._directory, self._scratch))
             self._environ["TMPDIR"] = str(place)
@@ -157,7 +158,7 @@ def _connect(head: str, address: str) -> None:
     Config.initialize("")
     AuthenticationTokenLoader.instance().reset_cache()
     quiet = partial(ray.init, log_to_driver=False, logging_level=logging.ERROR)
-    join(head, partial(quiet, address=head, _node_ip_address=address), ray.shutdown)
+    join(head, partial(quiet, address=head, _node_ip_address=address, job_config=own_paths_only()), ray.shutdown)
     # Ray has no public switch for this: it prints deaths of its processes to our standard output, which carries results only.
     ray_worker._worker_logs_enabled = False
 

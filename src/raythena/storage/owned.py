@@ -15,9 +15,13 @@ import stat
 import tempfile
 from pathlib import Path
 
+from raythena.domain.errors import StorageError
 from raythena.storage.task_lease import Holder
 
 _OWNER = "owner"
+_PROBE_BYTES = 1 << 20
+LONGEST_BASE = 40
+"""Of the 107 characters that a socket's path may have, the others are for Ray's own names."""
 
 
 def owned_directory(base: Path, prefix: str) -> Path:
@@ -26,7 +30,11 @@ def owned_directory(base: Path, prefix: str) -> Path:
         if _is_leftover(path):
             shutil.rmtree(path, ignore_errors=True)
     directory = Path(tempfile.mkdtemp(prefix=prefix, dir=base))
-    (directory / _OWNER).write_bytes(Holder.here("", "").packed())
+    try:
+        (directory / _OWNER).write_bytes(Holder.here("", "").packed())
+    except OSError:
+        shutil.rmtree(directory, ignore_errors=True)
+        raise
     return directory
 
 
@@ -37,3 +45,34 @@ def _is_leftover(path: Path) -> bool:
             owner = Holder.read(path / _OWNER)
             return owner is not None and owner.is_dead()
     return False
+
+
+def short_directory(prefix: str, chosen: str = "") -> Path:
+    """A new private directory whose path is short enough for sockets below it: in `chosen`, or where temporary files go.
+
+    Without a choice `/tmp`, `$TMPDIR` and `/dev/shm` are tried in this order. Raises StorageError telling what each refused.
+    """
+    places = [chosen] if chosen else list(dict.fromkeys(("/tmp", os.environ.get("TMPDIR", ""), "/dev/shm")))  # noqa: S108
+    refusals = []
+    for place in filter(None, places):
+        if len(os.fsencode(place)) > LONGEST_BASE:
+            refusals.append(f"{place}: longer than {LONGEST_BASE} characters, and paths of sockets must be short")
+            continue
+        try:
+            return _tried(owned_directory(Path(place), prefix))
+        except OSError as problem:
+            refusals.append(f"{place}: {problem.strerror or problem}")
+    raise StorageError(f"no directory for Ray and its sockets: {'; '.join(refusals)}. Name one with the setting runtime.ray_dir")
+
+
+def _tried(directory: Path) -> Path:
+    """The directory, if it takes a little. Raises OSError; then nothing is left of it."""
+    probe = directory / "probe"
+    try:
+        with probe.open("wb", buffering=0) as stream:
+            stream.write(bytes(_PROBE_BYTES))
+        probe.unlink()
+    except OSError:
+        shutil.rmtree(directory, ignore_errors=True)
+        raise
+    return directory

@@ -3,8 +3,9 @@
 from pathlib import Path
 
 import pytest
+from ray.job_config import JobConfig
 
-from raythena.launch.ray_environment import ray_environment, start_head, start_node
+from raythena.launch.ray_environment import own_paths_only, ray_environment, start_head, start_node, without_ray
 
 HEAD = start_head("127.0.0.1", 6379, Path("/tmp/rt-x/ray"), 8, "raythena_core")
 NODE = start_node("127.0.0.1:6379", "127.0.0.1", 8, "raythena_core")
@@ -51,3 +52,28 @@ def test_ray_knows_every_variable_we_set():
     for name in ray_environment(Path("/token")):
         bare = name.removeprefix("RAY_")
         assert bare.encode() in known or name in python or bare in python, name
+
+
+def test_variables_meant_for_others_are_not_inherited():
+    told = {
+        "RAY_REDIS_ADDRESS",
+        "RAY_ADDRESS",
+        "GRPC_VERBOSITY",
+        "PYTHONWARNINGS",
+        "PYTHONSTARTUP",
+        "PYTHONOPTIMIZE",
+        "PYTHONDEVMODE",
+    }
+    kept = {"PATH", "HOME", "LD_LIBRARY_PATH", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "RAYTHENA_NODES_COUNT", "SLURM_JOB_ID"}
+    assert set(without_ray(told | kept)) == told
+
+
+def test_ray_starts_without_the_directory_it_is_started_in():
+    for argv in (HEAD, NODE):
+        assert argv.index("-P") < argv.index("-m")
+
+
+def test_workers_get_no_path_of_the_drivers():
+    for made, taken in ((own_paths_only(), False), (JobConfig(), True)):
+        made._py_driver_sys_path.extend(["/somewhere"])
+        assert (b"/somewhere" in made._serialize()) is taken

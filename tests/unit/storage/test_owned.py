@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
+from raythena.domain.errors import StorageError
+from raythena.storage import owned
 from raythena.storage.owned import owned_directory
 from raythena.storage.task_lease import Holder
 
@@ -82,3 +87,63 @@ def test_directories_of_other_users_are_left_alone(tmp_path: Path) -> None:
     os.chown(left, 12345, 12345)
     owned_directory(tmp_path, "rt-")
     assert left.exists()
+
+
+# ---- a short place for sockets
+
+
+def refusing(monkeypatch, *places):
+    """These places take nothing."""
+    made = owned.owned_directory
+
+    def refuse(base, prefix):
+        if str(base) in places:
+            raise OSError(errno.EROFS, "Read-only file system")
+        return made(base, prefix)
+
+    monkeypatch.setattr(owned, "owned_directory", refuse)
+
+
+@pytest.fixture
+def short():
+    """A place whose path is short, which pytest's own are not."""
+    with tempfile.TemporaryDirectory(prefix="o", dir="/tmp") as directory:
+        yield Path(directory)
+
+
+def test_a_chosen_place_is_taken(short):
+    made = owned.short_directory("rt-", str(short))
+    assert made.parent == short
+    assert made.stat().st_mode & 0o777 == 0o700
+
+
+def test_where_tmp_refuses_the_users_own_place_is_taken(monkeypatch, short):
+    refusing(monkeypatch, "/tmp")
+    monkeypatch.setenv("TMPDIR", str(short))
+    assert owned.short_directory("rt-").parent == short
+
+
+def test_a_full_disk_is_noticed_at_once_and_nothing_is_left(monkeypatch, short):
+    def full(directory):
+        shutil.rmtree(directory)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(owned, "_tried", full)
+    with pytest.raises(StorageError, match="No space left on device"):
+        owned.short_directory("rt-", str(short))
+    assert list(short.iterdir()) == []
+
+
+def test_when_every_place_refuses_each_is_told_with_its_reason(monkeypatch, tmp_path):
+    refusing(monkeypatch, "/tmp", "/dev/shm")
+    monkeypatch.setenv("TMPDIR", "/" + "x" * 60)
+    with pytest.raises(StorageError) as caught:
+        owned.short_directory("rt-")
+    for words in ("/tmp: Read-only file system", "/dev/shm: Read-only", "longer than 40 characters", "runtime.ray_dir"):
+        assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("place", ["/does/not/exist", "/etc/passwd"])
+def test_a_chosen_place_that_cannot_be_used_is_not_replaced_by_another(place):
+    with pytest.raises(StorageError, match=place):
+        owned.short_directory("rt-", place)
