@@ -8,14 +8,18 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from enum import StrEnum
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from raythena.cli.failure_words import lines, log_of
 from raythena.cli.options import JsonOption, TaskDirectoryArgument
 from raythena.cli.snapshot import open_task, read_json
 from raythena.domain.errors import InvalidInput
+from raythena.domain.failure_causes import MAX_TEXT, FailureCause, causes_of
 from raythena.domain.job import Job
+from raythena.domain.short_reason import short_reason
 from raythena.monitor.wording import duration, printable, size
 
 if TYPE_CHECKING:
@@ -54,6 +58,12 @@ class TaskRecord:
     layout: RangeLayout
     latencies: dict[str, LatencySummary]
     """What cores have waited for, where a payload keeps account of it."""
+    logs: Path
+
+    @property
+    def causes(self) -> list[FailureCause]:
+        """Why events failed, the commonest cause first."""
+        return causes_of(self.failed)
 
     @property
     def open_events(self) -> int:
@@ -124,7 +134,7 @@ def _record(task: TaskDirectory, job: Job, view: LedgerView) -> TaskRecord:
     failed = tuple(failure for failure in view.failures() if failure.final)
     layout = RangeLayout.of(job, view.chunks())
     told = report if isinstance(report, dict) else {}
-    return TaskRecord(job, view.summary(), view.restore().merged, failed, told, layout, node_latencies(task.logs))
+    return TaskRecord(job, view.summary(), view.restore().merged, failed, told, layout, node_latencies(task.logs), task.logs)
 
 
 def _list_events(job: Job, view: LedgerView, style: EventFormat) -> None:
@@ -173,12 +183,25 @@ def _document(record: TaskRecord) -> dict[str, Any]:
             }
             for failure in record.failed
         ],
+        "causes": [_cause(cause, record) for cause in record.causes],
         "sessions": [
             {"name": session.name, "host": session.host, "began_at": session.began_at, "ended_at": session.ended_at}
             | {"verdict": session.verdict}
             for session in summary.sessions
         ],
         "waiting": {name: asdict(latency) for name, latency in record.latencies.items()},
+    }
+
+
+def _cause(cause: FailureCause, record: TaskRecord) -> dict[str, object]:
+    return {
+        "reason": str(cause.kind),
+        "message": cause.text,
+        "events": cause.count,
+        "first_events": [record.layout.range_id(index) for index in cause.events],
+        "who": str(cause.fault.who),
+        "hint": cause.fault.hint,
+        "log": log_of(cause.first.node, record.logs),
     }
 
 
@@ -192,7 +215,8 @@ def _page(record: TaskRecord) -> RenderableType:
     if record.summary.sessions:
         parts += [Text(""), _session_table(record.summary)]
     if record.failed:
-        parts += [Text(""), _failure_table(record)]
+        parts += [Text(""), Text("\n".join(lines(record.causes, record.layout, record.logs)))]
+        parts += [Text(""), Text("\n".join(_failure_list(record)))]
     return Group(*parts)
 
 
@@ -259,14 +283,13 @@ def _session_table(summary: LedgerSummary) -> RenderableType:
     return table
 
 
-def _failure_table(record: TaskRecord) -> RenderableType:
-    from rich.console import Group
-    from rich.text import Text
-
-    ranges = record.layout
-    table = _table("failed event", "attempts", "node", "reason", "message", right=("attempts",))
+def _failure_list(record: TaskRecord) -> list[str]:
+    """Every event given up on lines of its own: a table would cut what matters on a narrow terminal."""
+    told = []
     for failure in islice(record.failed, FAILURES_SHOWN):
-        event = ranges.range_id(failure.range_index)
-        table.add_row(*_cells(event, failure.attempt, failure.node, failure.kind, failure.message))
+        event = printable(record.layout.range_id(failure.range_index))
+        tries = f"{failure.attempt} attempt{'' if failure.attempt == 1 else 's'}"
+        told.append(f"failed event {event}: {failure.kind}, {tries}, the last on {printable(failure.node) or 'no node'}")
+        told.append(f"    {short_reason(failure.message, MAX_TEXT)}")
     hidden = len(record.failed) - FAILURES_SHOWN
-    return Group(table, Text(f"and {hidden:,} more; --events csv lists them all")) if hidden > 0 else table
+    return [*told, f"and {hidden:,} more; --events csv lists them all"] if hidden > 0 else told

@@ -168,8 +168,11 @@ def time_limits(walltime: str | None, grace_s: float | None) -> dict[str, object
 
 
 def tell_result(result: SessionResult, task: Path, mode: str) -> None:
-    """The last words: what became of the job, and where to look."""
+    """The last words: what became of the job, why events failed, and where to look."""
     import json
+
+    from raythena.cli.failure_words import failures_of
+    from raythena.storage.taskdir import TaskDirectory
 
     progress = result.progress
     if mode == "json":
@@ -190,5 +193,7 @@ def tell_result(result: SessionResult, task: Path, mode: str) -> None:
             f"{progress.finished} of {progress.events} events, {progress.outputs_merged} of {progress.outputs} outputs merged"
         )
         typer.echo(f"occupancy {100 * progress.occupancy:.1f} %, {result.core_s:.1f} core-seconds on {result.cores} cores")
+        for line in failures_of(TaskDirectory(task)) if progress.failed else ():
+            typer.echo(line)
         typer.echo(f"outputs  {task / 'outputs'}")
         typer.echo(f"report   {task / 'jobReport.json'}")

@@ -50,6 +50,7 @@ def status_command(
         typer.echo(json.dumps(_document(snapshot, time.time())))
     else:
         _show(snapshot)
+        _show_failures(task, snapshot.progress.failed)
 
 
 def _read(task: TaskDirectory) -> tuple[Snapshot | None, str]:
@@ -88,6 +89,13 @@ def _show(snapshot: Snapshot) -> None:
         console.print(Text(text, style=style), soft_wrap=True)
 
 
+def _show_failures(task: TaskDirectory, failed: int) -> None:
+    from raythena.cli.failure_words import failures_of
+
+    for line in failures_of(task) if failed else ():
+        typer.echo(line)
+
+
 def _remarks(snapshot: Snapshot, now: float) -> list[tuple[str, str]]:
     """What must be said about a snapshot besides its figures, with a style."""
     age = duration(snapshot.age_s(now))
@@ -112,6 +120,7 @@ def _show_ledger(task: TaskDirectory, problem: str, as_json: bool) -> None:
         return
     typer.echo(f"{printable(summary.job_name)}: the ledger holds {summary.events:,} of {summary.n_ranges:,} events, ", nl=False)
     typer.echo(f"{summary.failed:,} failed, {summary.outputs_merged:,} outputs merged")
+    _show_failures(task, summary.failed)
 
 
 def _ledger_summary(task: TaskDirectory) -> LedgerSummary | None:

@@ -29,6 +29,23 @@ def short_reason(text: str, limit: int) -> str:
     return line[:beginning] + _GAP + line[-(limit - len(_GAP) - beginning) :]
 
 
+def storable_reason(text: str, limit: int) -> str:
+    """`text` with its lines, but without what no file or terminal should get, in about `limit` characters: both ends are kept."""
+    looked_at = cut_middle(text, 2 * limit + _LOOKED_AT)
+    clean = "".join(map(_printable, _ESCAPES.sub("", looked_at).replace("\r\n", "\n")))
+    return cut_middle(clean, limit, len(text) - len(looked_at))
+
+
+def cut_middle(text: str, limit: int, lost: int = 0) -> str:
+    """At most `limit` characters of a text, a third of them from its beginning, and a note of how many are missing."""
+    missing = len(text) - limit
+    if missing <= 0 and lost <= 0:
+        return text
+    beginning = min(limit, len(text)) // 3
+    end = min(limit, len(text)) - beginning
+    return f"{text[:beginning]} … ({max(missing, 0) + max(lost, 0)} characters cut) … {text[len(text) - end :]}"
+
+
 def _without_frames(lines: list[str]) -> list[str]:
     kept: list[str] = []
     inside = False

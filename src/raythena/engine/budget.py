@@ -16,36 +16,19 @@ has succeeded in, nor any of it while others fail as much. At half of a limit a 
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 
 from raythena.domain.ids import NodeNumber
+from raythena.domain.failure_causes import normalised, telling
 from raythena.domain.taxonomy import EndCause
 from raythena.engine.engine_config import BudgetConfig
 
 _MAX_MESSAGES = 256
 """Different messages remembered; the one not seen for longest is forgotten."""
-_MAX_WORDS = 200
 _SHAKY = 3
 """Failures in a row after which a node is not given again what failed on it."""
 _PER_CORE = 2
 """A payload that dies takes an event per core with it: that is one mishap, not many. Two such in a row are borne."""
-
-_VARYING = re.compile(r"(?:/[^\s:,'\"]*)+|0[xX][0-9a-fA-F]+|\b[0-9a-fA-F]{8,}\b|\d+")
-
-
-def gist(message: str) -> str:
-    """The telling part of a message, on one line: of a Python traceback its last line, of other texts the first and the last."""
-    lines = [line.strip() for line in message.splitlines() if line.strip()]
-    if len(lines) > 1:
-        telling = lines[-1:] if lines[0].startswith("Traceback") else [lines[0], lines[-1]]
-        return " … ".join(line[: _MAX_WORDS // len(telling)] for line in telling)
-    return lines[0][:_MAX_WORDS] if lines else ""
-
-
-def normalised(kind: str, message: str) -> str:
-    """What is left of a failure's gist when paths, addresses and numbers are taken out: the same for the same error."""
-    return f"{kind}: {_VARYING.sub('#', gist(message))}"
 
 
 @dataclass(slots=True)
@@ -172,7 +155,7 @@ class FailureBudget:
         limit = self.max_failed
         settings = "budget.max_failed_events, budget.max_failed_fraction"
         failed = f"{self.failed_events} of {self.n_events} events failed in this session"
-        story = f"{failed}, no more than {limit} may ({settings}); the last one: {kind}: {gist(message)}"
+        story = f"{failed}, no more than {limit} may ({settings}); the last one: {kind}: {telling(message)}"
         self._compare(EndCause.FAILED_EVENTS, self.failed_events, limit, story)
 
     # ---- attempts
@@ -198,7 +181,7 @@ class FailureBudget:
 
     def _note_message(self, kind: str, message: str, host: str) -> None:
         key = normalised(kind, message)
-        repeated = self._repeated.pop(key, None) or _Repeated(f"{kind}: {gist(message)}")
+        repeated = self._repeated.pop(key, None) or _Repeated(f"{kind}: {telling(message)}")
         self._repeated[key] = repeated
         repeated.count += 1
         repeated.hosts.add(host)

@@ -36,6 +36,7 @@ from raythena.domain.job import Job
 from raythena.domain.ranges import extended
 from raythena.domain.records import AttemptFailed, GroupStored, OutputMerged, RangesRetracted, RangesTaken, Record, ReportsTaken
 from raythena.domain.results import ENTRY_DTYPE, Entries
+from raythena.domain.short_reason import storable_reason
 from raythena.storage.atomic import disk_errors, durable_rename
 from raythena.storage.ledger_format import (
     APPLICATION_ID,
@@ -378,9 +379,7 @@ def _check_entries(name: str, entries: Entries, n_ranges: int) -> None:
 
 def _storable(message: str) -> str:
     """The message as valid, bounded text: it may come from a payload and hold anything."""
-    clean = message.encode("utf-8", "backslashreplace").decode()
-    cut = len(clean) - MAX_MESSAGE_CHARACTERS
-    return clean if cut <= 0 else f"{clean[:MAX_MESSAGE_CHARACTERS]} … ({cut} characters cut)"
+    return storable_reason(message, MAX_MESSAGE_CHARACTERS)
 
 
 def _check_owner(view: LedgerView, fingerprint: str) -> None:

@@ -96,7 +96,7 @@ def test_a_long_list_of_failures_is_cut(run, task, job):
     ledger.commit([AttemptFailed(index, 3, "n", FailureKind.REPORTED, "bad", True, 1.0) for index in range(50)])
     ledger.close()
     out = run("report", task.root).out
-    assert out.count("EVNT.1.root-") == FAILURES_SHOWN
+    assert out.count("failed event EVNT.1.root-") == FAILURES_SHOWN
     assert f"and {50 - FAILURES_SHOWN} more; --events csv lists them all" in out
     assert "running, or died" in out
 
@@ -148,3 +148,35 @@ def test_ranges_that_were_given_are_told_by_the_ids_they_have(run, task):
         chunk.range_id(2): ("stored", "EVNT.1.root", "1"),
         chunk.range_id(3): ("failed", "EVNT.1.root", "2"),
     }
+
+
+HOSTILE = "Traceback (most recent call last):\n  File 'x.py', line 3\nValueError: bad \x1b[2Jvertex {}\nof the geometry"
+
+
+@pytest.mark.parametrize("columns", [20, 80, 300])
+def test_failures_are_told_by_cause_and_each_with_its_event_at_every_width(run, monkeypatch, task, job, columns):
+    task.job.write_text(json.dumps(job.to_dict()))
+    ledger = Ledger.create(task.ledger, job)
+    ledger.begin_session(SessionInfo("s", "h", 1, 0.0))
+    failures = [(index, HOSTILE.format(index)) for index in range(5)] + [(7, "killed by signal 11 (SIGSEGV)")]
+    ledger.commit([AttemptFailed(index, 3, "h.1", FailureKind.REPORTED, text, True, 1.0) for index, text in failures])
+    ledger.close()
+    (task.logs / "s" / "h.1").mkdir(parents=True)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    out = run("report", task.root).out
+    assert "5 × ValueError: bad vertex 0 of the geometry" in out
+    assert "1 × killed by signal 11 (SIGSEGV)" in out
+    assert "reported, the fault of: payload" in out
+    assert "events  EVNT.1.root-1, EVNT.1.root-2, EVNT.1.root-3, …" in out
+    assert f"log     {task.logs / 's' / 'h.1'}" in out
+    assert "do      Read the message" in out
+    for index in range(5):
+        assert (
+            f"failed event EVNT.1.root-{index + 1}: reported, 3 attempts, the last on h.1\n    ValueError: bad vertex {index}"
+            in out
+        )
+    assert "\x1b" not in out
+    assert "Traceback" not in out
+    document = json.loads(run("report", task.root, "--json").out)
+    assert [(cause["events"], cause["who"]) for cause in document["causes"]] == [(5, "payload"), (1, "payload")]
+    assert document["causes"][0]["first_events"] == ["EVNT.1.root-1", "EVNT.1.root-2", "EVNT.1.root-3"]

@@ -124,3 +124,39 @@ def test_messages_to_workers_are_single_lines_with_their_type():
     }
     assert json.loads(encode(CancelMessage(["1", "2"]))) == {"type": "cancel", "ranges": ["1", "2"]}
     assert json.loads(encode(DrainMessage())) == {"type": "drain"}
+
+
+def fed(data, piece=50_000):
+    cutter = LineCutter()
+    return [found for begin in range(0, len(data), piece) for found in cutter.feed(data[begin : begin + piece])]
+
+
+@pytest.mark.parametrize("piece", [4096, 50_000, 40_000_000])
+def test_a_reason_of_thirty_megabytes_fails_its_range_and_breaks_nothing(piece):
+    text = '{"type":"failed","range":"17","reason":"ValueError: ' + "x" * 30_000_000 + ' the end"}\n'
+    (found,) = fed(text.encode() + b'{"type":"released","range":"18"}\n', piece)[:1]
+    message = decode(found)
+    assert isinstance(message, FailedMessage)
+    assert message.range == "17"
+    assert message.reason.startswith("ValueError: xxx")
+    assert message.reason.endswith("xxx the end")
+    assert decode(fed(text.encode() + b'{"type":"released","range":"18"}\n', piece)[-1]) == ReleasedMessage("18")
+
+
+REASONS = [b"\\ud800 half", b"\xff\xfe not UTF-8", b"\x1b[31m raw escape \x01", b'a \\" and \\q no escape', b"\\ud800" * 9]
+UNANSWERABLE = [b'{"type":"failed","reason":"\xff"}', b'{"type":"done","range":"1","reason":"\xff"}', b'"type":"failed"\xff']
+
+
+@pytest.mark.parametrize("reason", REASONS)
+def test_a_reason_that_is_no_proper_text_fails_its_range_and_breaks_nothing(reason):
+    message = decode(b'{"type": "failed", "range": "5", "reason": "why: ' + reason + b' end"}')
+    assert isinstance(message, FailedMessage)
+    assert message.range == "5"
+    assert message.reason.startswith("why: ")
+    assert message.reason.endswith("end")
+
+
+@pytest.mark.parametrize("bad", UNANSWERABLE)
+def test_other_garbage_is_refused_as_ever(bad):
+    with pytest.raises(ProtocolViolation):
+        decode(bad)

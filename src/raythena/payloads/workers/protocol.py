@@ -6,12 +6,14 @@ text for people who write workers; this module is its exact form. It knows nothi
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
 import msgspec
 
 PROTOCOL_VERSION = 1
 MAX_LINE_BYTES = 64 * 1024
+_KEPT_BYTES = MAX_LINE_BYTES // 4
 
 Token = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 Seconds = Annotated[float, msgspec.Meta(ge=0.0, le=1e12)]
@@ -92,12 +94,31 @@ CANCEL_CHUNK = 1000
 
 def decode(line: bytes) -> WorkerMessage:
     """The message on one line (without newline). Raises ProtocolViolation saying what is wrong with it."""
-    if len(line) >= MAX_LINE_BYTES:
-        raise ProtocolViolation(f"a line of {len(line)} bytes; at most {MAX_LINE_BYTES} are allowed")
-    try:
-        return _DECODER.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:
-        raise ProtocolViolation(f"{problem}, in the line {excerpt(line)}") from None
+    problem: Exception | str = f"a line of {len(line)} bytes; at most {MAX_LINE_BYTES} are allowed"
+    if len(line) < MAX_LINE_BYTES:
+        try:
+            return _DECODER.decode(line)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as refusal:
+            problem = refusal
+    told = _failed_somehow(line)
+    if told is None:
+        raise ProtocolViolation(f"{problem}, in the line {excerpt(line)}")
+    return told
+
+
+_IS_FAILED = re.compile(rb'^\s*\{.{0,300}?"type"\s*:\s*"failed"', re.DOTALL)
+_RANGE = re.compile(rb'"range"\s*:\s*"([^"\\]{1,200})"')
+_REASON = re.compile(rb'"reason"\s*:\s*"')
+_END = re.compile(r'"\s*\}?\s*$')
+
+
+def _failed_somehow(line: bytes) -> FailedMessage | None:
+    """A failure whose reason is too long, or no proper text: it comes from far below, and is worth more than its form."""
+    token, reason = _RANGE.search(line), _REASON.search(line)
+    if not _IS_FAILED.match(line) or token is None or reason is None:
+        return None
+    text = line[reason.end() :].decode("utf-8", "replace")
+    return FailedMessage(token[1].decode("utf-8", "replace"), _END.sub("", text).replace("\\n", "\n").replace('\\"', '"'))
 
 
 def excerpt(line: bytes, length: int = 120) -> str:
@@ -125,6 +146,9 @@ class LineCutter:
         lines = data.split(b"\n")
         self._pending = lines.pop()
         if len(self._pending) >= MAX_LINE_BYTES:
-            lines.append(self._pending)
-            self._pending = b""
+            if _IS_FAILED.match(self._pending):  # both ends are kept: what failed, and the end of why
+                self._pending = self._pending[:_KEPT_BYTES] + self._pending[-_KEPT_BYTES:]
+            else:
+                lines.append(self._pending)
+                self._pending = b""
         return lines

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from raythena.domain.ranges import EventRange
+from raythena.domain.short_reason import cut_middle
 from raythena.payloads.workers.event_server import Event, EventServer
 
 LONGEST_TRACEBACK = 3000
@@ -85,13 +86,23 @@ def serve(work: Work, message: dict[str, Any]) -> int:
     return 0
 
 
+def told(problem: BaseException) -> str:
+    """An exception with its traceback; what was raised is always in it, both ends of its message if that is long."""
+    raised = cut_middle("".join(traceback.format_exception_only(problem)), LONGEST_TRACEBACK)
+    whole = "".join(traceback.format_exception(problem)) if len(raised) < LONGEST_TRACEBACK else ""
+    if whole and len(whole) <= LONGEST_TRACEBACK:
+        return whole
+    frames = "".join(traceback.format_tb(problem.__traceback__))[-LONGEST_TRACEBACK // 2 :].partition("\n")[2]
+    return f"Traceback (most recent call last):\n  ...\n{frames}{raised}"
+
+
 def answer(event: Event, function: Function, context: WorkerContext) -> None:
     """Compute one event and report it."""
     try:
         output = function(EventRange(event.id, event.lfn, event.pfn, event.guid, event.first, event.last), context)
-    except Exception:  # noqa: BLE001
+    except Exception as problem:  # noqa: BLE001
         # Whatever the user's function raises fails this attempt, with its traceback, and nothing else.
-        event.failed(traceback.format_exc()[-LONGEST_TRACEBACK:])
+        event.failed(told(problem))
         return
     if isinstance(output, bytes | bytearray | memoryview):
         try:

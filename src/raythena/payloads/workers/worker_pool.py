@@ -21,6 +21,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from raythena.domain.results import FailureKind
+from raythena.domain.short_reason import storable_reason
 from raythena.payloads.outcome_queue import OutcomeQueue
 from raythena.payloads.workers.connection import socket_directory
 from raythena.payloads.workers.memory_watch import MemoryWatch
@@ -156,7 +157,7 @@ class WorkerPool:
             self._intake.take(slot, in_flight, message, held_s)
         elif isinstance(message, FailedMessage):
             slot.finished += 1
-            reason = message.reason[-REASON_LENGTH:] or "the worker gave no reason"
+            reason = storable_reason(message.reason, REASON_LENGTH) or "the worker gave no reason"
             self._outcomes.finish(Failed(in_flight.lease.index, FailureKind.REPORTED, reason, held_s))
         else:
             self._dispatch.handed_back(in_flight)
