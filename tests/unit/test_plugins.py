@@ -53,7 +53,7 @@ EXPORTED = {
     "MergeContext": "directory expected guid lfn log options",
     "MergeError": "",
     "MergeSpec": "kind options",
-    "Merged": "guid n_events",
+    "Merged": "guid is_countable n_events",
     "Merger": "",
     "NodeProgress": "busy cores finished leased mean_event_s name occupancy state",
     "Payload": "appetite collected drain feed poll release start stop",
