@@ -3,6 +3,7 @@
     payloads        what computes events on a node       entry point group `raythena.payloads`        names a `PayloadPlugin`
     mergers         what makes one file of many outputs  entry point group `raythena.mergers`         names a `Merger`
     gateways        where ranges come from, news go to   entry point group `raythena.gateways`        names a `GatewayPlugin`
+    launchers       what makes a cluster of machines     entry point group `raythena.launchers`       names a `LauncherPlugin`
     event readers   event numbers of a file format       entry point group `raythena.event_readers`   names an `EventReader`
 
 Shapes, units and errors are described in `docs/plugins.md`. Programs that compute events need none of this, see
@@ -26,6 +27,8 @@ from raythena.domain.range_report import DeliveredFile, RangeReport, RangeStatus
 from raythena.domain.results import FailureKind
 from raythena.domain.taxonomy import EndCause
 from raythena.engine.memory_policy import MemoryLimits
+from raythena.engine.node_starts import StartPolicy
+from raythena.launch.launcher import Cluster, LauncherPlugin, LaunchOrder
 from raythena.payloads.plugin_options import refuse_unknown, string_list, string_map
 from raythena.payloads.workers.python_worker import WorkerContext
 from raythena.runtime.clock import Clock
@@ -50,6 +53,7 @@ from raythena.validation.readers import Reader as EventReader
 __all__ = [
     "BadInputs",
     "Clock",
+    "Cluster",
     "ClusterError",
     "CoordinatorLine",
     "DeliveredFile",
@@ -69,6 +73,8 @@ __all__ = [
     "InvalidInput",
     "Job",
     "JobNumbers",
+    "LaunchOrder",
+    "LauncherPlugin",
     "LeasedRange",
     "MemoryLimits",
     "MergeContext",
@@ -90,6 +96,7 @@ __all__ = [
     "Released",
     "ReportedRange",
     "SessionResult",
+    "StartPolicy",
     "Started",
     "StorageError",
     "TimeLimits",

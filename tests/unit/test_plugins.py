@@ -26,6 +26,7 @@ BLOCKS = re.findall(r"^```python\n(.*?)^```", DOCUMENT, re.MULTILINE | re.DOTALL
 EXPORTED = {
     "BadInputs": "faults",
     "Clock": "monotonic_s sleep wall_s",
+    "Cluster": "add_nodes ends_at failure start stop",
     "ClusterError": "",
     "CoordinatorLine": "ranges_ended ranges_given reports_acknowledged stop",
     "DeliveredFile": "adler32 checksum path size_bytes",
@@ -48,6 +49,11 @@ EXPORTED = {
         "outputs payload ranges_given source task_id to_dict"
     ),
     "JobNumbers": "take",
+    "LaunchOrder": (
+        "cores environ head_cores hosts interface nodes policy ray_directory remote_shell remote_stdin scratch_directory "
+        "shared_directory step_options tell"
+    ),
+    "LauncherPlugin": "is_here launch name words",
     "LeasedRange": "attempt event_range index",
     "MemoryLimits": "memory_reserve node_memory_bytes worker_memory_bytes",
     "MergeContext": "directory expected guid lfn log options",
@@ -75,6 +81,7 @@ EXPORTED = {
     "Released": "index",
     "ReportedRange": "file message range_id status",
     "SessionResult": "core_s cores cpu_s error exit_code outcome progress reason span_s",
+    "StartPolicy": "at_once first_pause_s last_pause_s max_absences max_failures stable_s start_limit_s",
     "Started": "at index",
     "StorageError": "",
     "TimeLimits": "first_time_limit_s min_time_limit_s time_limit_factor",

@@ -77,7 +77,15 @@ class ManyMachines:
     def _node_order(self, spec: NodeSpec, name: str) -> NodeOrder:
         head, order = self._started_head(), self._order
         token = head.token_file.read_text()
-        return NodeOrder(name, head.join_address, token, order.cores or spec.cores, order.interface, order.scratch_directory, order.ray_directory)
+        return NodeOrder(
+            name,
+            head.join_address,
+            token,
+            order.cores or spec.cores,
+            order.interface,
+            order.scratch_directory,
+            order.ray_directory,
+        )
 
     def failure(self) -> str:
         """Why the cluster cannot go on; "" while it can."""

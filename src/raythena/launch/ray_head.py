@@ -44,7 +44,8 @@ class RayNode:
 class RayHead:
     """The head, with `cores` cores of this machine for payloads. Use `start`, and always `stop`.
 
-    With `scratch`, `$TMPDIR` of everything on this node is a private directory there (empty: where it would be anyway). Ray's own files lie below `ray_directory`.
+    With `scratch`, `$TMPDIR` of everything on this node is a private directory there (empty: where it would be anyway).
+    Ray's own files lie below `ray_directory`.
     """
 
     def __init__(self, address: str, cores: int, scratch: str | None = None, ray_directory: str = "") -> None:

@@ -122,12 +122,15 @@ def test_no_default_is_written_a_second_time():
 
 
 def _literal_defaults(node):
+    """Names that are given a default; an empty text is none, it says that nothing was chosen."""
     if isinstance(node, ast.AnnAssign) and isinstance(node.value, ast.Constant) and isinstance(node.target, ast.Name):
-        return {node.target.id}
+        return {node.target.id} if node.value.value != "" else set()
     if isinstance(node, ast.arguments):
         positional = zip(reversed([*node.posonlyargs, *node.args]), reversed(node.defaults), strict=False)
         pairs = [*positional, *zip(node.kwonlyargs, node.kw_defaults, strict=True)]
-        return {argument.arg for argument, default in pairs if isinstance(default, ast.Constant) and default.value is not None}
+        return {
+            argument.arg for argument, default in pairs if isinstance(default, ast.Constant) and default.value not in (None, "")
+        }
     return set()
 
 
