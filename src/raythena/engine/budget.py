@@ -18,8 +18,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from raythena.domain.ids import NodeNumber
 from raythena.domain.failure_causes import normalised, telling
+from raythena.domain.ids import NodeNumber
 from raythena.domain.taxonomy import EndCause
 from raythena.engine.engine_config import BudgetConfig
 
