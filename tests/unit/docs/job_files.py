@@ -15,31 +15,42 @@ ELSEWHERE = ("/data/", "/opt/", "/cvmfs/", "/path/")
 """Where documents say things are that are not on this machine."""
 EVENTS_IN_ROOT_FILE = 12
 
-MODULE = '''"""Made for a job file in a document."""
-from pathlib import Path
-
-
+OUTPUT = """
+def output(lfn, event, tree):
+    import io
+    import numpy as np, uproot
+    if not tree:
+        return f"{lfn} {event}\\n".encode()
+    stream = io.BytesIO()
+    with uproot.recreate(stream) as file:
+        file[tree] = {"EventNumber": np.array([event])}
+        return stream.getvalue()
+"""
+MODULE = (
+    OUTPUT
+    + """
 def load_geometry(*_):
     return {}
 
-
-def process(event_range, context, *_):
-    path = context.directory / f"{event_range.first_event}.out" if hasattr(context, "directory") else None
-    return f"{event_range.lfn} {event_range.first_event}\\n".encode()
-
+def process(event_range, context):
+    return output(event_range.lfn, event_range.first_event, TREE)
 
 def merge(inputs, output, context):
     output.write_bytes(b"".join(path.read_bytes() for path in inputs))
     return len(inputs)
-'''
-PROGRAM = f"""#!{sys.executable}
+"""
+)
+PROGRAM = (
+    OUTPUT
+    + """
 from raythena.client import EventServer
 
 for event in EventServer():
-    path = event.new_output(".dat")
-    path.write_text(f"{{event.lfn}} {{event.first}}\\n")
+    path = event.new_output(".out")
+    path.write_bytes(output(event.lfn, event.first, TREE))
     event.done(path)
 """
+)
 
 
 def materialised(text: str, directory: Path) -> Path:
@@ -53,13 +64,13 @@ def materialised(text: str, directory: Path) -> Path:
     document = yaml.safe_load(text)
     for entry in document.get("inputs", []):
         _write_input(directory, entry)
-    payload = document.get("payload", {})
+    payload, merge = document.get("payload", {}), document.get("merge")
+    preamble = f"TREE = {_tree(merge)!r}\n"
     for name in ("python", "setup"):
-        _write_module(directory, payload.get(name))
-    merge = document.get("merge")
-    _write_module(directory, merge.get("python") if isinstance(merge, dict) else None)
+        _write_module(directory, payload.get(name), preamble)
+    _write_module(directory, merge.get("python") if isinstance(merge, dict) else None, preamble)
     for program in _words(payload.get("process"))[:1]:
-        _write_program(directory, program)
+        _write_program(directory, program, preamble)
     for place in payload.get("path", []):
         (directory / place).mkdir(parents=True, exist_ok=True)
     return path
@@ -89,16 +100,23 @@ def _write_input(directory: Path, entry) -> None:
         path.write_text("events")
 
 
-def _write_module(directory: Path, target) -> None:
+def _tree(merge) -> str:
+    """The tree in the outputs of a job that merges ROOT files; empty: the outputs are text."""
+    if isinstance(merge, dict):
+        return merge.get("options", {}).get("tree", "HITS") if merge.get("kind") == "root" else ""
+    return "HITS" if merge in ("root", None) else ""
+
+
+def _write_module(directory: Path, target, preamble: str) -> None:
     if isinstance(target, str):
         *packages, module = target.partition(":")[0].split(".")
         place = directory.joinpath(*packages)
         place.mkdir(parents=True, exist_ok=True)
-        (place / f"{module}.py").write_text(MODULE)
+        (place / f"{module}.py").write_text(preamble + MODULE)
 
 
-def _write_program(directory: Path, program: str) -> None:
+def _write_program(directory: Path, program: str, preamble: str) -> None:
     if shutil.which(program) is None:
         path = directory / program
-        path.write_text(PROGRAM)
+        path.write_text(f"#!{sys.executable}\n{preamble}{PROGRAM}")
         path.chmod(0o755)
