@@ -54,11 +54,12 @@ def test_the_story_of_the_readme(tmp_path, mark):
     (tmp_path / "job.yaml").write_text(job)
     (tmp_path / "evnt").mkdir()
     with uproot.recreate(tmp_path / "evnt" / "EVNT.000001.root") as file:
-        file["EVNT"] = {"EventNumber": np.arange(12)}
+        file["EVNT"] = {"EventNumber": np.arange(12) + 1}
     printed = [raythena(words[1:], mark, tmp_path) for words in console_commands(commands)]
     with uproot.open(tmp_path / "my-simulation.raythena" / "outputs" / "HITS.000001.root") as file:
         assert file["HITS"]["EventNumber"].array().tolist() == list(range(1, 13))
     assert "proven" in printed[2]
+    raythena(["validate", "my-simulation.raythena", "--strict"], mark, tmp_path)
     assert len(list(csv.reader(io.StringIO(printed[3])))) == 13
     assert raythena_processes(mark) == []
 
@@ -69,4 +70,4 @@ def test_a_job_file_of_a_document_runs(block, tmp_path, mark):
     raythena(["run", path.name, "--nodes", "1", "--cores", "2"], mark, tmp_path)
     name = yaml.safe_load(block.text)["name"]
     assert any((tmp_path / f"{name}.raythena" / "outputs").iterdir())
-    assert "proven" in raythena(["validate", f"{name}.raythena"], mark, tmp_path)
+    raythena(["validate", f"{name}.raythena", "--strict"], mark, tmp_path)

@@ -95,7 +95,8 @@ def _write_input(directory: Path, entry) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".root":
         with uproot.recreate(path) as file:
-            file["EVNT"] = {"EventNumber": np.arange(EVENTS_IN_ROOT_FILE)}
+            count = EVENTS_IN_ROOT_FILE if isinstance(entry, str) else entry.get("events", EVENTS_IN_ROOT_FILE)
+            file["EVNT"] = {"EventNumber": np.arange(count) + 1}
     else:
         path.write_text("events")
 
