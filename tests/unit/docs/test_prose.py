@@ -88,12 +88,12 @@ def test_options_are_options(path):
     """Of one of our commands, or words that the code knows, as it knows those of Athena, of Slurm and of containers."""
     words = [word for text in code_in(path) for word in text.split() if re.fullmatch(r"--[A-Za-z][\w-]*(=.*)?", word)]
     proved = "\n".join(block.text for block in blocks_of(path))
-    told = {word.partition("=")[0] for word in words} - options() - OF_SLURM
+    told = {word.partition("=")[0] for word in words} - options() - OF_OTHERS
     assert [word for word in told if word[2:] not in words_of_the_code() and not re.search(rf"{word}\b", proved)] == []
 
 
-OF_SLURM = {"--mem"}
-"""Options of `srun` and `sbatch` that documents tell of and the code has no use for."""
+OF_OTHERS = {"--mem", "--unshare-all", "--unshare-ipc"}
+"""Options of `srun`, `sbatch` and `bwrap` that documents tell of and the code does not use; add yours."""
 
 
 @documents
