@@ -43,6 +43,7 @@ from raythena.runtime.payload_interface import (
     PayloadOutcome,
     PayloadPlugin,
     Released,
+    Remark,
     Started,
     TimeLimits,
 )
@@ -94,6 +95,7 @@ __all__ = [
     "RangeStatus",
     "RaythenaError",
     "Released",
+    "Remark",
     "ReportedRange",
     "SessionResult",
     "StartPolicy",

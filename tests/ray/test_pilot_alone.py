@@ -11,7 +11,7 @@ from athenamp_stand_in.content import write_evnt
 from raythena.domain.errors import PayloadError
 from raythena.domain.ranges import EventRange
 from raythena.payloads.pilot.pilot_payload import PilotPayload
-from raythena.runtime.payload_interface import Done, Failed, LeasedRange, PayloadContext, Released
+from raythena.runtime.payload_interface import Done, Failed, LeasedRange, PayloadContext, Released, Remark
 
 CORES = 2
 
@@ -126,3 +126,71 @@ def test_two_nodes_on_one_machine_do_not_hear_each_other(pilot, tmp_path, events
         assert sorted(one.index for one in outcomes) == list(range(1, 21))
         assert all(one.path.is_relative_to(place) for one in outcomes)
         assert len([line for line in journal(place) if line["call"] == "getJob"]) == 1
+
+
+@pytest.mark.timeout(180)
+def test_a_proxy_as_documented_does_not_keep_the_pilot_from_asking(pilot, tmp_path, events):
+    """There is no arcproxy here: a pilot that checked its proxy would never ask for a job."""
+    path, ranges = events
+    proxy = tmp_path / "x509proxy"
+    proxy.write_text("no proxy at all")
+
+    async def scenario():
+        payload = PilotPayload()
+        await payload.start(context(tmp_path, pilot, path, proxy=str(proxy)))
+        outcomes, problem = await driven(payload, ranges)
+        await payload.stop()
+        return outcomes, problem
+
+    outcomes, problem = run(scenario, 170)
+    assert (problem, {type(one) for one in outcomes}) == ("", {Done})
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("trouble", ["yampl", "proxy"])
+def test_a_pilot_that_will_never_ask_is_noticed_within_seconds(pilot, tmp_path, events, trouble):
+    path, ranges = events
+    place = context(tmp_path, pilot, path, max_starts=2)
+    if trouble == "yampl":
+        place.options["environment"]["PYTHONPATH"] = ""
+        said = "No module named 'yampl'"
+    else:
+        place.options["verify_proxy"] = True
+        said = "voms proxy certificate check failure: 127"
+
+    async def scenario():
+        payload, remarks = PilotPayload(), []
+        began = time.monotonic()
+        await payload.start(place)
+        payload.feed(ranges)
+        try:
+            while True:
+                remarks += [one.text for one in await payload.poll(0.2) if isinstance(one, Remark)]
+        except PayloadError as problem:
+            return str(problem), remarks, time.monotonic() - began
+        finally:
+            await payload.stop()
+
+    problem, remarks, took_s = run(scenario, 170)
+    assert "2 pilots in a row never asked for ranges" in problem
+    assert said in problem
+    assert len(remarks) == 2
+    assert took_s < 100, "two starts; one alone would have taken minutes"
+
+
+@pytest.mark.timeout(180)
+def test_two_files_for_one_range_are_charged_to_it_with_what_the_pilot_says(pilot, tmp_path, events):
+    path, ranges = events
+
+    async def scenario():
+        payload = PilotPayload()
+        await payload.start(context(tmp_path, pilot, path, {"two_files": [3]}))
+        outcomes, problem = await driven(payload, ranges[:8])
+        await payload.stop()
+        return outcomes, problem
+
+    outcomes, problem = run(scenario, 170)
+    failed = {one.index: one.message for one in outcomes if isinstance(one, Failed)}
+    assert (problem, set(failed)) == ("", {3})
+    assert "AthenaMP wrote 2 files for one range" in failed[3]
+    assert "Failed to handle out message" in failed[3]

@@ -79,6 +79,7 @@ EXPORTED = {
     "RangeStatus": "",
     "RaythenaError": "",
     "Released": "index",
+    "Remark": "text",
     "ReportedRange": "file message range_id status",
     "SessionResult": "core_s cores cpu_s error exit_code outcome progress reason span_s",
     "StartPolicy": "at_once first_pause_s last_pause_s max_absences max_failures stable_s start_limit_s",

@@ -127,6 +127,10 @@ class PayloadError(RaythenaError):
     exit_code = ExitCode.PAYLOAD
 
 
+class PayloadUnusable(PayloadError):
+    """The payload has tried as often as makes sense, or knows that it cannot work: another start of it would end the same way."""
+
+
 class ContainerError(PayloadError):
     """The engine did not start the container: the payload itself was never run."""
 

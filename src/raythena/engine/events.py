@@ -61,6 +61,8 @@ class NodeReport:
     """Core-seconds those events took together."""
     trouble: str = ""
     """Why the node can take no work now."""
+    remarks: tuple[str, ...] = ()
+    """What its payload wants people to know."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -158,6 +158,7 @@ class NodeExchange:
                 computed=message.computed,
                 computed_s=message.computed_s,
                 trouble=message.trouble,
+                remarks=message.remarks,
             ),
             now,
         )

@@ -18,6 +18,7 @@ from raythena.engine.leasing import Leasing
 from raythena.engine.state import JobState
 from raythena.engine.tail import Tail
 
+_REMARKS_TOLD = 5
 _NO_RANGES: Indices = np.empty(0, dtype=np.int64)
 _FEW_PER_CORE = 4
 """A lost node that held no more than this has them all noted: any of them may have been on a core when it died."""
@@ -37,6 +38,8 @@ class Membership:
         self._tail = tail
         self._troubled: set[str] = set()
         """Hosts that were in trouble."""
+        self._remarks: dict[str, int] = {}
+        """How many remarks of payloads each host has made."""
 
     # ---- coming and going
 
@@ -107,6 +110,8 @@ class Membership:
             return
         if event.trouble != node.trouble:
             self._note_trouble(node, event.trouble)
+        for remark in event.remarks:
+            self._note_remark(node, remark)
         self._fleet.report(node, event, now)
         if node.has_nothing:
             self._reclaim(node)
@@ -125,6 +130,13 @@ class Membership:
         if trouble and node.host not in self._troubled:
             self._troubled.add(node.host)
             self._budget.warn(f"node {node.host} takes no work: {trouble}")
+
+    def _note_remark(self, node: Node, remark: str) -> None:
+        """A payload has something to say: a few of its remarks are told to people, of each host."""
+        told = self._remarks.get(node.host, 0)
+        self._remarks[node.host] = told + 1
+        if told < _REMARKS_TOLD:
+            self._budget.warn(f"node {node.host}: {remark}")
 
     def _reclaim(self, node: Node) -> None:
         """A node that says it has nothing has nothing: leases that got lost on their way to it are given to others."""

@@ -79,6 +79,8 @@ class NodeCore:
         self.draining = False
         self.trouble = ""
         """Why nothing can be begun now; see `hold`."""
+        self.remarks: list[str] = []
+        """What the payload wants people to know, since the last message."""
 
     # ---- what happened
 
@@ -223,7 +225,9 @@ class NodeCore:
                 computed=self._computed,
                 computed_s=self._computed_s,
                 trouble=self.trouble,
+                remarks=tuple(self.remarks),
             )
+            self.remarks = []
             self._computed, self._computed_s = 0, 0.0
             self._news_groups, self._news_failures, self._news_returned = [], [], []
             self._recall_open = False

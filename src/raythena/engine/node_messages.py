@@ -38,6 +38,8 @@ class NodeMessage:
     computed_s: float = 0.0
     trouble: str = ""
     """Why the node can take no work now."""
+    remarks: tuple[str, ...] = ()
+    """What the payload wants people to know."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

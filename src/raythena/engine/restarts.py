@@ -39,6 +39,7 @@ class PayloadEnd(StrEnum):
     FAILED = "it failed"
     NO_ROOM = "the scratch disk refused"
     NUMBERS_EXHAUSTED = "it ran out of job numbers"
+    UNUSABLE = "it says that another start would not help"
 
 
 class Reaction(StrEnum):
@@ -62,6 +63,7 @@ AFTER_PAYLOAD: Mapping[PayloadEnd, Reaction] = {
     PayloadEnd.FAILED: Reaction.COUNT,
     PayloadEnd.NO_ROOM: Reaction.EXCUSE,
     PayloadEnd.NUMBERS_EXHAUSTED: Reaction.GIVE_UP,
+    PayloadEnd.UNUSABLE: Reaction.GIVE_UP,
 }
 """Only another agent has other numbers."""
 

@@ -13,7 +13,7 @@ import asyncio
 from collections.abc import Iterable
 
 from raythena.domain.errors import InternalError, PayloadError
-from raythena.runtime.payload_interface import Done, Failed, LeasedRange, PayloadOutcome, Released, Started
+from raythena.runtime.payload_interface import Done, Failed, LeasedRange, PayloadOutcome, Released, Remark, Started
 
 
 class OutcomeQueue:
@@ -64,6 +64,10 @@ class OutcomeQueue:
         """Ranges come back that were never started."""
         for index in indices:
             self.finish(Released(index))
+
+    def remark(self, text: str) -> None:
+        """People should know something while the job runs."""
+        self._add(Remark(text))
 
     # ---- the end
 

@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from raythena.domain.errors import ClusterError, NumbersExhausted, PayloadError, StorageError
+from raythena.domain.errors import ClusterError, NumbersExhausted, PayloadError, PayloadUnusable, StorageError
 from raythena.domain.ids import RangeIndex
 from raythena.domain.job_number import JobNumbers
 from raythena.domain.node_name import NodeName
@@ -43,6 +43,7 @@ from raythena.runtime.payload_interface import (
     PayloadContext,
     PayloadOutcome,
     Released,
+    Remark,
     Started,
     payload_plugin,
 )
@@ -199,6 +200,8 @@ class Agent:
     async def _how_it_ended(self, problem: PayloadError) -> PayloadEnd:
         if isinstance(problem, NumbersExhausted):
             return PayloadEnd.NUMBERS_EXHAUSTED
+        if isinstance(problem, PayloadUnusable):
+            return PayloadEnd.UNUSABLE
         await self._look_at_disks(urgent=True)
         return PayloadEnd.NO_ROOM if self._scratch.refusal else PayloadEnd.FAILED
 
@@ -261,6 +264,9 @@ class Agent:
                     self._failed(outcome.index, outcome.kind, outcome.message, outcome.wall_s)
                 case Released():
                     core.released(outcome.index)
+                case Remark():
+                    logger.warning("the payload remarks: %s", outcome.text)
+                    core.remarks.append(outcome.text)
 
     def _failed(self, index: int, kind: FailureKind, message: str, wall_s: float = 0.0) -> None:
         """An attempt failed; while the scratch disk refuses, that is the disk's fault."""

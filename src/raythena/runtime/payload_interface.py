@@ -115,7 +115,14 @@ class Released:
     index: int
 
 
-PayloadOutcome = Started | Done | Failed | Released
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """Something people should know while the job runs: a warning in `raythena status`. No range depends on it."""
+
+    text: str
+
+
+PayloadOutcome = Started | Done | Failed | Released | Remark
 
 
 class Payload(Protocol):

@@ -28,7 +28,7 @@ from typing import Any
 
 from raythena.domain.ranges import EventRange
 from raythena.domain.results import FailureKind
-from raythena.runtime.payload_interface import Done, Failed, LeasedRange, Payload, PayloadContext, PayloadOutcome, Started
+from raythena.runtime.payload_interface import Done, Failed, LeasedRange, Payload, PayloadContext, PayloadOutcome, Remark, Started
 from raythena.runtime.process_guard_main import descendants, kill_quietly, living_processes
 
 CORES = 2
@@ -133,6 +133,9 @@ class Trial:
             require(failed.message.strip(), f"range {failed.index} failed without a message")
 
     def _enter(self, outcome: PayloadOutcome) -> None:
+        if isinstance(outcome, Remark):
+            require(outcome.text.strip(), "a remark without text")
+            return
         if isinstance(outcome, Started):
             require(outcome.index in self.out, f"range {outcome.index} is said to have started, but is not held")
             require(abs(outcome.at - time.time()) < CLOCK_TOLERANCE_S, "Started.at must be seconds since the epoch")

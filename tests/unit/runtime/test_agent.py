@@ -13,7 +13,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from raythena.domain.errors import NumbersExhausted, PayloadError, StorageError
+from raythena.domain.errors import NumbersExhausted, PayloadError, PayloadUnusable, StorageError
 from raythena.domain.job import InputFile, Job, MergeSpec, PayloadSpec
 from raythena.domain.ranges import RangeState
 from raythena.domain.results import FailureKind, member_name
@@ -28,7 +28,7 @@ from raythena.runtime import agent as agent_module
 from raythena.runtime import group_writer
 from raythena.runtime import scratch as scratch_module
 from raythena.runtime.agent import Agent
-from raythena.runtime.payload_interface import Done, Failed, LeasedRange, PayloadPlugin, Released
+from raythena.runtime.payload_interface import Done, Failed, LeasedRange, PayloadPlugin, Released, Remark
 from raythena.runtime.session_config import AgentOrder, SessionConfig
 from raythena.testing.clocks import HurriedClock
 
@@ -303,6 +303,32 @@ class FullForAWhile:
             return ""
         self._bad -= 1
         return "no space left in the test" if self._bad >= 0 else ""
+
+
+def test_a_payload_that_says_it_is_unusable_is_not_started_again(run_agent, monkeypatch):
+    polled = []
+
+    async def poll(self, timeout_s):
+        polled.append(self)
+        raise PayloadUnusable("five pilots in a row never asked")
+
+    monkeypatch.setattr(InProcessPayload, "poll", poll)
+    with pytest.raises(PayloadUnusable):
+        run_agent()
+    assert len(polled) == 1
+
+
+def test_what_a_payload_remarks_is_a_warning(run_agent, monkeypatch):
+    compute = InProcessPayload.poll
+
+    async def poll(self, timeout_s):
+        return [Remark("a pilot never asked"), *await compute(self, timeout_s)]
+
+    monkeypatch.setattr(InProcessPayload, "poll", poll)
+    link, _ = run_agent()
+    told = [warning for warning in link.node_exchange.engine.warnings if "a pilot never asked" in warning]
+    assert 1 <= len(told) <= 5
+    assert len(stored(link)) == EVENTS
 
 
 def test_a_payload_is_told_which_attempt_at_an_event_it_makes(run_agent, monkeypatch):

@@ -30,7 +30,7 @@ from enum import Enum
 from functools import partial
 from pathlib import Path
 
-from raythena.domain.errors import ContainerError, InvalidInput, NumbersExhausted, PayloadError
+from raythena.domain.errors import ContainerError, InvalidInput, NumbersExhausted, PayloadError, PayloadUnusable
 from raythena.domain.results import FailureKind
 from raythena.payloads.athenamp.athenamp_ranges import AthenaRanges
 from raythena.payloads.athenamp.channel import Asked, Broken, Given, Heard, News, Silence, Told
@@ -349,7 +349,7 @@ class AthenaMPPayload:
         self._start_at = self._clock.monotonic_s() + pause_s
         if self._restarts.is_exhausted:
             text = f"AthenaMP ended {self._restarts.failed_starts} times in a row before it asked for events; {last}"
-            kind = ContainerError if run.engine_failed else PayloadError
+            kind = ContainerError if run.engine_failed else PayloadUnusable
             self._give_up(kind(f"{text} (log: {run.log})"))
 
     def _give_up(self, problem: PayloadError) -> None:

@@ -161,8 +161,8 @@ def _arguments(options: PilotOptions, job: Mapping[str, Any], port: int, directo
     words = [
         f"{name}={value}" if name.startswith("--") else f"{name}{value}" for name, value in ours.items() if name not in theirs
     ]
-    if "-t" not in theirs and options.proxy is None:
-        words.append("-t")
+    if "-t" not in theirs and not options.verify_proxy:
+        words.append("-t")  # no check of the proxy: where arcproxy is missing, a pilot that checks never asks for a job
     return [*words, *options.arguments]
 
 

@@ -14,7 +14,7 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +23,16 @@ from raythena.domain.results import FailureKind
 from raythena.payloads.outcome_queue import OutcomeQueue
 from raythena.payloads.pilot.panda_server import Confirmed, Finished, GaveUp, Oddity
 from raythena.payloads.pilot.pilotlog import EventFacts
-from raythena.payloads.pilot.range_queue import InFlight, RangeQueue
+from raythena.payloads.pilot.range_queue import TOKEN, InFlight, RangeQueue
 from raythena.payloads.pilot.recovery import RecoveryStore
 from raythena.payloads.pilot.running import RunningPilot
-from raythena.payloads.pilot.salvage import BadFile, Claim, claims, take_output
+from raythena.payloads.pilot.salvage import BadFile, Claim, claims, outputs_by_token, take_output
 from raythena.payloads.workers.time_limit import Pace
 from raythena.runtime.clock import Clock
 from raythena.runtime.payload_interface import Done, Failed
 
 LOG = logging.getLogger(__name__)
+_TEXT_LIMIT = 1000
 
 
 class OutputStaging:
@@ -58,6 +59,8 @@ class OutputStaging:
         self._on_result = on_result
         self._on_defect = on_defect
         self._checks: set[asyncio.Task[None]] = set()
+        self.explained = False
+        """A range was charged with the end of the pilot of the moment."""
         self.results = 0
         """Outputs taken so far."""
 
@@ -133,6 +136,7 @@ class OutputStaging:
         await asyncio.to_thread(pilot.log.read)
         self.take_logged(pilot)
         await self.finish()
+        self._charge_culprits(pilot, await asyncio.to_thread(outputs_by_token, pilot.directory))
         in_flight_ranges = {in_flight.token: in_flight for in_flight in self._range_queue.in_flight_ranges}
         for claim in await asyncio.to_thread(claims, pilot.directory, in_flight_ranges):
             try:
@@ -141,16 +145,33 @@ class OutputStaging:
             except BadFile as problem:
                 LOG.info("not salvaged: %s", problem)
 
+    def _charge_culprits(self, pilot: RunningPilot, outputs: Mapping[str, Sequence[Path]]) -> None:
+        """Charge ranges that have several files, and those the pilot names where it says why it ended its job."""
+        named = set(TOKEN.findall(pilot.log.complaint))
+        for in_flight in list(self._range_queue.in_flight_ranges):
+            paths = outputs.get(in_flight.token, ())
+            if len(paths) < 2 and in_flight.token not in named:
+                continue
+            self._range_queue.settle(in_flight.token)
+            self.explained = True
+            kind = FailureKind.BAD_OUTPUT if len(paths) > 1 else FailureKind.PROTOCOL
+            files = f"AthenaMP wrote {len(paths)} files for one range: {', '.join(map(str, paths))[:_TEXT_LIMIT]}"
+            told = [files] if len(paths) > 1 else []
+            told += [f"the pilot ended its job: {pilot.log.complaint}"] if pilot.log.complaint else []
+            self._outcomes.finish(Failed(in_flight.index, kind, "; ".join(told), self.held_s(in_flight)))
+
     def charge_bad_outputs(self, pilot: RunningPilot) -> bool:
-        """Charge ranges AthenaMP called finished, and whose outputs cannot be used; whether there were any."""
+        """Charge ranges AthenaMP called finished, and whose outputs cannot be used; whether it is known what ended the pilot."""
         facts_of = pilot.log.facts
         bad = [one for one in self._range_queue.in_flight_ranges if one.token in facts_of and facts_of[one.token].finished]
         for in_flight in bad:
             self._range_queue.settle(in_flight.token)
             facts = facts_of[in_flight.token]
             text = f"the payload reported the output {facts.path!r}, which is missing or torn"
+            text += f"; the pilot says: {pilot.log.complaint}" if pilot.log.complaint else ""
             self._outcomes.finish(Failed(in_flight.index, FailureKind.BAD_OUTPUT, text, facts.wall_s))
-        return bool(bad)
+        explained, self.explained = self.explained, False
+        return bool(bad) or explained
 
     # ---- staging and telling
 

@@ -6,6 +6,7 @@ Rules:
 - After its last report a pilot is given time for its final update only if the payload has written a job report. In
   event-service mode transforms write none; the pilot then calls the job failed (1187) and needs two minutes to say so.
 - A pilot whose payload dies before it has got a range is ended as soon as its log tells. The reason is what the payload said.
+- A pilot whose log says that it will never ask for ranges is ended at once. The reason is its own sentence.
 - A range hangs when it is not reported long after its time limit; what was logged does not hang, it is on its way.
 """
 
@@ -58,10 +59,14 @@ def _end_of_payload(pilot: RunningPilot, around: Surroundings) -> str:
     """Why a pilot whose payload is gone too early should be ended; empty while there is something to wait for."""
     if pilot.panda.said_no_more and not around.owed:
         return ""
-    if pilot.log.payload_status is not None and pilot.panda.record.first_ranges_at is None:
-        return pilot.payload_exit_summary()
+    if pilot.panda.record.first_ranges_at is None:
+        if pilot.log.refusal:
+            return f"it says: {pilot.log.refusal}"
+        if pilot.log.payload_status is not None:
+            return pilot.payload_exit_summary()
     if pilot.over_seen_at is not None and around.now - pilot.over_seen_at > STRAGGLERS_S:
-        return "its job ended early" + (f": {pilot.payload_exit_summary()}" if pilot.log.payload_status else "")
+        why = pilot.payload_exit_summary() if pilot.log.payload_status else pilot.log.complaint
+        return "its job ended early" + (f": {why}" if why else "")
     return ""
 
 

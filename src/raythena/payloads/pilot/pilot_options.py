@@ -47,6 +47,10 @@ class PilotOptions:
     default_config: Path | None = None
     """That file, where it is not below `pilot`."""
     proxy: Path | None = None
+    verify_proxy: bool = False
+    """Let the pilot check its proxy, with arcproxy, before it asks for a job."""
+    patched: bool = False
+    """The site has patched this release: it can run event-service jobs although it is known that it cannot."""
     max_events: int | None = None
     """Value for --maxEvents of PanDA's job, -1 for all; None: what the job says."""
     pid_namespace: str = "auto"
@@ -85,6 +89,8 @@ def read_options(options: Mapping[str, Any], source: str) -> PilotOptions:
     }
     for name in ("pilot", "default_config", "proxy", "cacher"):
         values[name] = _path(options, name, source)
+    for name in ("verify_proxy", "patched"):
+        values[name] = _flag(options, name, source)
     for name in ("python", "version", "queue", "pid_namespace"):
         if name in options:
             values[name] = _word(options, name, source)
@@ -153,6 +159,13 @@ def _word(options: Mapping[str, Any], name: str, source: str) -> str:
         return "yes" if value else "no"  # YAML reads yes and no as booleans
     if not isinstance(value, str) or not value or "\0" in value:
         raise InvalidInput(source, f"{PREFIX}.{name}", f"is {value!r}", expected="text")
+    return value
+
+
+def _flag(options: Mapping[str, Any], name: str, source: str) -> bool:
+    value = options.get(name, False)
+    if not isinstance(value, bool):
+        raise InvalidInput(source, f"{PREFIX}.{name}", f"is {value!r}", expected="true or false")
     return value
 
 

@@ -23,7 +23,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from raythena.domain.errors import InvalidInput, PayloadError
+from raythena.domain.errors import InvalidInput, PayloadError, PayloadUnusable
 from raythena.domain.results import FailureKind
 from raythena.payloads.outcome_queue import OutcomeQueue
 from raythena.payloads.pilot.output_staging import OutputStaging
@@ -34,8 +34,8 @@ from raythena.payloads.pilot.pilot_job import checked_document, pilot_job, takes
 from raythena.payloads.pilot.pilot_options import read_options
 from raythena.payloads.pilot.range_queue import InFlight, RangeQueue
 from raythena.payloads.pilot.recovery import RecoveryStore
-from raythena.payloads.pilot.release import Release, find_release
-from raythena.payloads.pilot.running import RunningPilot
+from raythena.payloads.pilot.release import check_release, release_of
+from raythena.payloads.pilot.running import RunningPilot, free_number
 from raythena.payloads.restart_backoff import BackOff, RestartPolicy
 from raythena.payloads.workers.time_limit import Pace
 from raythena.runtime.payload_interface import Failed, LeasedRange, PayloadContext, PayloadOutcome, PayloadPlugin
@@ -50,7 +50,7 @@ BACK_OFF = BackOff(first_s=1.0, longest_s=60.0)
 
 def check_options(options: Mapping[str, Any], source: str) -> None:
     """Refuse options that cannot work. Raises InvalidInput naming the field."""
-    read_options(options, source)
+    check_release(read_options(options, source), source)
     if "job" in options:
         checked_document(options, source)
 
@@ -87,9 +87,11 @@ class PilotPayload:
         self._recovery = RecoveryStore(context.scratch)
         self._make_staging()
         self._rescued = await asyncio.to_thread(self._recovery.open)
-        self._release = await asyncio.to_thread(self._find_release)
+        self._release = await asyncio.to_thread(release_of, self._options, self._recovery.place / "release")
         if shutil.which("curl") is None:
             LOG.warning("there is no program curl on this node; pilots talk to their server through it")
+        if self._release.defect and not self._options.patched:
+            raise PayloadUnusable(self._release.defect)
         if self._release.warning:
             LOG.warning("%s", self._release.warning)
         self._running = True
@@ -214,7 +216,7 @@ class PilotPayload:
     async def _begin(self) -> None:
         self._first = False
         self._account.starts += 1
-        number = self._account.starts
+        number = free_number(self._context.log_dir, self._account.starts)
         job = pilot_job(self._context, self._options, self._context.numbers.take() if takes_numbers(self._context) else 1)
         hold = HoldTimes(busy_s=self._options.busy_hold_s, idle_s=self._options.idle_hold_s)
         panda = PandaServer(job, self._range_queue, self._context.cores, hold)
@@ -301,10 +303,12 @@ class PilotPayload:
             return
         self._first, self._start_at = True, now + self._restarts.ended(came_up=False, had_result=False)
         LOG.warning("pilot %d never asked for ranges: %s", pilot.number, reason)
+        count = f"{self._restarts.failed_starts} of {self._options.max_starts}"
+        self._outcomes.remark(f"a pilot never asked for ranges ({count} before the node is given up): {reason}")
         if self._restarts.is_exhausted:
-            failed, known = self._restarts.failed_starts, f". {self._release.warning}" if self._release.warning else ""
+            failed, known = self._restarts.failed_starts, "".join(f". {one}" for one in self._release.doubts)
             text = f"{failed} pilots in a row never asked for ranges; the last one: {reason}"
-            self._give_up(PayloadError(f"{text} (logs: {pilot.log_dir}){known}"))
+            self._give_up(PayloadUnusable(f"{text} (logs: {pilot.log_dir}){known}"))
 
     def _give_up(self, problem: PayloadError) -> None:
         if self._outcomes.give_up(problem):
@@ -318,10 +322,6 @@ class PilotPayload:
         if not self._pace.finished:
             return min(_FIRST_PER_CORE, self._options.over_delivery)
         return max(1, min(self._options.over_delivery, int(self._options.ahead_s / max(self._pace.mean_s, 1e-3))))
-
-    def _find_release(self) -> Release:
-        options = self._options
-        return find_release(options.pilot, options.default_config, options.version, self._recovery.place / "release")
 
     def _set_dry(self, dry: bool) -> None:
         self._dry = dry

@@ -3,8 +3,9 @@
 The pilot writes down each message of AthenaMP as it takes it, about six seconds before it reports the range to the server, and
 with what the report leaves out: the CPU and wall time of the event, and why it failed. So results are taken from here first. It
 also writes down when the payload's process is gone, minutes before it says so to the server, and when it has reported everything
-it is going to report. Nothing here is needed for a job to run; when a release words its log differently, results come with the
-reports, times are estimated, failures have no text, and a payload that dies at its start is noticed late.
+it is going to report; why it will never ask for events (a proxy that cannot be checked, no yampl), and why it ended its job
+early, both in sentences of its own. Nothing here is needed for a job to run; when a release words its log differently, results
+come with the reports, times are estimated, failures have no text, and a payload that dies at its start is noticed late.
 """
 
 from __future__ import annotations
@@ -22,6 +23,15 @@ _GONE = re.compile(
     rb"(?:payload finished (?:successfully|with error code:)|Payload process is not alive:)(?: (-?\d{1,10}))?(?:\W*$|, Traceback)"
 )
 """Written once the process of the payload is found gone, by the thread that talks to it, before it cleans up."""
+_REFUSAL = re.compile(
+    rb"(voms proxy certificate check failure.*)|((?:ModuleNotFoundError|ImportError): .*\byampl\b.*)"
+    rb"|(.*[Mm]issing \d+ required positional argument.*)"
+)
+"""Why this pilot will never ask for events."""
+_COMPLAINT = re.compile(rb"(PilotException caught in the main loop: .*)|^details: \(?[\"'](Failed to .*?)[\"'],?\)?$")
+"""Why it ends its job, by the thread that talks to AthenaMP."""
+_STAMP = re.compile(r"^[\d-]+ [\d:,]+ *\| *\w+ *\| *")
+_SENTENCE_LENGTH = 600
 _CHUNK = 4 * 1024 * 1024
 _LONGEST = 1 << 20
 
@@ -52,6 +62,10 @@ class PilotLog:
         """Everything the pilot was going to report is reported."""
         self.payload_status: int | None = None
         """How the payload's process ended; None as long as the pilot has not noticed that it has."""
+        self.refusal = ""
+        """Why the pilot will never ask for events, in its own words; empty while nothing says so."""
+        self.complaint = ""
+        """Why it ends its job early, in its own words."""
         self._new: list[EventFacts] = []
         self._reading = threading.Lock()
 
@@ -82,6 +96,18 @@ class PilotLog:
                 self.over = True
             elif found := _GONE.search(line):
                 self.payload_status = int(found[1] or 0)
+            elif not self.refusal and (found := _REFUSAL.search(line)):
+                self.refusal = _sentence(found)
+            elif found := _COMPLAINT.search(line):
+                self._complain(_sentence(found))
+
+    def _complain(self, sentence: str) -> None:
+        """The first exception of the main loop, and the details of it that come last."""
+        if not self.complaint:
+            self.complaint = sentence if "main loop" in sentence else ""
+        elif "main loop" not in sentence:
+            first = self.complaint.partition("; ")[0]
+            self.complaint = f"{first}; {sentence}"
 
     def _note(self, text: bytes) -> None:
         try:
@@ -96,6 +122,12 @@ class PilotLog:
         if token not in self.facts:
             self._new.append(facts)
         self.facts[token] = facts
+
+
+def _sentence(found: re.Match[bytes]) -> str:
+    """What a line says, without its time stamp."""
+    text = next(part for part in found.groups() if part is not None).decode("utf-8", "replace")
+    return _STAMP.sub("", text).strip(" ,")[:_SENTENCE_LENGTH]
 
 
 def _seconds(value: object) -> float:

@@ -16,6 +16,7 @@ Rules:
 from __future__ import annotations
 
 import math
+import re
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -41,6 +42,9 @@ class InFlight:
     def index(self) -> int:
         """Of the range."""
         return self.lease.index
+
+
+TOKEN = re.compile(r"range\d{10}x\d{8}", re.ASCII)
 
 
 def make_token(index: int, serial: int) -> str:

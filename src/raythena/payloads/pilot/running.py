@@ -217,6 +217,13 @@ class RunningPilot:
         shutil.rmtree(self.directory, ignore_errors=True)
 
 
+def free_number(log_dir: Path, number: int) -> int:
+    """The first number from this one on under which no pilot has logged yet: attempts keep their directories."""
+    while (log_dir / f"pilot-{number}").exists():
+        number += 1
+    return number
+
+
 def _copy_end(source: Path, target: Path, limit_bytes: int) -> None:
     with source.open("rb") as stream:
         size = stream.seek(0, os.SEEK_END)

@@ -3,7 +3,8 @@
 A pilot reports results every few seconds; when it dies, or ends its job early, some are finished and not reported. Three
 witnesses are asked, the best first: `curl_updateEventRanges.config` in the launch directory, which holds the last report as it
 was to be sent, with sizes and checksums; the pilot's log, which has each message of AthenaMP; and the workers' directories,
-where a ROOT file is believed when its own header says that it was closed. Files of other formats need one of the first two.
+where a ROOT file is believed when its own header says that it was closed. Files of other formats need one of the first two. Of
+several files for one range none is believed.
 
 Rules: only files inside the launch directory, and only ranges that are out; nothing here decides what becomes of a range.
 """
@@ -22,6 +23,7 @@ from pathlib import Path
 from urllib.parse import parse_qsl
 
 from raythena.payloads.pilot.pilotlog import NAME, PilotLog
+from raythena.payloads.pilot.range_queue import TOKEN
 from raythena.payloads.pilot.wire import BadRequest, read_fields, read_json
 
 _CONFIG = "curl_updateEventRanges*.config"
@@ -131,9 +133,18 @@ def _logged(directory: Path) -> Iterator[Claim]:
 
 
 def _whole_files(directory: Path) -> Iterator[Claim]:
-    for path in directory.glob("PanDA_Pilot*/athenaMP-workers-*/worker_*/*"):
-        if is_whole_root_file(path):
-            yield Claim(path.name.rpartition(".")[2], str(path))
+    for token, paths in outputs_by_token(directory).items():
+        if len(paths) == 1 and is_whole_root_file(paths[0]):
+            yield Claim(token, str(paths[0]))
+
+
+def outputs_by_token(directory: Path) -> dict[str, list[Path]]:
+    """What lies in the workers' directories, by the token in the name: its last part, or any part of it."""
+    found: dict[str, list[Path]] = {}
+    for path in sorted(directory.glob("PanDA_Pilot*/athenaMP-workers-*/worker_*/*")):
+        token = TOKEN.search(path.name)
+        found.setdefault(token[0] if token else path.name.rpartition(".")[2], []).append(path)
+    return found
 
 
 def is_whole_root_file(path: Path) -> bool:

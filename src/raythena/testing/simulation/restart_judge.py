@@ -14,7 +14,9 @@ from enum import StrEnum
 from raythena.domain.errors import InternalError
 from raythena.engine.restarts import AgentEnd, GiveUp, PayloadEnd, RestartLimits, StartAgain
 
-_FINAL: frozenset[StrEnum] = frozenset({AgentEnd.PAYLOAD_FAILED, AgentEnd.DISK_REFUSED, PayloadEnd.NUMBERS_EXHAUSTED})
+_FINAL: frozenset[StrEnum] = frozenset(
+    {AgentEnd.PAYLOAD_FAILED, AgentEnd.DISK_REFUSED, PayloadEnd.NUMBERS_EXHAUSTED, PayloadEnd.UNUSABLE}
+)
 _EXCUSED: frozenset[StrEnum] = frozenset({PayloadEnd.NO_ROOM})
 _ROUNDING_S = 1e-6
 

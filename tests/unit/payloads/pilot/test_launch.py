@@ -131,12 +131,14 @@ def test_a_pid_namespace_that_is_demanded_and_cannot_be_had(monkeypatch):
 
 @pytest.mark.parametrize(
     ("version", "warned"),
-    [("3.7.0.36", ""), ("3.10.3.81", ""), ("3.10.3.82", "1310"), ("3.11.5.1", "1310"), ("3.12.0.1", "newer"), ("", "not known")],
+    [("3.7.0.36", ""), ("3.10.2.2", ""), ("3.10.3.82", "1310"), ("3.11.5.1", "1310"), ("3.12.0.1", "newer"), ("", "not known")],
 )
 def test_releases_that_cannot_work_are_known(release, tmp_path, version, warned):
     (release / "PILOTVERSION").write_text(version)
-    warning = find_release(release, None, "", tmp_path).warning
-    assert (warned in warning) if warned else warning == ""
+    found = find_release(release, None, "", tmp_path)
+    told = found.defect or found.warning
+    assert (warned in told) if warned else told == ""
+    assert bool(found.defect) == (warned == "1310")
 
 
 def test_the_version_may_be_in_the_constants(release, tmp_path):
@@ -210,3 +212,12 @@ def test_its_status_is_handed_on(text, status):
 def test_a_program_that_is_not_there():
     run = subprocess.run([*START, "/no/such/program"], capture_output=True, text=True, check=False)
     assert (run.returncode, "/no/such/program" in run.stderr) == (127, True)
+
+
+@pytest.mark.parametrize(("told", "given"), [({}, True), ({"verify_proxy": True}, False)])
+def test_the_pilot_does_not_check_its_proxy_unless_it_is_told_to(release, tmp_path, told, given):
+    proxy = tmp_path / "proxy"
+    proxy.touch()
+    plan, _ = prepared(release, tmp_path, proxy=str(proxy), **told)
+    assert ("-t" in plan.argv) is given
+    assert plan.environment["X509_USER_PROXY"] == str(proxy)

@@ -175,3 +175,25 @@ def test_a_defect_is_told_and_not_swallowed(bench):
     run(scene)
     (defect,) = bench.defects
     assert "through a defect of the pilot payload" in str(defect)
+
+
+def test_a_range_with_two_files_is_charged_with_what_the_pilot_said_and_no_other(bench):
+    double, named, innocent = bench.give(1, 2, 3)
+    place = bench.job / "athenaMP-workers-EVNTtoHITS-sim" / "worker_0"
+    place.mkdir(parents=True)
+    for name in (f"HITS.{double}", f"HITS.{double}_000"):
+        (place / name).write_text("hits")
+    bench.pilot.log.complaint = f"Failed to handle out message: ERR_ATHENAMP_PARSE {named}"
+
+    async def scene():
+        await bench.staging.salvage(bench.pilot)
+        assert bench.staging.charge_bad_outputs(bench.pilot), "it is known what ended the pilot"
+        assert not bench.staging.charge_bad_outputs(bench.pilot)
+        return await bench.taken()
+
+    outcomes = {one.index: one for one in run(scene)}
+    assert set(outcomes) == {1, 2}
+    assert outcomes[1].kind is FailureKind.BAD_OUTPUT
+    assert "wrote 2 files for one range" in outcomes[1].message
+    assert all("the pilot ended its job: Failed to handle out message" in one.message for one in outcomes.values())
+    assert [one.token for one in bench.queue.in_flight_ranges] == [innocent]

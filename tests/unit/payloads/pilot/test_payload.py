@@ -13,17 +13,18 @@ from types import SimpleNamespace
 
 import pytest
 
-from raythena.domain.errors import InternalError, InvalidInput, NumbersExhausted, PayloadError
+from raythena.domain.errors import InternalError, InvalidInput, NumbersExhausted, PayloadError, PayloadUnusable
 from raythena.domain.job_number import AGENTS, STARTS, JobNumbers
 from raythena.domain.ranges import EventRange
 from raythena.domain.transform import CommandLine
 from raythena.payloads.pilot import pilot_job as job_module
-from raythena.payloads.pilot.pilot_payload import PilotPayload
+from raythena.payloads.pilot.pilot_payload import PilotPayload, check_options
 from raythena.payloads.pilot.server import PilotServer
-from raythena.runtime.payload_interface import Done, LeasedRange, PayloadContext, Released, Started
+from raythena.runtime.payload_interface import Done, LeasedRange, PayloadContext, Released, Remark, Started
 from raythena.runtime.process_guard_main import living_processes
 
 DOUBLE = Path(__file__).with_name("pilot_double.py")
+TROUBLE = ["sh", "-c", "echo trouble >&2; exit 3"]
 JOB = {"PandaID": 7, "jobsetID": 6, "taskID": 5}
 
 
@@ -62,12 +63,13 @@ def run(scenario):
     return asyncio.run(asyncio.wait_for(scenario(), 200))
 
 
-async def problem_of(payload):
-    """What the payload gives up with, and what it handed back before."""
-    handed = []
+async def problem_of(payload, remarks=None):
+    """What the payload gives up with, and what it handed back before; what it remarked goes to `remarks`."""
+    handed, remarks = [], [] if remarks is None else remarks
     while True:
         try:
-            handed += await payload.poll(1.0)
+            for one in await payload.poll(1.0):
+                remarks.append(one.text) if isinstance(one, Remark) else handed.append(one)
         except PayloadError as problem:
             return str(problem), handed
 
@@ -76,7 +78,10 @@ def test_pilots_that_never_ask_for_ranges_end_the_payload(tmp_path):
     async def scenario():
         payload = PilotPayload()
         await payload.start(
-            context(tmp_path, options(command=["sh", "-c", "echo trouble >&2; exit 3"], max_starts=2, version="3.11.5.1"))
+            context(
+                tmp_path,
+                options(command=["sh", "-c", "echo trouble >&2; exit 3"], max_starts=2, version="3.11.5.1", patched=True),
+            )
         )
         payload.feed(ranges(1, 2))
         text, handed = await problem_of(payload)
@@ -283,3 +288,49 @@ def test_started_is_told_of_those_on_the_cores_only(tmp_path):
         await payload.stop()
 
     run(scenario)
+
+
+def test_a_pilot_that_says_why_it_will_never_ask_is_ended_at_once_and_quoted_and_people_are_told(tmp_path):
+    said = "2026-11-28 10:49:46,167 | WARNING  | voms proxy certificate check failure: 127, "
+
+    async def scenario():
+        payload = PilotPayload()
+        began = time.monotonic()
+        command = ["sh", "-c", f"echo '{said}' > pilotlog.txt; exec sleep 300"]
+        await payload.start(context(tmp_path, options(command=command, max_starts=2)))
+        payload.feed(ranges(1))
+        remarks = []
+        text, _ = await problem_of(payload, remarks)
+        await payload.stop()
+        assert time.monotonic() - began < 60
+        assert "the last one: it says: voms proxy certificate check failure: 127" in text
+        assert isinstance(payload._outcomes.fatal, PayloadUnusable)
+        assert ["1 of 2" in remarks[0], "2 of 2" in remarks[1]] == [True, True]
+
+    run(scenario)
+
+
+def test_attempts_keep_their_directories(tmp_path):
+    async def scenario():
+        place = context(tmp_path, options(command=["false"], max_starts=1))
+        for _ in range(2):
+            payload = PilotPayload()
+            await payload.start(place)
+            await problem_of(payload)
+            await payload.stop()
+        assert sorted(path.name for path in (tmp_path / "logs").glob("pilot-*")) == ["pilot-1", "pilot-2"]
+
+    run(scenario)
+
+
+def test_a_release_that_cannot_do_it_is_refused_before_anything_starts(tmp_path):
+    with pytest.raises(PayloadUnusable, match=r"use 3\.10\.2\.2 or older"):
+        run(lambda: PilotPayload().start(context(tmp_path, options(version="3.11.5.1"))))
+    assert not (tmp_path / "logs" / "pilot-1").exists()
+
+
+def test_and_when_the_job_is_submitted():
+    with pytest.raises(InvalidInput, match=r"payload\.options\.version: pilot 3\.10\.3\.82 cannot run"):
+        check_options(options(version="3.10.3.82"), "job.yaml")
+    check_options(options(version="3.10.3.82", patched=True), "job.yaml")
+    check_options(options(version="3.10.2.2"), "job.yaml")

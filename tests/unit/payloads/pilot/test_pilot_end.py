@@ -100,3 +100,16 @@ def test_a_range_hangs_once_it_is_on_a_core_for_too_long_and_nothing_is_known_of
     assert hangs(pilot, in_flight, 50.0, 161.0)
     pilot.log.facts[in_flight.token] = "finished"
     assert not hangs(pilot, in_flight, 50.0, 161.0)
+
+
+def test_one_that_says_it_will_never_ask_is_ended_unless_it_has_asked(pilot):
+    pilot.log.refusal = "ModuleNotFoundError: No module named 'yampl'"
+    assert reason(pilot, owed=1) == ""
+    pilot.panda.record.first_ranges_at = None
+    assert reason(pilot) == "it says: ModuleNotFoundError: No module named 'yampl'"
+
+
+def test_a_job_that_ended_early_is_explained_by_the_pilot_where_its_payload_ended_well(pilot):
+    pilot.over_seen_at = 200.0
+    pilot.log.complaint = "Failed to handle out message"
+    assert reason(pilot, 201.0 + STRAGGLERS_S, owed=2) == "its job ended early: Failed to handle out message"

@@ -56,3 +56,39 @@ def test_no_log_is_an_empty_one(tmp_path):
     log = PilotLog(tmp_path / "pilotlog.txt")
     log.read()
     assert (log.facts, log.over) == ({}, False)
+
+
+PROXY, YAMPL = "voms proxy certificate check failure: 127", "ModuleNotFoundError: No module named 'yampl'"
+BROKEN = "exception: f() missing 1 required positional argument: 'job'"
+
+
+@pytest.mark.parametrize(
+    ("line", "refusal"),
+    [
+        (f"2026-11-28 10:49:46,167 | WARNING  | {PROXY}, ", PROXY),
+        (YAMPL, YAMPL),
+        (f"2026-11-28 10:49:46,167 | WARNING  | {BROKEN}", BROKEN),
+        ("2026-11-28 10:49:46,167 | INFO     | try to import yampl", ""),
+    ],
+)
+def test_why_it_will_never_ask(tmp_path, line, refusal):
+    path = tmp_path / "pilotlog.txt"
+    path.write_text(f"begin\n{line}\nend\n")
+    log = PilotLog(path)
+    log.read()
+    assert log.refusal == refusal
+
+
+def test_why_it_ended_its_job(tmp_path):
+    path = tmp_path / "pilotlog.txt"
+    path.write_text(
+        "now | ERROR    | PilotException caught in the main loop: error code: 1305, message: Failed to execute payload\n"
+        "details: (ValueError('not enough values to unpack (expected 2, got 1)'),)\n"
+        'details: ("Failed to handle out message: error code: 1301",)\n'
+    )
+    log = PilotLog(path)
+    log.read()
+    assert log.complaint == (
+        "PilotException caught in the main loop: error code: 1305, message: Failed to execute payload; "
+        "Failed to handle out message: error code: 1301"
+    )
