@@ -31,8 +31,8 @@ class SimulatedSupervisor:
         self._judge = RestartJudge("the agent of", site.plan.restarts)
         self._watched: dict[str, NodeAtSite] = {}
         """By machine."""
-        self._asked: set[str] = set()
-        """Agents that are being asked whether they live."""
+        self._asked: dict[str, float] = {}
+        """Agents that are being asked whether they live, and how long they may take to answer."""
         self._frozen_looks: dict[str, int] = {}
         self._silent_s = silent_s
         for host in site.hosts:
@@ -95,21 +95,23 @@ class SimulatedSupervisor:
             limit_s = self._restarts.answer_limit_s(machine, silence_s)
             if limit_s is not None and node.name not in self._asked and node.alive:
                 self._ask(machine, node, limit_s)
-            self._watch_frozen(node, _FIRST_ANSWER_S if silence_s == float("inf") else _ANSWER_S)
+            if not (node.is_frozen or node.is_loading):
+                self._asked.pop(node.name, None)  # it has come up, and answers
+            usual_s = _FIRST_ANSWER_S if silence_s == float("inf") else _ANSWER_S
+            self._watch_frozen(node, max(usual_s, self._asked.get(node.name, 0.0)))
         self._later(_LOOK_S, self._look)
 
     def _ask(self, machine: str, node: NodeAtSite, limit_s: float) -> None:
         if node.is_out_of_reach:
             return
-        self._asked.add(node.name)
         if not (node.is_frozen or node.is_loading):
             self._restarts.agent_heard(machine)
-            self._later(_LOOK_S, lambda: self._asked.discard(node.name))
             return
+        self._asked[node.name] = limit_s
         self._later(limit_s, lambda: self._kill_if_silent(machine, node))
 
     def _kill_if_silent(self, machine: str, node: NodeAtSite) -> None:
-        self._asked.discard(node.name)
+        self._asked.pop(node.name, None)
         if not node.alive or self._watched.get(machine) is not node:
             return
         if node.is_loading:
