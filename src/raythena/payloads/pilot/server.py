@@ -13,7 +13,6 @@ import contextlib
 import json
 import logging
 import os
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from aiohttp.web_exceptions import HTTPException
 from raythena.payloads.pilot.connection_owner import owner_of, owners_are_known
 from raythena.payloads.pilot.panda_server import Answer, PandaServer
 from raythena.payloads.pilot.wire import MAX_BODY_BYTES, BadRequest, Call, read_call
+from raythena.runtime.clock import SYSTEM_CLOCK, Clock
 
 LOG = logging.getLogger(__name__)
 HOST = "127.0.0.1"
@@ -32,8 +32,11 @@ _POLITE = {"StatusCode": 0, "success": True, "message": "", "data": None}
 class PilotServer:
     """Serves one pilot. `on_call` is called after every answer; `journal` (optional) gets a line for each request."""
 
-    def __init__(self, panda: PandaServer, on_call: Callable[[Answer], None], journal: Path | None = None) -> None:
+    def __init__(
+        self, panda: PandaServer, on_call: Callable[[Answer], None], journal: Path | None = None, clock: Clock = SYSTEM_CLOCK
+    ) -> None:
         self._panda = panda
+        self._clock = clock
         self._on_call = on_call
         self._journal = journal
         self._changed = asyncio.Event()
@@ -66,7 +69,7 @@ class PilotServer:
         self._changed = asyncio.Event()
 
     async def _serve(self, request: web.BaseRequest) -> web.Response:
-        began = time.monotonic()
+        began = self._clock.monotonic_s()
         if not self._is_ours(request):
             LOG.warning("a request of another user's, or of nobody's any more: %s", request.path[:200])
             return web.json_response(_POLITE)
@@ -101,7 +104,7 @@ class PilotServer:
         while True:
             if request.transport is None or request.transport.is_closing():
                 raise ConnectionResetError("the pilot has hung up")
-            now, changed = time.monotonic(), self._changed
+            now, changed = self._clock.monotonic_s(), self._changed
             answer = self._panda.answer(call, now, asked_at)
             if isinstance(answer, Answer):
                 return answer
@@ -112,8 +115,8 @@ class PilotServer:
         if self._journal is None:
             return
         line = {
-            "at": round(time.time(), 3),
-            "took_s": round(time.monotonic() - began, 3),
+            "at": round(self._clock.wall_s(), 3),
+            "took_s": round(self._clock.monotonic_s() - began, 3),
             "call": call.endpoint[:80],
             "says": {name: str(value)[:300] for name, value in list(call.fields.items())[:30] if name != "metaData"},
             "ranges": len(answer.given),
