@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -49,7 +49,7 @@ def show_command(config: ConfigOption = None, assignments: SetOption = None, as_
     Console(soft_wrap=True).print(_table(loaded))
 
 
-def _document(loaded: LoadedSettings) -> dict[str, dict[str, Any]]:
+def _document(loaded: LoadedSettings) -> dict[str, dict[str, object]]:
     return {name: {"value": loaded.value(name), "origin": origin} for name, origin in loaded.origin.items()}
 
 
