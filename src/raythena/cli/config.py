@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -24,6 +25,7 @@ def config() -> None:
     \b
     Example:
       raythena config show
+      raythena config check sites/slurm.yaml
     """
 
 
@@ -49,7 +51,28 @@ def show_command(config: ConfigOption = None, assignments: SetOption = None, as_
     Console(soft_wrap=True).print(_table(loaded))
 
 
-def _document(loaded: LoadedSettings) -> dict[str, dict[str, object]]:
+@config_app.command("check")
+def check_command(
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="Settings files, a site's for example.", show_default=False)
+    ],
+) -> None:
+    """Check settings files: every name is known, every value is possible. Nothing else is read, nothing is started.
+
+    \b
+    Examples:
+      raythena config check sites/slurm.yaml
+      raythena config check ~/.config/raythena/config.yaml ./raythena.yaml
+    """
+    from raythena.cli.settings import load_settings
+
+    for file in files:
+        loaded = load_settings(file, {})
+        set_here = [name for name, origin in loaded.origin.items() if origin != "default"]
+        typer.echo(f"{file}: {len(set_here)} settings, all of them possible")
+
+
+def _document(loaded: LoadedSettings) -> dict[str, dict[str, Any]]:
     return {name: {"value": loaded.value(name), "origin": origin} for name, origin in loaded.origin.items()}
 
 

@@ -21,6 +21,7 @@ MEANINGS: dict[int, str] = {
     ExitCode.MERGE: "an output could not be merged",
     ExitCode.INVALID_OUTPUT: "validation found a lost, duplicated or altered event",
     ExitCode.ABORTED: "the job was given up: too many failures",
+    ExitCode.UNFIT_SITE: "doctor found something that would make a job fail here",
     INTERRUPTED: "interrupted by Ctrl-C",
 }
 

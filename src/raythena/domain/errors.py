@@ -56,6 +56,8 @@ class ExitCode(IntEnum):
     """Validation found a lost, duplicated or altered event."""
     ABORTED = 12
     """The job was given up: too many failures."""
+    UNFIT_SITE = 13
+    """`raythena doctor` found something that would make a job fail here."""
 
 
 class RaythenaError(Exception):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +18,7 @@ class EventRange:
     last_event: int
     scope: str = ""
 
-    def to_panda(self) -> dict[str, object]:
+    def to_panda(self) -> dict[str, Any]:
         """PanDA's wire form (event service documentation: eventRangeID, startEvent, lastEvent, LFN, GUID, scope)."""
         return {
             "eventRangeID": self.range_id,

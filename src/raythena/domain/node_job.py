@@ -25,6 +25,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from raythena.domain.catalogue import Catalogue, CatalogueEntry, catalogue_of
 from raythena.domain.document import shown
@@ -86,7 +87,7 @@ class NodeFacts:
 class NodeJob:
     """A job ready for one node. See the module for what each part is for."""
 
-    document: dict[str, object]
+    document: dict[str, Any]
     transformation: str
     command: CommandLine
     catalogue: Catalogue
@@ -243,7 +244,7 @@ def _edit_numbers(edits: _Edits, node: NodeFacts) -> None:
     edits.keep("skipEvents", reason=_SKIP)
 
 
-def _document(job: PandaJob, line: CommandLine, node: NodeFacts) -> dict[str, object]:
+def _document(job: PandaJob, line: CommandLine, node: NodeFacts) -> dict[str, Any]:
     changed = {"jobPars": line.text, "coreCount": node.cores, "eventService": "True"}
     return {**job.document, **dict.fromkeys(EMPTIED, ""), **changed}
 
@@ -272,7 +273,7 @@ _FIELD_REASONS = {
 }
 
 
-def _field_changes(before: Mapping[str, object], after: Mapping[str, object]) -> Iterable[Change]:
+def _field_changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterable[Change]:
     for key, reason in _FIELD_REASONS.items():
         old, new = (str(document[key]) if document.get(key) is not None else "" for document in (before, after))
         yield Change(key, _action(old, new), old, new, reason if old != new else "")

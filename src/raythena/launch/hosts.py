@@ -18,7 +18,7 @@ from pathlib import Path
 from raythena.domain.errors import InvalidInput
 from raythena.domain.host_list import Host, parse_hosts
 from raythena.launch.addresses import source_address
-from raythena.launch.launcher import LauncherPlugin, LaunchOrder
+from raythena.launch.launcher import LauncherPlugin, LaunchOrder, NodeCommand
 from raythena.launch.many_machines import ManyMachines
 from raythena.launch.remote_nodes import NodeSpec
 
@@ -27,15 +27,15 @@ _PLACE = "{host}"
 _PROGRAM = (sys.executable, "-P", "-m", "raythena.launch.node_process")
 
 
-def remote_command(template: str, host: str) -> tuple[str, ...]:
-    """The command that starts a node process on a host. Raises InvalidInput."""
+def remote_command(template: str, host: str, program: tuple[str, ...] = _PROGRAM) -> tuple[str, ...]:
+    """The command that starts a program on a host. Raises InvalidInput."""
     try:
         words = shlex.split(template)
     except ValueError as problem:
         raise InvalidInput("settings", "launch.remote_shell", f"cannot be cut into words: {problem}") from problem
     if not any(_PLACE in word for word in words):
         raise InvalidInput("settings", "launch.remote_shell", f"{template!r} has no place for the host", expected=_PLACE)
-    return (*(word.replace(_PLACE, host) for word in words), *_PROGRAM)
+    return (*(word.replace(_PLACE, host) for word in words), *program)
 
 
 def is_this_machine(host: Host) -> bool:
@@ -87,8 +87,17 @@ def _words(order: LaunchOrder) -> str:
     return f"{min(hosts, order.nodes or hosts)} hosts"
 
 
+def _commands(order: LaunchOrder, program: tuple[str, ...]) -> list[NodeCommand]:
+    """The program itself here, and through the remote shell on each other host."""
+    commands = []
+    for host in hosts_of(order)[: order.nodes]:
+        argv = program if is_this_machine(host) else remote_command(order.remote_shell, host.name, program)
+        commands.append(NodeCommand(host.name.rpartition("@")[2], argv))
+    return commands
+
+
 def _is_here(environ: Mapping[str, str]) -> bool:
     return bool(environ.get("PBS_JOBID")) and bool(environ.get(NODE_FILE))
 
 
-PLUGIN = LauncherPlugin("ssh", _is_here, HostCluster, _words)
+PLUGIN = LauncherPlugin("ssh", _is_here, HostCluster, _words, _commands)

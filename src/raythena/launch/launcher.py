@@ -10,7 +10,7 @@ never waits for a node; what goes wrong with a node is told through `LaunchOrder
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from typing import Protocol
@@ -26,6 +26,14 @@ _ORDER = ("slurm", "ssh", "local")
 
 def _tell_nobody(text: str) -> None:
     """For what nobody asked about."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeCommand:
+    """A node, and the command that runs a program there with our standard input and output as its own."""
+
+    name: str
+    argv: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +101,8 @@ class LauncherPlugin:
     """Raises InvalidInput for an order that cannot be met. Starts nothing yet."""
     words: Callable[[LaunchOrder], str]
     """The nodes for a person, such as `4 nodes of job 4711`. Raises InvalidInput as `launch` does."""
+    commands: Callable[[LaunchOrder, tuple[str, ...]], Sequence[NodeCommand]] | None = None
+    """How a program is run on each node, this one first. None: there is no way. Raises InvalidInput as `launch` does."""
 
 
 def launchers() -> dict[str, LauncherPlugin]:

@@ -8,10 +8,11 @@ raylets that start at the same time compete for names.
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from collections.abc import Mapping
 
-from raythena.launch.launcher import LauncherPlugin, LaunchOrder
+from raythena.launch.launcher import LauncherPlugin, LaunchOrder, NodeCommand
 from raythena.launch.ray_environment import start_node
 from raythena.launch.ray_head import RayHead, ray_nodes
 from raythena.runtime.session_config import NODE_RESOURCE
@@ -87,4 +88,9 @@ def _is_here(_: Mapping[str, str]) -> bool:
     return True
 
 
-PLUGIN = LauncherPlugin("local", _is_here, _launch, _words)
+def _commands(order: LaunchOrder, program: tuple[str, ...]) -> list[NodeCommand]:
+    """Logical nodes are all on this machine: it is asked once."""
+    return [NodeCommand(socket.gethostname(), program)]
+
+
+PLUGIN = LauncherPlugin("local", _is_here, _launch, _words, _commands)

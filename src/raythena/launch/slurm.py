@@ -19,7 +19,7 @@ from collections.abc import Mapping
 
 from raythena.domain.allocation import AllocatedNode, Allocation, parse_time_left, slurm_allocation
 from raythena.domain.errors import InvalidInput
-from raythena.launch.launcher import LauncherPlugin, LaunchOrder
+from raythena.launch.launcher import LauncherPlugin, LaunchOrder, NodeCommand
 from raythena.launch.many_machines import ManyMachines
 from raythena.launch.remote_nodes import NodeSpec
 
@@ -38,6 +38,7 @@ _STEP = (
     "--mpi=none",
     "--input=0",
 )
+_NODE_PROCESS = (sys.executable, "-P", "-m", "raythena.launch.node_process")
 
 
 def step_environment(environ: Mapping[str, str]) -> dict[str, str]:
@@ -50,10 +51,9 @@ def step_environment(environ: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environ.items() if is_kept(name)}
 
 
-def step(node: AllocatedNode, options: tuple[str, ...] = ()) -> NodeSpec:
-    """The command that starts a node process on a node; `options` win over ours."""
+def step(node: AllocatedNode, options: tuple[str, ...] = (), program: tuple[str, ...] = _NODE_PROCESS) -> NodeSpec:
+    """The command that starts a program on a node; `options` win over ours."""
     part = () if node.part is None else (f"--het-group={node.part}",)
-    program = (sys.executable, "-P", "-m", "raythena.launch.node_process")
     return NodeSpec(node.name, (*_STEP, *part, f"--nodelist={node.name}", *options, *program))
 
 
@@ -120,8 +120,17 @@ def _words(order: LaunchOrder) -> str:
     return f"{min(len(allocation.nodes), order.nodes or len(allocation.nodes))} nodes of Slurm job {allocation.job_id}"
 
 
+def _commands(order: LaunchOrder, program: tuple[str, ...]) -> list[NodeCommand]:
+    """The program itself here, and as a step on each other node."""
+    allocation, here = _allocation(order.environ)
+    others = [node for node in allocation.nodes if node.name != here.name]
+    kept = others if order.nodes is None else others[: order.nodes - 1]
+    steps = (step(node, order.step_options, program) for node in kept)
+    return [NodeCommand(here.name, program), *(NodeCommand(spec.name, spec.argv) for spec in steps)]
+
+
 def _is_here(environ: Mapping[str, str]) -> bool:
     return bool(environ.get("SLURM_JOB_ID"))
 
 
-PLUGIN = LauncherPlugin("slurm", _is_here, SlurmCluster, _words)
+PLUGIN = LauncherPlugin("slurm", _is_here, SlurmCluster, _words, _commands)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import Any
 
 from raythena.domain.job import Job
 from raythena.domain.range_report import archive_name, delivered_name
@@ -25,7 +26,7 @@ class GatewaySpec:
     are handed to it untouched."""
 
     kind: str
-    options: dict[str, object] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
 
 
 class DeliveryForm(StrEnum):
