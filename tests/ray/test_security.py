@@ -1,6 +1,7 @@
 """What docs/security.md claims, on a real job: the token, what listens and answers, who can read and write what we write."""
 
 import os
+import signal
 import socket
 from pathlib import Path
 
@@ -15,10 +16,10 @@ pytestmark = pytest.mark.timeout(600)  # a port that says nothing is waited for
 TOKEN_PATH = b"RAY_AUTH_TOKEN_PATH="
 
 
-def started(tmp_path, mark, umask):
+def started(tmp_path, mark, umask, events=200):
     before = os.umask(umask)
     try:
-        toy = make_job(tmp_path / "job", [200], 100, EVENTS)
+        toy = make_job(tmp_path / "job", [events], 100, EVENTS)
         command = Command(mark, toy)
     finally:
         os.umask(before)
@@ -52,7 +53,7 @@ def open_to_others(directory, bits):
 
 
 def test_a_job_tells_strangers_nothing(tmp_path, mark):
-    toy, command, pids = started(tmp_path, mark, 0o022)
+    toy, command, pids = started(tmp_path, mark, 0o022, events=20_000)
     path, token = token_of(pids)
     assert path.stat().st_mode & 0o777 == 0o600
     assert is_private(path)
@@ -71,9 +72,10 @@ def test_a_job_tells_strangers_nothing(tmp_path, mark):
     assert {one: answers for one, answers in told.items() if answers} == {}
     method = "/ray.rpc.NodeInfoGcsService/GetAllNodeInfo"
     known = [grpc_answer(one.address or "127.0.0.1", one.port, method, token.decode()) for one in found]
-    assert any(known), "whoever has the token is answered: the question is a real one"
+    assert any(known), "whoever has the token is answered: the question is a real one, and the job still runs"
 
-    assert command.wait() == ExitCode.OK, command.errors
+    command.send(signal.SIGTERM)
+    assert command.wait() == ExitCode.STOPPED, command.errors
     assert files_with(token, tmp_path) == []
     assert open_to_others(toy.task, 0o022) == []
     assert not path.parent.exists()
