@@ -9,7 +9,6 @@ only, so that `--json` can be piped.
 from __future__ import annotations
 
 import contextlib
-import errno
 import sys
 import traceback
 from collections.abc import Sequence
@@ -27,6 +26,7 @@ from raythena.cli.exit_codes import INTERRUPTED, exit_code_table
 from raythena.cli.explain_command import explain_command
 from raythena.cli.harvest import harvest_command
 from raythena.cli.output import OutputRefused, guarded
+from raythena.cli.refusals import refusal_of
 from raythena.cli.report_command import report_command
 from raythena.cli.run import run_command
 from raythena.cli.simulate import simulate_command
@@ -34,11 +34,9 @@ from raythena.cli.status import status_command
 from raythena.cli.submit import submit_command
 from raythena.cli.submitted_jobs import cancel_command, jobs_command
 from raythena.cli.validate import validate_command
-from raythena.domain.errors import ClusterError, ExitCode, InternalError, RaythenaError, StorageError
+from raythena.domain.errors import ExitCode, InternalError, RaythenaError
 from raythena.monitor.wording import printable
 
-_MACHINE = frozenset((errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM, errno.EADDRINUSE, errno.EADDRNOTAVAIL))
-"""Refusals that are no disk's."""
 _GIVEN_UP = 1
 """With this code libraries end a program whose reader has left."""
 
@@ -46,7 +44,7 @@ _GIVEN_UP = 1
 class Commands(TyperGroup):
     """The top-level group: turns what a command raises into words and an exit code."""
 
-    def invoke(self, ctx: Any) -> Any:
+    def invoke(self, ctx: Any) -> object:
         """Run the command named on the command line."""
         try:
             return super().invoke(ctx)
@@ -63,7 +61,7 @@ class Commands(TyperGroup):
         except BrokenPipeError:  # whoever read our output, `head` for instance, has seen enough
             raise typer.Exit(ExitCode.OK) from None
         except OSError as error:
-            named = _named(error)
+            named = refusal_of(error)
             _complain(str(named))
             raise typer.Exit(named.exit_code) from None
 
@@ -153,12 +151,3 @@ def _complain(text: str) -> None:
     typer.secho(f"error: {printable(first)}", fg=typer.colors.RED, bold=True, err=True)
     for line in rest:
         typer.echo(f"  {printable(line)}", err=True)
-
-
-def _named(error: OSError) -> RaythenaError:
-    """What the system refused, as an error with an exit code: it is a condition of this machine, and no defect of ours."""
-    place = f": {error.filename}" if error.filename is not None else ""
-    text = f"the system refused{place}: {error.strerror or error}"
-    if error.errno in _MACHINE:
-        return ClusterError(f"{text}; this machine, or what it allows a user, is exhausted (see `ulimit -a`)")
-    return StorageError(text)

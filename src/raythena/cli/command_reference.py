@@ -27,12 +27,12 @@ def reference() -> str:
     return "\n".join([*parts, _settings(), _exit_codes()])
 
 
-def commands() -> Iterator[tuple[tuple[str, ...], Any]]:
+def commands() -> Iterator[tuple[tuple[str, ...], object]]:
     """Every command with its full name, groups before their members."""
     yield from _below(("raythena",), get_command(app))
 
 
-def _below(path: tuple[str, ...], command: Any) -> Iterator[tuple[tuple[str, ...], Any]]:
+def _below(path: tuple[str, ...], command: Any) -> Iterator[tuple[tuple[str, ...], object]]:
     if not command.hidden:
         yield path, command
         for name, member in getattr(command, "commands", {}).items():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -72,7 +72,7 @@ def check_command(
         typer.echo(f"{file}: {len(set_here)} settings, all of them possible")
 
 
-def _document(loaded: LoadedSettings) -> dict[str, dict[str, Any]]:
+def _document(loaded: LoadedSettings) -> dict[str, dict[str, object]]:
     return {name: {"value": loaded.value(name), "origin": origin} for name, origin in loaded.origin.items()}
 
 

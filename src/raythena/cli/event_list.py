@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterable, Iterator
-from typing import Any, TextIO
+from typing import TextIO
 
 import numpy as np
 import numpy.typing as npt
@@ -40,7 +40,7 @@ COLUMNS = (
 )
 """`state` is `merged`, `stored`, `failed` or `open`; `started_at` is in seconds since the epoch; events count from 1."""
 
-Row = tuple[Any, ...]
+Row = tuple[object, ...]
 
 
 def event_rows(job: Job, view: LedgerView) -> Iterator[Row]:

@@ -18,6 +18,7 @@ from raythena.cli.held_signals import HELD, let_signals_come
 from raythena.cli.interrupts import is_ignored
 from raythena.cli.options import ConfigOption, SetOption, settings_from
 from raythena.cli.output import be_patient
+from raythena.cli.refusals import refusal_of
 from raythena.cli.run import (
     CoresOption,
     DisplayOption,
@@ -257,6 +258,9 @@ def _work(work: Callable[[], Ending]) -> tuple[Ending, BaseException | None]:
         return Ending(int(problem.exit_code), str(problem), of_error(problem)), problem
     except (SystemExit, KeyboardInterrupt) as problem:
         return Ending(TERMINATED, "stopped by a signal before the job ran", FAULTS["SIGTERM"]), problem
+    except OSError as problem:
+        refusal = refusal_of(problem)
+        return Ending(int(refusal.exit_code), str(refusal), of_error(refusal)), refusal
     except Exception as problem:  # noqa: BLE001 (a defect: it is raised again once PanDA has been told)
         return Ending(int(ExitCode.INTERNAL), f"{type(problem).__name__}: {problem}", of_exit_code(ExitCode.INTERNAL)), problem
 

@@ -144,7 +144,7 @@ def _list_events(job: Job, view: LedgerView, style: EventFormat) -> None:
     write(sys.stdout, event_rows(job, view))
 
 
-def _document(record: TaskRecord) -> dict[str, Any]:
+def _document(record: TaskRecord) -> dict[str, object]:
     table = record.layout
     summary = record.summary
     return {

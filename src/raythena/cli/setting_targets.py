@@ -69,7 +69,7 @@ def _placed(config: Any, path: list[str], value: object) -> Any:
     return replace(config, **{first: _placed(getattr(config, first), rest, value) if rest else value})
 
 
-def _field(holder: type, name: str) -> Field[Any]:
+def _field(holder: type, name: str) -> Field[object]:
     return next((field for field in fields(holder) if field.name == name), None) or _nothing(holder, name)
 
 

@@ -313,7 +313,7 @@ class Setting:
     """One setting as a person meets it: `name` is `group.name`, `expected` says in words which values it takes."""
 
     name: str
-    default: Any
+    default: object
     expected: str
     description: str
     kind: type
@@ -326,7 +326,7 @@ class Setting:
         """Its environment variable."""
         return ENVIRONMENT_PREFIX + self.name.upper().replace(".", "_")
 
-    def checked(self, value: object, source: str) -> Any:
+    def checked(self, value: object, source: str) -> object:
         """`value` if the setting takes it. Raises InvalidInput naming `source`."""
         key = self.name.rpartition(".")[2]
         try:
@@ -334,7 +334,7 @@ class Setting:
         except ValidationError:
             raise InvalidInput(source, self.name, f"{_shown(value)} is not accepted", expected=self.expected) from None
 
-    def parsed(self, text: str, source: str) -> Any:
+    def parsed(self, text: str, source: str) -> object:
         """The value that `text`, from an environment variable or the command line, stands for. Raises InvalidInput."""
         return self.checked(_from_text(text.strip(), self.kind), source)
 
@@ -349,7 +349,7 @@ class LoadedSettings:
     warnings: tuple[str, ...] = ()
     """What a person should look at: variables with our prefix that set nothing."""
 
-    def value(self, name: str) -> Any:
+    def value(self, name: str) -> object:
         """The value of `group.name`."""
         return value_of(self.settings, name)
 
@@ -378,7 +378,7 @@ def load_settings(
     return LoadedSettings(_assembled(values), MappingProxyType(origin), tuple(_strange_variables(environ)))
 
 
-def value_of(settings: Settings, name: str) -> Any:
+def value_of(settings: Settings, name: str) -> object:
     """The value of `group.name`."""
     group, _, key = name.partition(".")
     return getattr(getattr(settings, group), key)
@@ -413,7 +413,7 @@ def _files(config_file: Path | None, environ: Mapping[str, str], directory: Path
     return [path for path in [*candidates, directory / LOCAL_FILE] if path.exists()]
 
 
-def _from_file(path: Path) -> Iterator[tuple[str, tuple[Any, str]]]:
+def _from_file(path: Path) -> Iterator[tuple[str, tuple[object, str]]]:
     groups = {name.partition(".")[0]: None for name in SETTINGS}
     for entry in read_settings_file(path):
         source = f"{path}:{entry.line}"
@@ -424,7 +424,7 @@ def _from_file(path: Path) -> Iterator[tuple[str, tuple[Any, str]]]:
         yield name, (SETTINGS[name].checked(entry.value, source), source)
 
 
-def _from_environment(environ: Mapping[str, str]) -> Iterator[tuple[str, tuple[Any, str]]]:
+def _from_environment(environ: Mapping[str, str]) -> Iterator[tuple[str, tuple[object, str]]]:
     names = {entry.variable: entry for entry in SETTINGS.values()}
     for variable in sorted(environ):
         entry = names.get(variable)
@@ -443,7 +443,7 @@ def _strange_variables(environ: Mapping[str, str]) -> Iterator[str]:
             yield f"the variable {variable} sets nothing; {hint}"
 
 
-def _from_command_line(overrides: Mapping[str, object]) -> Iterator[tuple[str, Any]]:
+def _from_command_line(overrides: Mapping[str, object]) -> Iterator[tuple[str, object]]:
     for name, value in overrides.items():
         entry = SETTINGS[_known(name, SETTINGS, "command line")]
         if isinstance(value, str):
@@ -460,8 +460,8 @@ def _known(name: str, names: Mapping[str, object], source: str) -> str:
     raise InvalidInput(source, name, "no such setting", hint=hint)
 
 
-def _assembled(values: Mapping[str, Any]) -> Settings:
-    groups: dict[str, dict[str, Any]] = {}
+def _assembled(values: Mapping[str, object]) -> Settings:
+    groups: dict[str, dict[str, object]] = {}
     for name, value in values.items():
         group, _, key = name.partition(".")
         groups.setdefault(group, {})[key] = value
@@ -501,7 +501,7 @@ def _bound(limit: Ge | Le) -> str:
 
 
 def _kind(info: FieldInfo) -> type:
-    annotation: Any = info.annotation
+    annotation: object = info.annotation
     return annotation if isinstance(annotation, type) else str
 
 

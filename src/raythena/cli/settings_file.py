@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -28,7 +27,7 @@ class FileValue:
     group_line: int
     """Lines are counted from 1."""
     name: str | None
-    value: Any
+    value: object
     line: int
 
 
@@ -68,7 +67,7 @@ def _entries(path: Path, loader: yaml.SafeLoader, root: yaml.Node) -> Iterator[F
             yield FileValue(group, line, name, scalar, value_line)
 
 
-def _scalar(loader: yaml.SafeLoader, node: yaml.Node, source: str, field: str) -> Any:
+def _scalar(loader: yaml.SafeLoader, node: yaml.Node, source: str, field: str) -> object:
     if not isinstance(node, yaml.ScalarNode):
         raise InvalidInput(source, field, "not a single value", expected="a number or text")
     check_number(node, source, field)

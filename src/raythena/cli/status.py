@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -62,7 +62,7 @@ def _read(task: TaskDirectory) -> tuple[Snapshot | None, str]:
     return snapshot, "" if snapshot else "the job has not reported its status yet"
 
 
-def _document(snapshot: Snapshot, now: float) -> dict[str, Any]:
+def _document(snapshot: Snapshot, now: float) -> dict[str, object]:
     stale = snapshot.stale(now)
     return {
         **snapshot.progress.to_dict(),
@@ -132,7 +132,7 @@ def _ledger_summary(task: TaskDirectory) -> LedgerSummary | None:
         return view.summary()
 
 
-def _ledger_document(summary: LedgerSummary) -> dict[str, Any]:
+def _ledger_document(summary: LedgerSummary) -> dict[str, object]:
     return {
         "job": summary.job_name,
         "events": summary.n_ranges,

@@ -125,7 +125,7 @@ class Bind:
         return cls(outside, inside, more[1] if len(more) > 1 else "")
 
 
-def parse_container(value: Any, source: str, field: str) -> Container:
+def parse_container(value: object, source: str, field: str) -> Container:
     """A container from a mapping of options; absent or empty means none. Raises InvalidInput naming the field below `field`."""
     if value is None or value == {}:
         return Container()
@@ -177,7 +177,7 @@ def _check_image(container: Container, source: str, field: str) -> None:
         raise InvalidInput(source, field, f"is {container.image!r}", expected=expected)
 
 
-def _check_meant_for_engine(container: Container, value: Mapping[str, Any], source: str, field: str) -> None:
+def _check_meant_for_engine(container: Container, value: Mapping[str, object], source: str, field: str) -> None:
     """Nothing is given that would be dropped without a word."""
     idle = {
         Engine.NONE: ("image", "options", "binds", "alrb_base", "alrb_engine", "default_mounts"),
@@ -215,14 +215,14 @@ def _engine(value: Any, source: str, field: str) -> Engine:
         raise InvalidInput(source, field, f"is {value!r}", expected=expected) from None
 
 
-def _text(options: Mapping[str, Any], key: str, source: str, field: str) -> str:
+def _text(options: Mapping[str, object], key: str, source: str, field: str) -> str:
     value = options.get(key, "")
     if not isinstance(value, str) or "\0" in value or "\n" in value:
         raise InvalidInput(source, f"{field}.{key}", f"is {value!r}", expected="a line of text")
     return value
 
 
-def _texts(options: Mapping[str, Any], key: str, source: str, field: str) -> tuple[str, ...]:
+def _texts(options: Mapping[str, object], key: str, source: str, field: str) -> tuple[str, ...]:
     value = options.get(key, ())
     if not isinstance(value, list | tuple) or not all(isinstance(word, str) and "\0" not in word for word in value):
         raise InvalidInput(source, f"{field}.{key}", f"is {value!r}", expected="a list of texts")

@@ -37,7 +37,7 @@ _NUMBER_TAGS = {"tag:yaml.org,2002:int", "tag:yaml.org,2002:float"}
 _YamlLoader: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-def read_yaml(text: str, source: str) -> Any:
+def read_yaml(text: str, source: str) -> object:
     """The tree of a YAML document. Raises InvalidInput with the line at fault."""
     try:
         _check_events(text, source)
@@ -62,7 +62,7 @@ def check_number(node: yaml.Node, source: str, field: str = "") -> None:
         raise InvalidInput(source, field or _line(node.start_mark), problem, expected="a plain decimal number", hint=hint)
 
 
-def read_json(text: str, source: str) -> Any:
+def read_json(text: str, source: str) -> object:
     """The tree of a JSON document. Raises InvalidInput with the line at fault; a file cut short is said to be cut short."""
     if not text.strip():
         raise InvalidInput(source, "", "is empty")
@@ -130,7 +130,7 @@ class _Pairs:
 
     source: str
 
-    def __call__(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    def __call__(self, pairs: list[tuple[str, object]]) -> dict[str, object]:
         built = dict(pairs)
         if len(built) != len(pairs):
             keys = [key for key, _ in pairs]
@@ -145,11 +145,11 @@ class _Constant:
 
     source: str
 
-    def __call__(self, name: str) -> Any:
+    def __call__(self, name: str) -> object:
         raise InvalidInput(self.source, "", f"holds {name}, which is no JSON number")
 
 
-def shown(value: Any) -> str:
+def shown(value: object) -> str:
     """`value` as it may appear in a message: printable, one line, at most 80 characters."""
     text = json.dumps(value) if value is None or isinstance(value, bool) else repr(value)
     return text if len(text) <= 80 else text[:77] + "..."
@@ -243,7 +243,7 @@ class FieldPath:
         expected = "text, a number, true, false, null, a list or a mapping"
         raise self.refuse(f"is {shown(value)}", expected=expected, hint="Put it in quotes")
 
-    def _plain_key(self, key: Any) -> str:
+    def _plain_key(self, key: object) -> str:
         if not isinstance(key, str) or _SURROGATE.search(key):
             raise self.refuse(f"has the key {shown(key)}", expected="text as keys", hint="Put it in quotes")
         return key

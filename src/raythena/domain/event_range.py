@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +17,7 @@ class EventRange:
     last_event: int
     scope: str = ""
 
-    def to_panda(self) -> dict[str, Any]:
+    def to_panda(self) -> dict[str, object]:
         """PanDA's wire form (event service documentation: eventRangeID, startEvent, lastEvent, LFN, GUID, scope)."""
         return {
             "eventRangeID": self.range_id,

@@ -56,7 +56,7 @@ class MergeSpec:
     """
 
     kind: str = "concat"
-    options: dict[str, Any] = field(default_factory=dict)
+    options: dict[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ class Job:
     ranges_given: bool = False
     """The event ranges are handed out from outside while the job runs, not cut here. Then `n_events` of the inputs may be 0
     (nobody knows), nothing is merged (`merge.kind` is `none`), and `outputs` only says what the outputs of events are called."""
-    source: dict[str, Any] = field(default_factory=dict)
+    source: dict[str, object] = field(default_factory=dict)
     """The document the job was made from, unknown fields included."""
 
     @property
@@ -99,7 +99,7 @@ class Job:
         A ledger belongs to one fingerprint. Paths, payload options and merge options are left out on purpose: a task may
         be resumed from another mount point or with a repaired payload.
         """
-        identity: dict[str, Any] = {
+        identity: dict[str, object] = {
             "inputs": [[file.lfn, file.guid, file.n_events] for file in self.inputs],
             "outputs": list(self.outputs),
             "events_per_output": self.events_per_output,
@@ -108,7 +108,7 @@ class Job:
             identity["ranges_given"] = True
         return hashlib.sha256(json.dumps(identity, separators=(",", ":")).encode()).hexdigest()
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """A JSON-ready copy, the inverse of `from_dict`."""
         return asdict(self)
 

@@ -14,7 +14,6 @@ import re
 import string
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from raythena.domain.admission import (
     MAX_EVENTS,
@@ -60,7 +59,7 @@ class _Entry:
         return self.place.entry(attribute if self.place.value.get(attribute) is not None else key)
 
 
-def parse_job_document(document: Any, source: str, base_dir: str, reader: InputReader) -> Job:
+def parse_job_document(document: object, source: str, base_dir: str, reader: InputReader) -> Job:
     """The job a native document describes.
 
     `document` is the tree of the YAML or JSON text, `source` the name used in messages, `base_dir` the absolute directory that
@@ -84,7 +83,7 @@ def parse_job_document(document: Any, source: str, base_dir: str, reader: InputR
     )
 
 
-def parse_payload_document(document: Any, source: str, base_dir: str) -> tuple[PayloadSpec, MergeSpec | None]:
+def parse_payload_document(document: object, source: str, base_dir: str) -> tuple[PayloadSpec, MergeSpec | None]:
     """What computes and merges the events of a job that does not say so itself, PanDA's for instance.
 
     The document has the keys `payload` and `merge` of a job file and no others; `merge` is None if left out. Raises InvalidInput.
@@ -226,10 +225,10 @@ def _refuse_others(place: FieldPath, shape: str, allowed: Sequence[str]) -> None
             raise place.entry(key).refuse(f"does not go with {shape}", expected="only " + ", ".join(allowed))
 
 
-def _python_options(place: FieldPath, base_dir: str) -> dict[str, Any]:
+def _python_options(place: FieldPath, base_dir: str) -> dict[str, object]:
     """What `PayloadSpec` documents for `python`: function, setup, options, path."""
     setup, path, options = place.entry("setup"), place.entry("path"), place.entry("options")
-    built: dict[str, Any] = {"function": _function(place.entry("python"))}
+    built: dict[str, object] = {"function": _function(place.entry("python"))}
     if setup.given:
         built["setup"] = _function(setup)
     if options.given:
@@ -238,7 +237,7 @@ def _python_options(place: FieldPath, base_dir: str) -> dict[str, Any]:
     return built
 
 
-def _process_options(place: FieldPath, base_dir: str) -> dict[str, Any]:
+def _process_options(place: FieldPath, base_dir: str) -> dict[str, object]:
     """What `PayloadSpec` documents for `process`: command, environment."""
     items = place.entry("process").items(at_least=1)
     program = items[0].text("a program")
@@ -266,12 +265,12 @@ def _environment(place: FieldPath) -> dict[str, str]:
     return {key: _argument(place.entry(key)) for key in place.value}
 
 
-def _options(place: FieldPath) -> dict[str, Any]:
+def _options(place: FieldPath) -> dict[str, object]:
     if not place.given:
         return {}
     if not isinstance(place.value, dict):
         raise place.refuse(f"is {shown(place.value)}", expected="a mapping")
-    plain: dict[str, Any] = place.plain()
+    plain: dict[str, object] = place.plain()
     return plain
 
 

@@ -25,7 +25,6 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
 
 from raythena.domain.catalogue import Catalogue, CatalogueEntry, catalogue_of
 from raythena.domain.document import shown
@@ -87,7 +86,7 @@ class NodeFacts:
 class NodeJob:
     """A job ready for one node. See the module for what each part is for."""
 
-    document: dict[str, Any]
+    document: dict[str, object]
     transformation: str
     command: CommandLine
     catalogue: Catalogue
@@ -244,7 +243,7 @@ def _edit_numbers(edits: _Edits, node: NodeFacts) -> None:
     edits.keep("skipEvents", reason=_SKIP)
 
 
-def _document(job: PandaJob, line: CommandLine, node: NodeFacts) -> dict[str, Any]:
+def _document(job: PandaJob, line: CommandLine, node: NodeFacts) -> dict[str, object]:
     changed = {"jobPars": line.text, "coreCount": node.cores, "eventService": "True"}
     return {**job.document, **dict.fromkeys(EMPTIED, ""), **changed}
 
@@ -273,7 +272,7 @@ _FIELD_REASONS = {
 }
 
 
-def _field_changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterable[Change]:
+def _field_changes(before: Mapping[str, object], after: Mapping[str, object]) -> Iterable[Change]:
     for key, reason in _FIELD_REASONS.items():
         old, new = (str(document[key]) if document.get(key) is not None else "" for document in (before, after))
         yield Change(key, _action(old, new), old, new, reason if old != new else "")

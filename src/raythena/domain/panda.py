@@ -36,11 +36,11 @@ from raythena.domain.transform import CommandLine, vocabulary_of
 _ABSENT = ("", "NULL", "None")
 
 
-def _wrong(value: Any, expected: str) -> PydanticCustomError:
+def _wrong(value: object, expected: str) -> PydanticCustomError:
     return PydanticCustomError("panda", "is {shown}", {"shown": shown(value), "expected": expected})
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     if value is None or value in _ABSENT:
         return ""
     if not isinstance(value, str):
@@ -50,7 +50,7 @@ def _text(value: Any) -> str:
     return value
 
 
-def _number(value: Any) -> int | None:
+def _number(value: object) -> int | None:
     if value is None or value in _ABSENT:
         return None
     if isinstance(value, str) and len(value) <= 20 and value.strip().removeprefix("-").isascii():
@@ -60,7 +60,7 @@ def _number(value: Any) -> int | None:
     return value
 
 
-def _flag(value: Any) -> bool:
+def _flag(value: object) -> bool:
     if value is None or value in _ABSENT:
         return False
     if isinstance(value, bool | int) and value in (0, 1):
@@ -71,7 +71,7 @@ def _flag(value: Any) -> bool:
     return known[value.lower()]
 
 
-def _texts(value: Any) -> tuple[str, ...]:
+def _texts(value: object) -> tuple[str, ...]:
     """`a,b,c` as ("a", "b", "c"); an absent element is an empty text, an absent list has no elements."""
     if value is None or value in _ABSENT:
         return ()
@@ -81,7 +81,7 @@ def _texts(value: Any) -> tuple[str, ...]:
     return tuple(_text(element).strip() for element in elements)
 
 
-def _sizes(value: Any) -> tuple[int | None, ...]:
+def _sizes(value: object) -> tuple[int | None, ...]:
     """Sizes in bytes; 0 and NULL, which PanDA writes for files it does not know, are None."""
     elements = value if isinstance(value, list) else (value,) if isinstance(value, int) else _texts(value)
     numbers = tuple(_number(element) for element in elements)
@@ -179,10 +179,10 @@ class PandaJob(_PandaModel):
     n_events_per_input_file: Events = None
     esmerge_spec: MergeStep | None = None
 
-    _document: dict[str, Any] = PrivateAttr(default_factory=dict)
+    _document: dict[str, object] = PrivateAttr(default_factory=dict)
 
     @property
-    def document(self) -> dict[str, Any]:
+    def document(self) -> dict[str, object]:
         """The job as PanDA wrote it, unknown fields included."""
         return self._document
 
@@ -226,7 +226,7 @@ _PER_OUTPUT = (
 )
 
 
-def is_panda(document: Any) -> bool:
+def is_panda(document: object) -> bool:
     """Whether a document is PanDA's: a job specification, or the envelope `{"<PandaID>": {...}}` of several."""
     if not isinstance(document, dict):
         return False
@@ -299,7 +299,7 @@ def _complaint(details: ErrorDetails) -> tuple[str, str]:
             return f"is {shown(details['input'])}", details["msg"].lower()
 
 
-def _listed(place: FieldPath, key: str, values: Sequence[Any]) -> list[FieldPath]:
+def _listed(place: FieldPath, key: str, values: Sequence[object]) -> list[FieldPath]:
     """The places of the elements of a list PanDA joined by commas."""
     field = place.entry(key).field
     return [FieldPath(place.source, f"{field}[{index}]", value) for index, value in enumerate(values)]
@@ -388,7 +388,7 @@ def merge_spec(job: PandaJob, given: MergeSpec | None = None) -> MergeSpec | Non
     What is given for the merger `transform` (a container, for instance) is added to what the job says, and wins.
     """
     step = job.esmerge_spec
-    told: dict[str, Any] = {}
+    told: dict[str, object] = {}
     if step is not None and step.trans_path:
         told = {"transformation": step.trans_path, "parameters": step.job_parameters}
         if job.homepackage:
@@ -471,5 +471,5 @@ def _absolute(place: FieldPath, input_directory: str) -> str:
     return canonical_path(input_directory or "/", place)
 
 
-def _at(values: Sequence[Any], index: int, absent: Any) -> Any:
+def _at(values: Sequence[object], index: int, absent: object) -> Any:
     return values[index] if values else absent

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
 
 FILE_NAME = "payload.json"
 
@@ -31,12 +30,12 @@ class PayloadAccount:
     resource: Mapping[str, float] = field(default_factory=dict)
     """`resource.transform` of those reports, added up."""
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """JSON-ready."""
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, document: Any) -> PayloadAccount:
+    def from_dict(cls, document: object) -> PayloadAccount:
         """Raises ValueError, TypeError for what is no account."""
         if not isinstance(document, dict):
             raise TypeError("an account is an object")
@@ -50,7 +49,7 @@ class PayloadAccount:
         return cls(account.kind, account.transforms, account.pilots, waiting, account.reports, numbers(account.resource))
 
 
-def transform_resource(report: Any) -> dict[str, float] | None:
+def transform_resource(report: object) -> dict[str, float] | None:
     """The numbers of `resource.transform` in a transform's job report; None when it says nothing of it. Ratios are left out."""
     resource = report.get("resource") if isinstance(report, dict) else None
     transform = resource.get("transform") if isinstance(resource, dict) else None
@@ -59,7 +58,7 @@ def transform_resource(report: Any) -> dict[str, float] | None:
     return {name: value for name, value in numbers(transform).items() if not name.endswith("Efficiency")}
 
 
-def numbers(values: Any) -> dict[str, float]:
+def numbers(values: object) -> dict[str, float]:
     """The finite numbers of an object, by name; of what is none, nothing."""
     if not isinstance(values, Mapping):
         return {}
@@ -72,7 +71,7 @@ def added(one: Mapping[str, float], other: Mapping[str, float]) -> dict[str, flo
     return {name: one.get(name, 0) + other.get(name, 0) for name in dict.fromkeys((*one, *other))}
 
 
-def together(accounts: Iterable[PayloadAccount]) -> dict[str, Any] | None:
+def together(accounts: Iterable[PayloadAccount]) -> dict[str, object] | None:
     """All accounts of a task, for the job report; None when there is none."""
     known = list(accounts)
     if not known:

@@ -13,7 +13,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
@@ -67,7 +66,7 @@ class ReportInput:
     unfinished: Indices = field(default_factory=lambda: np.empty(0, dtype=np.int64))
     """Range indices, sorted, of events neither committed nor given up."""
     resources: ResourceUse = field(default_factory=ResourceUse)
-    sessions: Sequence[Mapping[str, Any]] = ()
+    sessions: Sequence[Mapping[str, object]] = ()
     """One JSON-ready mapping per session, oldest first."""
     command_line: str = ""
     error: Fault | None = None
@@ -76,12 +75,12 @@ class ReportInput:
     """How the task goes on, for whoever began it."""
     warnings: Sequence[str] = ()
     """What went wrong in the last session beyond single events."""
-    ending: Mapping[str, Any] | None = None
+    ending: Mapping[str, object] | None = None
     """What an early end of the last session cost; None when it ended by itself."""
     layout: RangeLayout | None = None
     """The ranges, in a job to which they are given; None: what follows from the inputs."""
 
-    payloads: Mapping[str, Any] | None = None
+    payloads: Mapping[str, object] | None = None
     """What the payloads tell of themselves, see `domain.payload_account`; None when they tell nothing."""
 
     n_kept: int = 0
@@ -93,7 +92,7 @@ class ReportInput:
         return self.job.n_ranges if self.layout is None else len(self.layout)
 
 
-def build_report(given: ReportInput) -> dict[str, Any]:
+def build_report(given: ReportInput) -> dict[str, object]:
     """The job report as a JSON-ready tree."""
     layout = given.layout or RangeLayout.of(given.job)
     failures = [_failure(layout, failure) for failure in given.failures if failure.final]
@@ -139,7 +138,7 @@ def data_type(lfn: str) -> str:
     return next((part for part in lfn.split(".") if _DATA_TYPE.fullmatch(part)), "FILE")
 
 
-def _failure(layout: RangeLayout, failure: AttemptFailed) -> dict[str, Any]:
+def _failure(layout: RangeLayout, failure: AttemptFailed) -> dict[str, object]:
     file, event = layout.event_of(failure.range_index)
     lfn = layout.inputs[file].lfn
     fault = of_failure(failure.kind)
@@ -157,7 +156,7 @@ def _failure(layout: RangeLayout, failure: AttemptFailed) -> dict[str, Any]:
     }
 
 
-def _stretches(layout: RangeLayout, indices: Indices) -> list[dict[str, Any]]:
+def _stretches(layout: RangeLayout, indices: Indices) -> list[dict[str, object]]:
     """Sorted range indices as stretches of consecutive events of one file."""
     if len(indices) == 0:
         return []
@@ -180,7 +179,7 @@ def _extra(failed: int, unfinished: int) -> str:
     return ", ".join(told)
 
 
-def _executor(given: ReportInput) -> dict[str, Any]:
+def _executor(given: ReportInput) -> dict[str, object]:
     """The one execution step there is, in the transforms' form."""
     inputs = sorted({data_type(file.lfn) for file in given.job.inputs})
     outputs = sorted({data_type(lfn) for lfn in given.job.outputs})
@@ -194,16 +193,16 @@ def _executor(given: ReportInput) -> dict[str, Any]:
     }
 
 
-def _inputs(job: Job) -> list[dict[str, Any]]:
+def _inputs(job: Job) -> list[dict[str, object]]:
     described = [(file.lfn, {"name": file.lfn, "file_guid": file.guid, "nentries": file.n_events}) for file in job.inputs]
     return _by_type(described, "input{}File")
 
 
-def _outputs(outputs: Sequence[MergedOutput]) -> list[dict[str, Any]]:
+def _outputs(outputs: Sequence[MergedOutput]) -> list[dict[str, object]]:
     return _by_type([(file.lfn, _output(file)) for file in sorted(outputs, key=lambda file: file.output)], "output{}File")
 
 
-def _output(file: MergedOutput) -> dict[str, Any]:
+def _output(file: MergedOutput) -> dict[str, object]:
     return {
         "name": file.lfn,
         "file_guid": file.guid,
@@ -213,15 +212,15 @@ def _output(file: MergedOutput) -> dict[str, Any]:
     }
 
 
-def _by_type(files: Sequence[tuple[str, dict[str, Any]]], argument: str) -> list[dict[str, Any]]:
+def _by_type(files: Sequence[tuple[str, dict[str, object]]], argument: str) -> list[dict[str, object]]:
     """Files grouped by their type, as a transform has one argument for each type."""
-    groups: dict[str, list[dict[str, Any]]] = {}
+    groups: dict[str, list[dict[str, object]]] = {}
     for lfn, described in files:
         groups.setdefault(data_type(lfn), []).append(described)
     return [{"type": kind, "argName": argument.format(kind), "subFiles": group} for kind, group in groups.items()]
 
 
-def _resource(given: ReportInput) -> dict[str, Any]:
+def _resource(given: ReportInput) -> dict[str, object]:
     used = given.resources
     processed = sum(file.n_events for file in given.outputs) or given.n_kept
     available_s = used.wall_s * used.cores

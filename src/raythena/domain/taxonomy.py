@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
 
 from raythena.domain.errors import ExitCode, RaythenaError
 from raythena.domain.results import FailureKind
@@ -81,7 +80,7 @@ class Fault:
         """What a person should do, and where the task goes on: `going_on` says how, for whoever began it. Empty: nothing."""
         return ". ".join(part for part in (self.hint, going_on if self.goes_on else "") if part)
 
-    def to_dict(self, going_on: str) -> dict[str, Any]:
+    def to_dict(self, going_on: str) -> dict[str, object]:
         """As the job report tells it; `going_on` as for `advice`."""
         return {"who": str(self.who), "what": self.what, "code": self.code, "hint": self.advice(going_on)}
 

@@ -78,7 +78,7 @@ class MemoryGateway:
         self.result = result
         self._note("ended", {"outcome": result.outcome, "exit_code": int(result.exit_code)})
 
-    def _note(self, what: str, told: Any) -> None:
+    def _note(self, what: str, told: object) -> None:
         if self._journal is not None:
             with self._journal.open("a") as journal:
                 journal.write(json.dumps([what, told]) + "\n")

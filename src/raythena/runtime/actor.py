@@ -44,7 +44,7 @@ async def check_sample_in_ray(order: MergeOrder) -> None:
     await _in_ray(check_sample, order)
 
 
-async def _in_ray(work: Callable[[MergeOrder], Any], order: MergeOrder) -> Any:
+async def _in_ray(work: Callable[[MergeOrder], object], order: MergeOrder) -> Any:
     nodes = [node["NodeID"] for node in await asyncio.to_thread(ray.nodes) if node["Alive"]]
     place = merge_place(order, ray.get_runtime_context().get_node_id(), nodes)
     task = ray.remote(work).options(

@@ -123,7 +123,7 @@ class RayCluster:
 class RayAgent:
     """The real agent."""
 
-    def __init__(self, actor: ActorHandle[Any]) -> None:
+    def __init__(self, actor: ActorHandle[object]) -> None:
         self._actor = actor
 
     async def run(self, order: AgentOrder) -> AgentExit:
@@ -149,7 +149,7 @@ class RayAgent:
             raise _translated(problem) from problem
 
 
-def _machine(entry: dict[str, Any]) -> Machine:
+def _machine(entry: dict[str, object]) -> Machine:
     machine_id = str(entry["NodeID"])
     resources = entry["Resources"]
     cores = int(resources.get(NODE_RESOURCE, 0)) if isinstance(resources, dict) else 0

@@ -40,7 +40,7 @@ class Session:
 
     def __init__(self, config: SessionConfig) -> None:
         self._config = config
-        self._handle: ActorHandle[Any] | None = None
+        self._handle: ActorHandle[object] | None = None
         self._ended: Any = None
         self._unreachable_since: float | None = None
         self._stop_order: StopOrder | None = None
@@ -71,7 +71,7 @@ class Session:
     def _take_over(self) -> tuple[str, int] | None:
         """Have the coordinator take the task over, again when it dies over it. Raises RayError."""
         for attempt in range(1, _START_ATTEMPTS + 1):
-            asked: Any = self._actor.start.remote()
+            asked: object = self._actor.start.remote()
             try:
                 refusal: tuple[str, int] | None = ray.get(asked, timeout=_START_LIMIT_S)
             except RayActorError:
@@ -96,7 +96,7 @@ class Session:
         self._actor.stop.remote(self._stop_order)
 
     @property
-    def _actor(self) -> ActorHandle[Any]:
+    def _actor(self) -> ActorHandle[object]:
         if self._handle is None:
             raise InternalError("the session was not started")
         return self._handle
@@ -127,7 +127,7 @@ class Session:
     def progress(self) -> Progress | None:
         """A snapshot of the job; None while the coordinator does not answer. Raises as `has_ended` does."""
         try:
-            asked: Any = self._actor.progress.remote()
+            asked: object = self._actor.progress.remote()
             progress: Progress = ray.get(asked, timeout=_CALL_LIMIT_S)
         except (RayActorError, GetTimeoutError) as problem:
             self._note_unreachable(problem)

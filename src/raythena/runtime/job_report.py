@@ -8,7 +8,6 @@ from collections import defaultdict
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -42,7 +41,7 @@ class Verdict:
     """How the task goes on after it."""
 
 
-def job_report(job: Job, ledger: Ledger, summary: LedgerSummary, verdict: Verdict, logs: Path) -> dict[str, Any]:
+def job_report(job: Job, ledger: Ledger, summary: LedgerSummary, verdict: Verdict, logs: Path) -> dict[str, object]:
     """The report on all the ledger and the payloads' accounts in `logs` know, all sessions together. Raises StorageError."""
     restored = ledger.restore()
     return build_report(
@@ -80,7 +79,7 @@ def payload_accounts(logs: Path) -> list[PayloadAccount]:
     return accounts
 
 
-def _ending(finish: Finish) -> dict[str, Any] | None:
+def _ending(finish: Finish) -> dict[str, object] | None:
     """What an early end cost, in seconds of cores; None for a job that ended by itself."""
     loss = finish.loss
     if finish.cause is EndCause.NONE:
@@ -125,7 +124,7 @@ def _span(nodes: list[NodeTotals], cores_per_node: int) -> tuple[float, int]:
     return max(node.last_end for node in nodes) - min(node.first_start for node in nodes), len(places) * cores_per_node
 
 
-def _sessions(summary: LedgerSummary) -> list[dict[str, Any]]:
+def _sessions(summary: LedgerSummary) -> list[dict[str, object]]:
     nodes = _by_session(summary)
     return [
         {

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol
+from typing import Protocol
 
 import ray
 from ray.actor import ActorHandle
@@ -46,7 +46,7 @@ class RayLink:
         self._clock = clock
         self._namespace = namespace
         self._patience_s = patience_s
-        self._actor: ActorHandle[Any] | None = None
+        self._actor: ActorHandle[object] | None = None
 
     async def register(self, node: str, cores: int, held: Indices) -> CoordinatorReply:
         """See `Link`."""
@@ -56,7 +56,7 @@ class RayLink:
         """See `Link`."""
         return await self._insist(lambda actor: actor.exchange.remote(message))
 
-    async def _insist(self, call: Callable[[ActorHandle[Any]], Awaitable[CoordinatorReply]]) -> CoordinatorReply:
+    async def _insist(self, call: Callable[[ActorHandle[object]], Awaitable[CoordinatorReply]]) -> CoordinatorReply:
         began = self._clock.monotonic_s()
         pause_s = _FIRST_PAUSE_S
         while True:

@@ -62,7 +62,7 @@ def _environment(pid: int) -> list[bytes]:
 class _Channel(asyncio.Protocol):
     """Cuts what the process guard says into messages."""
 
-    def __init__(self, on_message: Callable[[dict[str, Any]], None], on_close: Callable[[], None]) -> None:
+    def __init__(self, on_message: Callable[[dict[str, object]], None], on_close: Callable[[], None]) -> None:
         self._on_message = on_message
         self._on_close = on_close
         self._pending = b""
@@ -175,7 +175,7 @@ class ProcessGuard:
         self._fail_spawns("the process guard was stopped")
         self._stopping = False
 
-    def _say(self, request: dict[str, Any]) -> None:
+    def _say(self, request: dict[str, object]) -> None:
         if self._transport is not None:
             self._transport.write(json.dumps(request).encode() + b"\n")
 

@@ -228,7 +228,7 @@ class GuardProcess:
             self.doomed.append(request["path"])
         return bool(request["type"] != "stop")
 
-    def _spawn(self, request: dict[str, Any]) -> None:
+    def _spawn(self, request: dict[str, object]) -> None:
         complaints, complaint = os.pipe()
         parent = os.getpid()
         pid = os.fork()
@@ -253,10 +253,10 @@ class GuardProcess:
                 self.sweep.discard(pid)
                 self._say({"type": "exited", "pid": pid, "status": status})
 
-    def _say(self, message: dict[str, Any]) -> None:
+    def _say(self, message: dict[str, object]) -> None:
         self.control.sendall(json.dumps(message).encode() + b"\n")
 
-    def _say_last(self, message: dict[str, Any]) -> None:
+    def _say_last(self, message: dict[str, object]) -> None:
         try:
             self._say(message)
         except OSError:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any
 
 from raythena.domain.job import Job
 from raythena.domain.range_report import archive_name, delivered_name
@@ -26,7 +25,7 @@ class GatewaySpec:
     are handed to it untouched."""
 
     kind: str
-    options: dict[str, Any] = field(default_factory=dict)
+    options: dict[str, object] = field(default_factory=dict)
 
 
 class DeliveryForm(StrEnum):

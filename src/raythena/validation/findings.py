@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import Any
 
 
 class Severity(StrEnum):
@@ -108,6 +107,6 @@ class Validation:
             shares.append(f"{len(self.errors)} error{'s' if len(self.errors) > 1 else ''}")
         return f"{self.standing}: {', '.join(shares)}"
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """A JSON-ready copy, with the standing."""
         return {"standing": str(self.standing), **asdict(self)}

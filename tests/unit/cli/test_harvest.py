@@ -182,3 +182,26 @@ def test_harvester_is_asked_to_kill_only_where_something_may_survive(point, monk
     with pytest.raises((ClusterError, typer.Exit)):
         module.harvest_command(point.parent / "payload.yaml", point)
     assert (point / "kill_worker.json").exists() == killed
+
+
+@pytest.mark.parametrize(
+    ("problem", "code"),
+    [
+        (OSError(28, "No space left on device", "/tmp/x"), ExitCode.STORAGE),
+        (OSError(24, "Too many open files"), ExitCode.CLUSTER),
+    ],
+)
+def test_what_the_system_refuses_is_told_to_panda_by_name(problem, code):
+    from raythena.cli.harvest import _work
+
+    def refused():
+        raise problem
+
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)}
+    try:
+        ending, raised = _work(refused)
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    assert ending.exit_code == code == raised.exit_code
+    assert problem.strerror in str(raised)

@@ -83,6 +83,10 @@ def _write_place(path: Path) -> None:
         path.write_text('{"MY_QUEUE": {}}')
     else:
         path.mkdir(parents=True, exist_ok=True)
+        if "PandaPilot" in path.parts:
+            _write_place(path / "pilot" / "util" / "default.cfg")
+            (path / "pilot.py").write_text("")
+            (path / "PILOTVERSION").write_text(path.name)
 
 
 def _words(value) -> list[str]:

@@ -89,7 +89,7 @@ class AccessPoint:
 
     # ---- ranges
 
-    def write_request(self, document: dict[str, Any]) -> None:
+    def write_request(self, document: dict[str, object]) -> None:
         """Ask for ranges, and note that they were asked for."""
         make_directory(self.own())
         write_atomically(self.own("asked"), "")
@@ -116,7 +116,7 @@ class AccessPoint:
         """Names of claimed ranges, oldest first."""
         return [path.name for path in _listed(self.own("ranges"))]
 
-    def read_claim(self, name: str) -> tuple[Any, str]:
+    def read_claim(self, name: str) -> tuple[object, str]:
         """Tree and text of claimed ranges. Raises Torn."""
         return read_json_file(self.own("ranges", name))
 
@@ -173,7 +173,7 @@ class AccessPoint:
             return {}
         return documents.known_attributes(document)
 
-    def write_job_report(self, document: dict[str, Any]) -> None:
+    def write_job_report(self, document: dict[str, object]) -> None:
         """The report on the job."""
         self.write(self.names.job_report_file, document)
 
@@ -204,7 +204,7 @@ class AccessPoint:
         """Where Harvester is to look for `state.json`. Without a line end: Harvester takes every byte for part of the path."""
         write_atomically(self.path(TASK_WORKDIR_FILE), str(directory))
 
-    def write(self, name: str, document: dict[str, Any]) -> None:
+    def write(self, name: str, document: dict[str, object]) -> None:
         """A JSON document, whole or not at all."""
         write_atomically(self.path(name), json.dumps(document, indent=1))
 

@@ -7,7 +7,6 @@ output of every input it was made from is there, and complete: else its events w
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from raythena.domain.job import InputFile, Job
 from raythena.domain.outputs import OutputMap
@@ -77,7 +76,7 @@ class Deliverables:
         """Inputs of which something is missing, or whose outputs have to wait for another input."""
         return [file for file in self._inputs if not all(lfn in self._ready for lfn in self._outputs_of[file.lfn])]
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> dict[str, object]:
         """`state.json`."""
         return documents.task_state(self._ready, self._inputs_of)
 

@@ -28,14 +28,14 @@ Entry = dict[str, Any]
 _GUID_NAMESPACE = uuid.UUID("0b8f6c55-6d0f-5a3e-9d0b-6a5d8f5a7c11")
 
 
-def event_request(panda_id: str, task_id: str, jobset_id: str, count: int) -> dict[str, Any]:
+def event_request(panda_id: str, task_id: str, jobset_id: str, count: int) -> dict[str, object]:
     """`worker_requestevents.json`: a wish for `count` more ranges."""
     return {
         panda_id: {"pandaID": _number(panda_id), "taskID": _number(task_id), "jobsetID": _number(jobset_id), "nRanges": count}
     }
 
 
-def job_request() -> dict[str, Any]:
+def job_request() -> dict[str, object]:
     """`worker_requestjob.json`: a wish for a job, where jobs are bound late."""
     return {"nJobs": 1}
 
@@ -79,7 +79,7 @@ def path_guid(path: str) -> str:
     return str(uuid.uuid5(_GUID_NAMESPACE, path))
 
 
-def dump(panda_id: str, entries: Iterable[Entry]) -> dict[str, Any]:
+def dump(panda_id: str, entries: Iterable[Entry]) -> dict[str, object]:
     """`event_status.dump.json`. What would be in it twice is in it once: Harvester would send it twice."""
     kept: dict[tuple[str, str], Entry] = {}
     for entry in entries:
@@ -105,7 +105,7 @@ def bundles(entries: Sequence[Entry]) -> list[list[Entry]]:
 # ---- on-site merging
 
 
-def task_state(outputs: Mapping[str, Entry], inputs_of: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+def task_state(outputs: Mapping[str, Entry], inputs_of: Mapping[str, Sequence[str]]) -> dict[str, object]:
     """`state.json`: finished outputs (entries by LFN) under each input they were made from."""
     merged: dict[str, dict[str, Entry]] = {}
     for lfn, entry in outputs.items():
@@ -121,14 +121,14 @@ def output_report(finished: Iterable[tuple[str, Entry]], skipped: Iterable[Input
     An input listed there counts as skipped: PanDA gives it to another job. Every other input of a job that PanDA takes for
     finished counts as done. Only a queue with OneToOne lets the report through.
     """
-    files: dict[str, dict[str, Any]] = {
+    files: dict[str, dict[str, object]] = {
         lfn: {"guid": entry["guid"], "fsize": entry["fsize"], "adler32": entry["chksum"]} for lfn, entry in finished
     }
     files |= {file.lfn: {"guid": file.guid} for file in skipped}
     return json.dumps(files)
 
 
-def nothing_done(specification: Mapping[str, Any]) -> str | None:
+def nothing_done(specification: Mapping[str, object]) -> str | None:
     """The output report of a job with on-site merging of which nothing is done, from its specification as it stands.
 
     None for other jobs, and for what names no inputs: the specification has not been checked yet.
@@ -189,7 +189,7 @@ def attributes(values: Attributes) -> dict[str, int | str | None]:
     }
 
 
-def known_attributes(document: Any) -> dict[str, int | str | None]:
+def known_attributes(document: object) -> dict[str, int | str | None]:
     """Of a `worker_attributes.json`, whoever wrote it, what PanDA accepts."""
     told = document if isinstance(document, dict) else {}
     return {name: value for name, value in told.items() if _accepted(name, value)}
@@ -202,7 +202,7 @@ def _accepted(name: str, value: object) -> bool:
 # ---- what Harvester writes
 
 
-def ranges_of_job(document: Any, panda_id: str, source: str) -> list[Any]:
+def ranges_of_job(document: object, panda_id: str, source: str) -> list[object]:
     """The ranges of our job in a `JobsEventRanges.json`; empty: there are no more. Raises InvalidInput when it is not for us."""
     if not isinstance(document, dict) or panda_id not in document:
         keys = ", ".join(document) if isinstance(document, dict) else type(document).__name__

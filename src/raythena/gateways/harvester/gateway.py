@@ -187,7 +187,7 @@ class HarvesterGateway:
         finally:
             self._state_due = self._state_due or not said
 
-    def _write_what_is_done(self, state: dict[str, Any], report: str) -> None:
+    def _write_what_is_done(self, state: dict[str, object], report: str) -> None:
         """In a thread, see `_one_turn`."""
         with self._turning:
             if self._options.state_file:
@@ -224,12 +224,12 @@ class HarvesterGateway:
             await asyncio.sleep(min(pause_s, 1.0))
 
 
-def write_task_state(path: Path, state: dict[str, Any]) -> None:
+def write_task_state(path: Path, state: dict[str, object]) -> None:
     """Write `state.json`, whole or not at all. Raises StorageError."""
     write_atomically(path, json.dumps(state, indent=1))
 
 
-def _check_options(options: dict[str, Any], source: str) -> None:
+def _check_options(options: dict[str, object], source: str) -> None:
     checked = HarvesterOptions.of(options, source)
     FileNames(**checked.names)
     Patience(**checked.waits)

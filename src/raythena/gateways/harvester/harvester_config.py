@@ -64,7 +64,7 @@ class FileNames:
     heartbeat_file: str = "worker_heartbeat.json"
     task_work_state_file: str = "state.json"
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """A JSON-ready copy; `FileNames(**...)` brings it back."""
         return asdict(self)
 
@@ -213,7 +213,7 @@ def _section(path: Path) -> Mapping[str, str]:
     return dict(parser.items(SECTION))
 
 
-def _queues(path: Path) -> dict[str, dict[str, Any]]:
+def _queues(path: Path) -> dict[str, dict[str, object]]:
     """Queues by name, each with what its template says, as Harvester puts the two together. Raises InvalidInput."""
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
@@ -231,7 +231,7 @@ def _queues(path: Path) -> dict[str, dict[str, Any]]:
     }
 
 
-def _with_template(queue: dict[str, Any], template: dict[str, Any]) -> dict[str, Any]:
+def _with_template(queue: dict[str, object], template: dict[str, Any]) -> dict[str, object]:
     whole = {**template, **queue}
     for key, value in queue.items():
         if isinstance(value, dict) and isinstance(template.get(key), dict):

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from raythena.domain.admission import confirmed
 from raythena.domain.document import FieldPath
@@ -36,7 +35,7 @@ class SpecificationSearch:
     point: AccessPoint
     late_binding: bool = False
     patience: Patience = field(default_factory=Patience)
-    found: Callable[[Any], None] = lambda _: None
+    found: Callable[[object], None] = lambda _: None
     _absent_since: float | None = None
     _torn_since: float | None = None
     _request_gone_since: float | None = None
@@ -136,7 +135,7 @@ def load_harvester_job(specification: Path, directory: Path, payload: PayloadSpe
     return replace(job, inputs=inputs)
 
 
-def _only_job(document: Any, source: str) -> PandaJob:
+def _only_job(document: object, source: str) -> PandaJob:
     jobs = parse_panda_jobs(document, source)
     if len(jobs) != 1:
         hint = "Set the queue's mapType to OneToOne"

@@ -13,7 +13,6 @@ then attributes; an error is written down only when nothing can change it any mo
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from raythena.domain.errors import ExitCode
 from raythena.domain.job import Job
@@ -116,7 +115,7 @@ def _known(exit_code: int) -> ExitCode:
     return ExitCode(exit_code) if exit_code in ExitCode.__members__.values() else ExitCode.STOPPED
 
 
-def bare_report(word: LastWord, ending: Ending) -> dict[str, Any]:
+def bare_report(word: LastWord, ending: Ending) -> dict[str, object]:
     """A job report for a job that never came as far as to have one."""
     return {
         "exitCode": ending.exit_code,

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from raythena.domain.errors import InvalidInput, RaythenaError
 from raythena.domain.job import Job, MergeSpec, PayloadSpec
@@ -82,7 +82,7 @@ class HarvesterWorker:
         if told_before:
             self.point.write_attributes({name: _NO_ERROR[name] for name in sorted(told_before)})
 
-    def _nothing_is_done_yet(self, specification: Any) -> None:
+    def _nothing_is_done_yet(self, specification: object) -> None:
         """Killed from now on, PanDA must not take an input for done; what an earlier start has told stands."""
         report = documents.nothing_done(_only_entry(specification))
         if report is not None and "xml" not in self.point.attributes():
@@ -139,7 +139,7 @@ class HarvesterWorker:
     def gateway(self, hurry_s: float) -> GatewaySpec:
         """What connects the session to Harvester."""
         state = "" if self._state_file is None else str(self._state_file)
-        options: dict[str, Any] = {
+        options: dict[str, object] = {
             "access_point": str(self.point.directory),
             "names": self.point.names.to_dict(),
             "state_file": state,
@@ -210,7 +210,7 @@ class HarvesterWorker:
                     return Path(entry["path"]).name, entry
         return None
 
-    def _specification(self) -> dict[str, Any]:
+    def _specification(self) -> dict[str, object]:
         """What is known of the job, even if it was refused."""
         try:
             document, _ = read_json_file(self.point.own("job", self.point.names.job_spec_file))
@@ -240,7 +240,7 @@ class HarvesterWorker:
             self.sleep(min(pause_s, 1.0))
 
     def _write_report(self, word: LastWord, ending: Ending) -> None:
-        report: Any = None
+        report: object = None
         if self.task is not None:
             try:
                 report, _ = read_json_file(TaskDirectory(self.task).report)
@@ -256,7 +256,7 @@ class HarvesterWorker:
             return None
 
 
-def _only_entry(document: Any) -> dict[str, Any]:
+def _only_entry(document: object) -> dict[str, object]:
     """The one job of a specification; empty where it is none, or several."""
     inner = next(iter(document.values()), None) if isinstance(document, dict) and len(document) == 1 else None
     return inner if isinstance(inner, dict) else {}

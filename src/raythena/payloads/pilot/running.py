@@ -62,7 +62,7 @@ class RunningPilot:
         self.panda = panda
         self.log = PilotLog(directory / NAME)
         self.log_dir = log_dir / f"pilot-{number}"
-        self.server = PilotServer(panda, on_call, self.log_dir / _JOURNAL)
+        self.server = PilotServer(panda, on_call, self.log_dir / _JOURNAL, clock)
         self.times = RunTimes(clock.wall_s())
         self.began = clock.monotonic_s()
         self.status: int | None = None

@@ -2,8 +2,8 @@
 
 Rules: every request is answered, with status 200 and JSON, whatever it was and whatever happens to us while we answer it; a
 request larger than `MAX_BODY_BYTES` is read no further; ranges are not given to a connection that has gone away. Anybody on the
-machine can reach the port: nothing a request says is believed further than `panda_server` believes it, and paths it names are
-checked by the payload.
+machine can reach the port. Other users are told nothing and believed nothing: the kernel says whose a connection is. What we run
+ourselves is believed no further than `panda_server` believes it, and paths it names are checked by the payload.
 """
 
 from __future__ import annotations
@@ -12,15 +12,17 @@ import asyncio
 import contextlib
 import json
 import logging
-import time
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 from aiohttp import web
 from aiohttp.web_exceptions import HTTPException
 
+from raythena.payloads.pilot.connection_owner import owner_of, owners_are_known
 from raythena.payloads.pilot.panda_server import Answer, PandaServer
 from raythena.payloads.pilot.wire import MAX_BODY_BYTES, BadRequest, Call, read_call
+from raythena.runtime.clock import SYSTEM_CLOCK, Clock
 
 LOG = logging.getLogger(__name__)
 HOST = "127.0.0.1"
@@ -30,12 +32,16 @@ _POLITE = {"StatusCode": 0, "success": True, "message": "", "data": None}
 class PilotServer:
     """Serves one pilot. `on_call` is called after every answer; `journal` (optional) gets a line for each request."""
 
-    def __init__(self, panda: PandaServer, on_call: Callable[[Answer], None], journal: Path | None = None) -> None:
+    def __init__(
+        self, panda: PandaServer, on_call: Callable[[Answer], None], journal: Path | None = None, clock: Clock = SYSTEM_CLOCK
+    ) -> None:
         self._panda = panda
+        self._clock = clock
         self._on_call = on_call
         self._journal = journal
         self._changed = asyncio.Event()
         self._runner: web.ServerRunner | None = None
+        self._knows_owners = False
         self.port = 0
 
     async def start(self) -> None:
@@ -45,6 +51,11 @@ class PilotServer:
         site = web.TCPSite(self._runner, HOST, 0)
         await site.start()
         self.port = int(self._runner.addresses[0][1])
+        self._knows_owners = owners_are_known((HOST, self.port))
+        if not self._knows_owners:
+            LOG.warning(
+                "this kernel does not tell whose a connection is: other users of the node could talk to the pilot's server"
+            )
 
     async def stop(self) -> None:
         """Close everything. Safe to call twice."""
@@ -58,7 +69,10 @@ class PilotServer:
         self._changed = asyncio.Event()
 
     async def _serve(self, request: web.BaseRequest) -> web.Response:
-        began = time.monotonic()
+        began = self._clock.monotonic_s()
+        if not self._is_ours(request):
+            LOG.warning("a request of another user's, or of nobody's any more: %s", request.path[:200])
+            return web.json_response(_POLITE)
         if request.method != "POST":
             LOG.warning("a request with method %s, which no pilot uses: %s", request.method[:20], request.path[:200])
             return web.json_response(_POLITE)
@@ -79,11 +93,18 @@ class PilotServer:
         self._on_call(answer)
         return web.json_response(answer.document)
 
+    def _is_ours(self, request: web.BaseRequest) -> bool:
+        """Whether the other end of the connection belongs to our own user, as far as that can be known."""
+        if not self._knows_owners:
+            return True
+        peer = request.transport.get_extra_info("peername") if request.transport is not None else None
+        return peer is not None and owner_of(peer[:2], (HOST, self.port)) == os.geteuid()
+
     async def _answer(self, request: web.BaseRequest, call: Call, asked_at: float) -> Answer:
         while True:
             if request.transport is None or request.transport.is_closing():
                 raise ConnectionResetError("the pilot has hung up")
-            now, changed = time.monotonic(), self._changed
+            now, changed = self._clock.monotonic_s(), self._changed
             answer = self._panda.answer(call, now, asked_at)
             if isinstance(answer, Answer):
                 return answer
@@ -94,8 +115,8 @@ class PilotServer:
         if self._journal is None:
             return
         line = {
-            "at": round(time.time(), 3),
-            "took_s": round(time.monotonic() - began, 3),
+            "at": round(self._clock.wall_s(), 3),
+            "took_s": round(self._clock.monotonic_s() - began, 3),
             "call": call.endpoint[:80],
             "says": {name: str(value)[:300] for name, value in list(call.fields.items())[:30] if name != "metaData"},
             "ranges": len(answer.given),

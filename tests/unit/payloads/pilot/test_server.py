@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import os
+import socket
 from urllib.parse import urlencode
 
 import pytest
@@ -13,6 +15,7 @@ from raythena.payloads.pilot.range_queue import RangeQueue
 from raythena.payloads.pilot.server import HOST, PilotServer
 from raythena.runtime.payload_interface import LeasedRange
 
+NOBODY = 65534
 ASK = urlencode({"pandaID": 1, "nRanges": 2}).encode()
 
 
@@ -177,3 +180,42 @@ def test_a_client_that_hangs_up_is_no_error(caplog):
 
     run(scenario)
     assert [record for record in caplog.records if record.levelname in ("ERROR", "CRITICAL")] == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="takes root to be somebody else")
+def test_other_users_of_the_machine_are_told_and_believed_nothing():
+    async def scenario():
+        async with Served() as served:
+            served.range_queue.add(ranges(1, 2))
+            path = "/server/panda/getEventRanges"
+            os.seteuid(NOBODY)
+            try:
+                stranger = socket.create_connection((HOST, served.server.port))
+            finally:
+                os.seteuid(0)
+            with stranger:
+                stranger.setblocking(False)
+                head = f"POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {len(ASK)}\r\n\r\n"
+                loop = asyncio.get_running_loop()
+                await loop.sock_sendall(stranger, head.encode() + ASK)
+                told = b""
+                while piece := await loop.sock_recv(stranger, 1 << 16):
+                    told += piece
+            assert b"/in/EVNT" not in told
+            assert json.loads(told.partition(b"\r\n\r\n")[2]) == {"StatusCode": 0, "success": True, "message": "", "data": None}
+            assert served.given == []
+            assert "/in/EVNT" in json.dumps(await served.post(path, ASK))
+
+    run(scenario)
+
+
+def test_where_the_kernel_does_not_tell_owners_everybody_is_served(monkeypatch, caplog):
+    monkeypatch.setattr(server_module, "owners_are_known", lambda _: False)
+
+    async def scenario():
+        async with Served() as served:
+            served.range_queue.add(ranges(1))
+            assert "/in/EVNT" in json.dumps(await served.post("/server/panda/getEventRanges", ASK))
+
+    run(scenario)
+    assert "does not tell whose a connection is" in caplog.text
