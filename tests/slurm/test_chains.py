@@ -40,6 +40,7 @@ def seams(task):
     return [first[later] - last[earlier] for earlier, later in itertools.pairwise(sessions)]
 
 
+@pytest.mark.slow
 def test_a_chain_is_listed_and_cancelled(cluster, command):
     toy = toy_job(cluster, 4000)
     told = command("submit", toy.path, "--taskdir", toy.task, "--nodes", 4, "--time", "10m", "--until-done", *SHORT)

@@ -50,6 +50,7 @@ def finish(cluster, toy):
 # ---- nodes
 
 
+@pytest.mark.slow
 def test_a_node_that_never_starts_is_not_waited_for(cluster):
     """Slurm has given us the node, and cannot start anything there."""
     toy = toy_job(cluster)
@@ -68,6 +69,7 @@ def test_a_node_that_never_starts_is_not_waited_for(cluster):
     assert_nothing_left(*cluster.nodes.values())
 
 
+@pytest.mark.slow
 def test_one_node_with_a_full_disk_is_set_aside_with_its_reason(cluster):
     toy = toy_job(cluster)
     sick = cluster.nodes["n2"]
@@ -106,6 +108,7 @@ def test_power_is_lost_and_returns(cluster):
     assert_nothing_left(*cluster.nodes.values())
 
 
+@pytest.mark.slow
 def test_a_process_on_a_node_is_killed_and_takes_everything_with_it(cluster):
     toy = toy_job(cluster)
     job = run_toy(cluster, toy)
@@ -121,9 +124,28 @@ def test_a_process_on_a_node_is_killed_and_takes_everything_with_it(cluster):
     assert_nothing_left(*cluster.nodes.values())
 
 
+@pytest.mark.slow
+def test_the_head_node_dies_and_the_job_goes_on_in_its_next_life(cluster):
+    """The others see to it that it does not stay there as running with nothing in it."""
+    toy = toy_job(cluster)
+    job = run_toy(cluster, toy, "--resume", "--requeue")
+    until_all_compute(toy, "n1", "n2", "n3", "n4")
+    head = cluster.nodes["n1"]
+    head.lose_power()
+    eventually(lambda: job.state == "PENDING", "back in the queue", 240)
+    assert_nothing_left(*(node for node in cluster.nodes.values() if node is not head), limit_s=60)
+    head.start()
+    hurry(toy)
+    cluster.run("scontrol", "update", f"JobId={job.id}", "StartTime=now", check=False)
+    assert job.ended(280) == "COMPLETED", job
+    toy.assert_complete(scratch_lost=True)
+    assert_nothing_left(*cluster.nodes.values(), limit_s=30)
+
+
 # ---- links and daemons
 
 
+@pytest.mark.slow
 def test_a_link_is_cut_and_healed(cluster):
     """The node computes on alone, comes back too late, and is started anew; each event counts once."""
     toy = toy_job(cluster)
@@ -137,9 +159,10 @@ def test_a_link_is_cut_and_healed(cluster):
     hurry(toy)
     assert job.ended(200) == "COMPLETED", job
     toy.assert_complete()
-    assert_nothing_left(*cluster.nodes.values(), limit_s=90)
+    assert_nothing_left(*cluster.nodes.values(), limit_s=170)
 
 
+@pytest.mark.slow
 def test_slurmd_is_killed_and_nobody_notices(cluster):
     toy = toy_job(cluster)
     job = run_toy(cluster, toy)
@@ -186,6 +209,7 @@ def test_a_warning_is_enough_to_drain(cluster):
     assert_nothing_left(*cluster.nodes.values())
 
 
+@pytest.mark.slow
 def test_a_command_told_twice_at_once_drains_once(cluster):
     """What `scancel --full` does: SIGTERM for the command, and for its group."""
     toy = toy_job(cluster)
@@ -200,6 +224,7 @@ def test_a_command_told_twice_at_once_drains_once(cluster):
     assert_nothing_left(*cluster.nodes.values())
 
 
+@pytest.mark.slow
 def test_the_walltime_is_known_without_being_told(cluster):
     """A minute of walltime: over before Slurm has to say anything, with what was computed committed and acknowledged."""
     toy = toy_job(cluster)
@@ -223,6 +248,7 @@ def test_a_limit_nobody_knew_of_loses_nothing(cluster):
     finish(cluster, toy)
 
 
+@pytest.mark.slow
 def test_kill_without_a_word(cluster):
     """Only the command dies: its channel to every node closes, and all of them end."""
     toy = toy_job(cluster)
@@ -266,6 +292,7 @@ def test_two_jobs_at_once_on_the_same_nodes(cluster):
     assert_nothing_left(*cluster.nodes.values())
 
 
+@pytest.mark.slow
 def test_a_foreign_ray_is_left_alone(cluster):
     """Ray of the same user, with Ray's defaults, on a node that a job uses: neither sees the other."""
     node = cluster.nodes["n2"]

@@ -1,7 +1,17 @@
 """Whole jobs on real Slurm: every node of the allocation computes, and nothing of ours is left on any."""
 
 import pytest
-from slurm_kit import assert_nothing_left, events_by_host, hurry, launch_log, raythena_job, run_toy, toy_job, until_all_compute
+from slurm_kit import (
+    assert_nothing_left,
+    events_by_host,
+    hurry,
+    launch_log,
+    left_on,
+    raythena_job,
+    run_toy,
+    toy_job,
+    until_all_compute,
+)
 
 from raythena.domain.errors import ExitCode
 
@@ -42,6 +52,7 @@ def test_an_interface_that_is_not_there_is_named(cluster):
     assert cluster.run("scontrol", "show", "job", job.id).find(f"ExitCode={int(ExitCode.INVALID_INPUT)}:0") > 0
 
 
+@pytest.mark.slow
 def test_the_interface_is_the_sites_choice(cluster):
     """An address that leads nowhere, which every node has: told by each node, waited for by none."""
     toy = toy_job(cluster)
@@ -52,6 +63,25 @@ def test_the_interface_is_the_sites_choice(cluster):
     assert job.ended() == "COMPLETED", job
     assert set(events_by_host(toy.task)) == {"n1"}
     assert "node n2 is set aside: the head at 172.31.255.1:" in launch_log(toy)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stdin", ["true", "false"])
+def test_hosts_of_a_file_reached_by_any_remote_shell(cluster, stdin):
+    """`srun` as a remote shell that passes standard input on, as ssh does, or does not, as pbsdsh."""
+    toy = toy_job(cluster)
+    hosts = cluster.shared / "hosts-of-mine"
+    hosts.write_text("n1 1\nn2\nn4 1\n")
+    shell = f"srun --nodes=1 --ntasks=1 --overlap --input={'all' if stdin == 'true' else 'none'} --nodelist={{host}}"
+    settings = {"launch.hosts": hosts, "launch.remote_shell": shell, "launch.remote_stdin": stdin}
+    options = " ".join(f"--set '{name}={value}'" for name, value in settings.items())
+    job = run_toy(cluster, toy, f"--on ssh {options}")
+    until_all_compute(toy, "n1", "n2", "n4")
+    assert left_on(cluster.nodes["n3"]) == []
+    hurry(toy)
+    assert job.ended() == "COMPLETED", job
+    toy.assert_complete()
+    assert not list(toy.task.glob("rt-*")), "an order was left beside the task"
 
 
 @pytest.mark.slow

@@ -113,6 +113,10 @@ def launchers() -> dict[str, LauncherPlugin]:
 def choose_launcher(name: str, environ: Mapping[str, str]) -> LauncherPlugin:
     """The launcher of that name, or for `auto` the one that is at home here. Raises InvalidInput."""
     known = launchers()
+    if not known:
+        raise InvalidInput(
+            "--on", "", "no launcher is installed", expected=f"entry points {ENTRY_POINT_GROUP}", hint="make install"
+        )
     if name != AUTO:
         if name not in known:
             raise InvalidInput("--on", "", f"no launcher called {name!r}", expected=f"one of {', '.join([AUTO, *sorted(known)])}")

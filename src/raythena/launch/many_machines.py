@@ -37,14 +37,24 @@ class ManyMachines:
     keeps_scratch = True
 
     def __init__(
-        self, order: LaunchOrder, given_cores: int, names: Sequence[str], specs: Sequence[NodeSpec], environ: dict[str, str]
+        self,
+        order: LaunchOrder,
+        given_cores: int,
+        names: Sequence[str],
+        specs: Sequence[NodeSpec],
+        environ: dict[str, str],
+        *,
+        job_id: str = "",
+        head_node: str = "",
     ) -> None:
+        """`job_id`: a Slurm job that must not go on without `head_node`."""
         most = len(specs) if order.nodes is None else order.nodes - 1
         self._order = order
         self._head_cores = head_cores(order, given_cores)
         self._names = names[:most]
         self._specs = specs[:most]
         self._environ = environ
+        self._job_id, self._head_node = job_id, head_node
         self._head: RayHead | None = None
         self._nodes: RemoteNodes | None = None
 
@@ -81,10 +91,12 @@ class ManyMachines:
             name,
             head.join_address,
             token,
-            order.cores or spec.cores,
-            order.interface,
-            order.scratch_directory,
-            order.ray_directory,
+            cores=order.cores or spec.cores,
+            interface=order.interface,
+            scratch_directory=order.scratch_directory,
+            ray_directory=order.ray_directory,
+            job_id=self._job_id,
+            head_node=self._head_node,
         )
 
     def failure(self) -> str:

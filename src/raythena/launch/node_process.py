@@ -31,6 +31,7 @@ from pathlib import Path
 from raythena.domain.allocation import slurm_allocation, usable_cores
 from raythena.domain.errors import ClusterError, InvalidInput, RaythenaError
 from raythena.launch.addresses import own_address
+from raythena.launch.headless import end_headless_job
 from raythena.launch.private import private_directory, temporary_directory
 from raythena.launch.ray_environment import ray_environment, start_node, without_ray, write_token
 from raythena.runtime.process_guard import ProcessGuard
@@ -59,6 +60,10 @@ class NodeOrder:
     """0: what the batch system and the kernel give us."""
     interface: str
     scratch_directory: str
+    job_id: str
+    """Slurm job that must not go on without its head node; empty: none."""
+    head_node: str
+    """As Slurm names it."""
     ray_directory: str = ""
 
     def line(self) -> bytes:
@@ -87,7 +92,7 @@ class NodeProcess:
     """One life of Ray on this node."""
 
     def __init__(self, order: NodeOrder) -> None:
-        self._order = order
+        self.order = order
         self._process_guard = ProcessGuard()
         self._over = asyncio.Event()
         self._status: int | None = None
@@ -99,10 +104,10 @@ class NodeProcess:
     async def run(self) -> str:
         """Start Ray, wait for the end; why it ended, "" when it was told to. Raises RaythenaError, OSError."""
         address = await self._find_address()
-        cores = cores_here(self._order)
+        cores = cores_here(self.order)
         with (
-            private_directory(self._process_guard, short=self._order.ray_directory) as directory,
-            temporary_directory(self._process_guard, directory, self._order.scratch_directory) as temporary,
+            private_directory(self._process_guard, short=self.order.ray_directory) as directory,
+            temporary_directory(self._process_guard, directory, self.order.scratch_directory) as temporary,
         ):
             try:
                 await self._start(address, cores, directory, temporary)
@@ -113,30 +118,43 @@ class NodeProcess:
                 await self._process_guard.stop()
 
     async def _find_address(self) -> str:
-        host, _, port = self._order.head.rpartition(":")
-        address = own_address(self._order.interface, [host])
+        host, _, port = self.order.head.rpartition(":")
+        address = own_address(self.order.interface, [host])
         try:
             _, writer = await asyncio.wait_for(
                 asyncio.open_connection(host, int(port), local_addr=(address, 0)), timeout=_CONNECT_LIMIT_S
             )
         except OSError as problem:
             why = f"nothing came back in {_CONNECT_LIMIT_S:.0f} s" if isinstance(problem, TimeoutError) else problem.strerror
-            raise ClusterError(f"the head at {self._order.head} cannot be reached from {address}: {why}") from problem
+            raise ClusterError(f"the head at {self.order.head} cannot be reached from {address}: {why}") from problem
         writer.close()
         return address
 
     async def _start(self, address: str, cores: int, directory: Path, temporary: Path) -> None:
         token = directory / "token"
-        write_token(token, self._order.token)
+        write_token(token, self.order.token)
         environ = {name: value for name, value in os.environ.items() if name not in without_ray(os.environ)}
         environ |= {**ray_environment(token), "TMPDIR": str(temporary), "PYTHONUNBUFFERED": "1"}
-        argv = start_node(self._order.head, address, cores, NODE_RESOURCE, temporary=directory / "r", name=self._order.name)
+        argv = start_node(self.order.head, address, cores, NODE_RESOURCE, temporary=directory / "r", name=self.order.name)
         log = directory / "log"
         await self._process_guard.spawn(argv, env=environ, stdout=log, stderr=log, cwd=Path("/"), on_exit=self._ray_ended)
 
     def _ray_ended(self, status: int) -> None:
         self._status = status
         self.end()
+
+
+async def is_silent(head: str) -> bool:
+    """Whether nothing comes back from the head's machine, not even that nobody listens there any more."""
+    host, _, port = head.rpartition(":")
+    try:
+        _, writer = await asyncio.wait_for(asyncio.open_connection(host, int(port)), timeout=_CONNECT_LIMIT_S)
+    except ConnectionRefusedError:
+        return False
+    except OSError:
+        return True
+    writer.close()
+    return False
 
 
 def _last_words(directory: Path) -> str:
@@ -210,6 +228,10 @@ async def _main(arguments: Sequence[str]) -> int:
         obeying = asyncio.create_task(channel)
         reason = await node.run()
         obeying.cancel()
+        say("ended", reason=reason)
+        if reason and node.order.job_id and await is_silent(node.order.head):
+            await asyncio.to_thread(end_headless_job, node.order.job_id, node.order.head_node)
+        return 1 if reason else 0
     except (RaythenaError, InvalidInput) as problem:
         reason = str(problem)
     except OSError as problem:

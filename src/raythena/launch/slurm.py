@@ -65,7 +65,9 @@ class SlurmCluster(ManyMachines):
         self._tell = order.tell
         others = [node for node in self._allocation.nodes if node.name != here.name]
         specs = [step(node, order.step_options) for node in others]
-        super().__init__(order, here.cores, [node.name for node in others], specs, step_environment(os.environ))
+        names = [node.name for node in others]
+        job_id = self._allocation.job_id
+        super().__init__(order, here.cores, names, specs, step_environment(os.environ), job_id=job_id, head_node=here.name)
 
     async def ends_at(self) -> float | None:
         """The end of the allocation, as the environment or else `squeue` has it."""

@@ -112,6 +112,16 @@ def cancel_job(job_id: str, *, gently: bool = False) -> None:
     _run("scancel", *(["--signal=TERM", "--batch"] if gently else []), job_id)
 
 
+def requeue_job(job_id: str) -> None:
+    """Put a job that runs back in the queue. Raises BatchError, also where that is not allowed."""
+    _run("scontrol", "requeue", job_id)
+
+
+def node_state(node: str) -> str:
+    """What Slurm thinks of a node, such as `allocated` or `down*`. Raises BatchError."""
+    return _run("sinfo", "--noheader", f"--nodes={node}", "--format=%T").strip().partition("\n")[0]
+
+
 def partition_limits(name: str) -> tuple[float | None, int | None]:
     """Longest time in seconds and most nodes of a partition (empty: the default one); None: no limit. Raises BatchError."""
     text = _run("scontrol", "--oneliner", "show", "partition", *([name] if name else []))

@@ -26,6 +26,12 @@ def test_a_launcher_that_is_not_there():
         choose_launcher("lsf", {})
 
 
+def test_an_installation_from_before_there_were_launchers_is_told_apart(monkeypatch):
+    monkeypatch.setattr("raythena.launch.launcher.entry_points", lambda group: [])
+    with pytest.raises(InvalidInput, match=r"no launcher is installed.*make install"):
+        choose_launcher("auto", {})
+
+
 def test_every_plug_in_is_called_what_it_is_registered_as():
     for name, plugin in launchers().items():
         assert plugin.name == name

@@ -1,5 +1,6 @@
 """The process on a node, run as a launcher runs it, before any Ray: what it takes, what it refuses, what it leaves."""
 
+import asyncio
 import json
 import os
 import signal
@@ -10,12 +11,13 @@ import sys
 import pytest
 
 from raythena.domain.errors import ClusterError
-from raythena.launch.node_process import NodeOrder, cores_here, heard
+from raythena.launch import node_process
+from raythena.launch.node_process import NodeOrder, cores_here, heard, is_silent
 
 ARGV = (sys.executable, "-P", "-m", "raythena.launch.node_process")
 
 
-def node_process():
+def started():
     return subprocess.Popen(ARGV, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
 
@@ -25,7 +27,7 @@ def last_word(output):
 
 
 def test_an_order_comes_back():
-    order = NodeOrder("n1.1", "10.0.0.1:99", "secret", 8, "hsn0", "/scratch")
+    order = NodeOrder("n1.1", "10.0.0.1:99", "secret", 8, "hsn0", "/scratch", "7", "n0")
     assert NodeOrder.parse(order.line()) == order
     assert order.line().count(b"\n") == 1
 
@@ -44,7 +46,7 @@ def test_lines_of_others_are_none_of_ours():
 
 @pytest.mark.parametrize("line", [b"", b"what?\n"])
 def test_without_an_order_it_ends_and_says_so(line):
-    process = node_process()
+    process = started()
     output, _ = process.communicate(line, timeout=60)
     assert process.returncode == 1
     assert last_word(output)["reason"].startswith("no order came")
@@ -52,7 +54,7 @@ def test_without_an_order_it_ends_and_says_so(line):
 
 def test_an_order_in_a_file_is_as_good(tmp_path):
     letter = tmp_path / "letter"
-    letter.write_bytes(NodeOrder("n1.1", "127.0.0.1:1", "t", 1, "lo", "").line())
+    letter.write_bytes(NodeOrder("n1.1", "127.0.0.1:1", "t", 1, "lo", "", "", "").line())
     done = subprocess.run([*ARGV, f"--order={letter}"], stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False)
     assert done.returncode == 1
     assert "the head at 127.0.0.1:1 cannot be reached" in last_word(done.stdout)["reason"]
@@ -68,8 +70,8 @@ def test_a_head_that_does_not_answer_is_named():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    process = node_process()
-    order = NodeOrder("n1.1", f"127.0.0.1:{port}", "a-secret-word", 1, "lo", "")
+    process = started()
+    order = NodeOrder("n1.1", f"127.0.0.1:{port}", "a-secret-word", 1, "lo", "", "", "")
     output, _ = process.communicate(order.line(), timeout=60)
     assert process.returncode == 1
     reason = last_word(output)["reason"]
@@ -79,11 +81,30 @@ def test_a_head_that_does_not_answer_is_named():
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_a_signal_before_the_order_ends_it(number):
-    process = node_process()
+    process = started()
     process.stdin.flush()
     process.send_signal(number)
     process.communicate(timeout=60)
     assert process.returncode != 0
+
+
+def test_a_head_is_silent_when_its_machine_is():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+        assert not asyncio.run(is_silent(f"127.0.0.1:{port}")), "nobody listens, and the machine says so"
+        listener.listen()
+        assert not asyncio.run(is_silent(f"127.0.0.1:{port}"))
+
+
+def test_a_machine_that_answers_nothing_is_silent(monkeypatch):
+    monkeypatch.setattr(node_process, "_CONNECT_LIMIT_S", 0.2)
+
+    async def never(*_, **__):
+        await asyncio.sleep(60)
+
+    monkeypatch.setattr(asyncio, "open_connection", never)
+    assert asyncio.run(is_silent("192.0.2.7:1"))
 
 
 def test_cores_are_what_slurm_gave_and_the_kernel_allows(monkeypatch):
@@ -93,7 +114,7 @@ def test_cores_are_what_slurm_gave_and_the_kernel_allows(monkeypatch):
     monkeypatch.setenv("SLURM_JOB_CPUS_PER_NODE", "9999,1")
     monkeypatch.delenv("SLURM_HET_SIZE", raising=False)
     monkeypatch.setenv("SLURMD_NODENAME", "n1")
-    order = json.loads(NodeOrder("n1.1", "h:1", "t", 0, "", "").line())
+    order = json.loads(NodeOrder("n1.1", "h:1", "t", 0, "", "", "", "").line())
     assert cores_here(NodeOrder(**order)) == allowed
     monkeypatch.setenv("SLURMD_NODENAME", "n2")
     assert cores_here(NodeOrder(**order)) == 1

@@ -31,7 +31,7 @@ class Site:
         self.nodes = RemoteNodes(specs, self._order, {"PATH": "/usr/bin:/bin"}, policy, self.told.append)
 
     def _order(self, spec, name):
-        return NodeOrder(name, "h:1", "secret", 0, "", "")
+        return NodeOrder(name, "h:1", "secret", 0, "", "", "", "")
 
     def _listed(self):
         return [RayNode(name, name, "10.0.0.1", alive) for name, alive in self.ray.items()]
@@ -74,7 +74,7 @@ def test_a_node_is_up_when_ray_lists_it(monkeypatch, tmp_path):
         assert site.nodes.failure() == ""
 
     play(site, story)
-    assert NodeOrder.parse(order.read_bytes()) == NodeOrder("a.1", "h:1", "secret", 0, "", "")
+    assert NodeOrder.parse(order.read_bytes()) == NodeOrder("a.1", "h:1", "secret", 0, "", "", "", "")
     assert [text for text in site.told if "again" in text or "aside" in text] == [], "the end of all is no failure"
 
 
