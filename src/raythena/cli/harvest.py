@@ -206,7 +206,7 @@ def _session(
     hurry_s: float,
 ) -> Ending:
     """Get the job and run it. Raises RaythenaError."""
-    from raythena.cli.session import prepare_task, run_session, session_config
+    from raythena.cli.session import prepare_task, run_session, session_config, takeover_patience_s
     from raythena.domain.errors import InvalidInput
     from raythena.gateways.file import load_payload
     from raythena.gateways.harvester.last_word import Ending
@@ -219,7 +219,8 @@ def _session(
     shift.patience = _patience(settings)
     job = shift.wait_for_job(*load_payload(payload), late_binding=late_binding)
     directory = shift.choose_task_directory(taskdir)
-    task = prepare_task(job, directory, resume=TaskDirectory(directory).ledger.exists())
+    patience_s = takeover_patience_s(settings, os.environ)
+    task = prepare_task(job, directory, resume=TaskDirectory(directory).ledger.exists(), patience_s=patience_s, tell=_complain)
     session = replace(
         session_config(job, task, settings, began),
         gateway=shift.gateway(hurry_s),
@@ -231,6 +232,10 @@ def _session(
         result = run_session(session, settings, shown)
     events, cores = result.progress.finished, result.cores
     return Ending(int(result.exit_code), result.reason, result.error, events, cores, result.cpu_s)
+
+
+def _complain(text: str) -> None:
+    typer.echo(text, err=True)
 
 
 def _patience(settings: Settings) -> Patience:

@@ -6,10 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from raythena.cli.session import prepare_task
+from raythena.cli import session
+from raythena.cli.session import prepare_task, takeover_patience_s
+from raythena.cli.settings import Settings
 from raythena.domain.errors import ExitCode, LedgerBusy
 from raythena.domain.job import PayloadSpec
-from raythena.storage.task_lease import TaskLease
+from raythena.storage.task_lease import SILENCE_S, TaskLease
 from raythena.testing.simulation.samples import small_job
 
 
@@ -36,3 +38,37 @@ def test_a_coordinator_that_is_about_to_go_is_waited_for(tmp_path, job, monkeypa
     lease.acquire("theirs")
     monkeypatch.setattr("time.sleep", lambda seconds: lease.release())
     prepare_task(job, tmp_path / "task", resume=True, patience_s=3600.0)
+
+
+def test_whoever_waits_for_long_says_for_whom(tmp_path, job, monkeypatch):
+    task = prepare_task(job, tmp_path / "task", resume=False)
+    lease = TaskLease(task.lease)
+    lease.acquire("theirs", "4711")
+    now, told = [0.0], []
+
+    def sleep(seconds):
+        now[0] += seconds
+        if now[0] > 30.0:
+            lease.release()
+
+    monkeypatch.setattr(session.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(session.time, "sleep", sleep)
+    prepare_task(job, tmp_path / "task", resume=True, patience_s=90.0, tell=told.append)
+    assert len(told) == 1
+    assert told[0].startswith("waiting for at most 90 s: ")
+    assert "batch job 4711" in told[0]
+
+
+@pytest.mark.parametrize(
+    ("environ", "takeover_s", "patience_s"),
+    [
+        ({}, 0.0, 3.0),
+        ({"SLURM_JOB_ID": "7"}, 0.0, SILENCE_S + 30.0),
+        ({"PBS_JOBID": "7.server"}, 0.0, SILENCE_S + 30.0),
+        ({"SLURM_JOB_ID": "7"}, 300.0, 300.0),
+        ({}, 20.0, 20.0),
+    ],
+)
+def test_in_a_batch_job_a_dead_coordinator_is_waited_for_until_it_is_known_to_be(environ, takeover_s, patience_s):
+    settings = Settings.model_validate({"runtime": {"takeover_s": takeover_s}})
+    assert takeover_patience_s(settings, environ) == patience_s
