@@ -15,7 +15,6 @@ from slurm_kit import (
     events_by_host,
     hurry,
     launch_log,
-    left_on,
     run_toy,
     toy_job,
     until_all_compute,
@@ -309,7 +308,7 @@ def test_a_foreign_ray_is_left_alone(cluster):
         toy.assert_complete()
         assert {one.pid for one in node.processes()} >= set(foreign), "a process of the foreign Ray is gone"
         assert not [path for path in node.files() if "/tmp/rt-" in path]
-        assert not [one for one in left_on(node) if "raythena" in one]
+        assert not [one.command for one in node.processes() if "/tmp/rt-" in one.command or "raythena.launch" in one.command]
     finally:
         for process in node.processes():
             if process.pid in foreign:
