@@ -6,7 +6,8 @@ mode 600, and the channel is closed when it is removed. The secret of the sessio
 no environment that others could read, and in files of mode 600 only.
 
 Rules:
-- It ends when it is told to, when the channel is closed, when a signal comes, and when its Ray has ended. Whichever it is,
+- It ends when it is told to, when the channel is closed, when a signal comes, when its Ray has ended, and when nothing comes
+  back from the head's machine for a minute. Whichever it is,
   everything that it started ends with it and its directories are removed. Killed, it leaves both to its process guard.
 - Its directories are private and new: nothing on the node is shared with another job, another start, or a Ray of somebody else.
 - It decides nothing: whether it is started again is up to the head.
@@ -40,6 +41,8 @@ from raythena.runtime.session_config import NODE_RESOURCE
 MARK = "raythena-node: "
 """Before every line of ours."""
 _CONNECT_LIMIT_S = 15.0
+_HEAD_LOOK_S = 20.0
+_HEAD_PATIENCE_S = 60.0
 _TAIL_CHARACTERS = 1500
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _ORDER_LIMIT_BYTES = 1 << 20
@@ -96,6 +99,7 @@ class NodeProcess:
         self._process_guard = ProcessGuard()
         self._over = asyncio.Event()
         self._status: int | None = None
+        self._head_lost = ""
 
     def end(self) -> None:
         """Have everything end, soon."""
@@ -112,10 +116,23 @@ class NodeProcess:
             try:
                 await self._start(address, cores, directory, temporary)
                 say("starting", address=address, cores=cores, directory=str(directory))
+                watch = asyncio.create_task(self._watch_head())
                 await self._over.wait()
+                watch.cancel()
+                if self._head_lost:
+                    return self._head_lost
                 return "" if self._status is None else f"its Ray ended with {self._status}: {_last_words(directory)}"
             finally:
                 await self._process_guard.stop()
+
+    async def _watch_head(self) -> None:
+        """End when the head's machine has been silent for long. Ray may take minutes to see that nobody answers any more."""
+        silent_s = 0.0
+        while silent_s < _HEAD_PATIENCE_S:
+            await asyncio.sleep(_HEAD_LOOK_S)
+            silent_s = silent_s + _HEAD_LOOK_S if await is_silent(self.order.head) else 0.0
+        self._head_lost = f"the head at {self.order.head} has been silent for {silent_s:.0f} s"
+        self.end()
 
     async def _find_address(self) -> str:
         host, _, port = self.order.head.rpartition(":")

@@ -12,7 +12,7 @@ import pytest
 
 from raythena.domain.errors import ClusterError
 from raythena.launch import node_process
-from raythena.launch.node_process import NodeOrder, cores_here, heard, is_silent
+from raythena.launch.node_process import NodeOrder, NodeProcess, cores_here, heard, is_silent
 
 ARGV = (sys.executable, "-P", "-m", "raythena.launch.node_process")
 
@@ -105,6 +105,24 @@ def test_a_machine_that_answers_nothing_is_silent(monkeypatch):
 
     monkeypatch.setattr(asyncio, "open_connection", never)
     assert asyncio.run(is_silent("192.0.2.7:1"))
+
+
+@pytest.mark.parametrize(("answers", "looks"), [([True] * 3, 3), ([True, True, False] * 4 + [True] * 3, 15)])
+def test_only_a_head_that_stays_silent_is_lost(monkeypatch, answers, looks):
+    asked = []
+
+    async def silent(head):
+        asked.append(head)
+        return answers[len(asked) - 1]
+
+    monkeypatch.setattr(node_process, "is_silent", silent)
+    monkeypatch.setattr(node_process, "_HEAD_LOOK_S", 0.01)
+    monkeypatch.setattr(node_process, "_HEAD_PATIENCE_S", 0.03)
+    node = NodeProcess(NodeOrder("n1.1", "h:1", "t", 0, "", "", "7", "n0"))
+    asyncio.run(asyncio.wait_for(node._watch_head(), 10))
+    assert len(asked) == looks
+    assert node._over.is_set()
+    assert "the head at h:1 has been silent" in node._head_lost
 
 
 def test_cores_are_what_slurm_gave_and_the_kernel_allows(monkeypatch):
