@@ -97,6 +97,7 @@ def test_power_is_lost_and_returns(cluster):
     node = cluster.nodes["n3"]
     node.lose_power()
     time.sleep(1)
+    node.forget_disk()
     node.start()
     job.until_said("node n3: its Ray node is dead")
     eventually(lambda: launch_log(toy).count("node n3 is there after") == 2, "n3 is back", 120)
@@ -133,6 +134,7 @@ def test_the_head_node_dies_and_the_job_goes_on_in_its_next_life(cluster):
     head.lose_power()
     eventually(lambda: job.state == "PENDING", "back in the queue", 240)
     assert_nothing_left(*(node for node in cluster.nodes.values() if node is not head), limit_s=60)
+    head.forget_disk()
     head.start()
     hurry(toy)
     cluster.run("scontrol", "update", f"JobId={job.id}", "StartTime=now", check=False)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -134,6 +135,11 @@ class Node:
         for words in (("link", "del", self._link), ("netns", "del", self._namespace)):
             with contextlib.suppress(subprocess.CalledProcessError):
                 ip(*words)
+
+    def forget_disk(self) -> None:
+        """Empty the node's `/tmp`, as machines do when they boot. Whoever was there when power was lost could not."""
+        for path in self.tmp.iterdir():
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     # ---- network
 
