@@ -28,7 +28,7 @@ from raythena.domain.results import FailureKind
 from raythena.domain.taxonomy import EndCause
 from raythena.engine.memory_policy import MemoryLimits
 from raythena.engine.node_starts import StartPolicy
-from raythena.launch.launcher import Cluster, LauncherPlugin, LaunchOrder
+from raythena.launch.launcher import Cluster, LauncherPlugin, LaunchOrder, NodeCommand
 from raythena.payloads.plugin_options import refuse_unknown, string_list, string_map
 from raythena.payloads.workers.python_worker import WorkerContext
 from raythena.runtime.clock import Clock
@@ -83,6 +83,7 @@ __all__ = [
     "MergeSpec",
     "Merged",
     "Merger",
+    "NodeCommand",
     "NodeProgress",
     "Payload",
     "PayloadContext",

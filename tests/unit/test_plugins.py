@@ -53,7 +53,8 @@ EXPORTED = {
         "cores environ head_cores hosts interface nodes policy ray_directory remote_shell remote_stdin scratch_directory "
         "shared_directory step_options tell"
     ),
-    "LauncherPlugin": "is_here launch name words",
+    "NodeCommand": "argv name",
+    "LauncherPlugin": "commands is_here launch name words",
     "LeasedRange": "attempt event_range index",
     "MemoryLimits": "memory_reserve node_memory_bytes worker_memory_bytes",
     "MergeContext": "directory expected guid lfn log options",

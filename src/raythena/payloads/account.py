@@ -10,7 +10,6 @@ import json
 import logging
 from collections.abc import Hashable
 from pathlib import Path
-from typing import Any
 
 from raythena.domain.errors import StorageError
 from raythena.domain.payload_account import FILE_NAME, PayloadAccount, added, transform_resource
@@ -39,7 +38,7 @@ class AccountKeeper:
         self._starts, self._progress, self._written_at = starts, progress, now
         return True
 
-    def take_report(self, report: Any) -> None:
+    def take_report(self, report: object) -> None:
         """Take in the job report of a transform that has ended; anything else has no effect."""
         resource = transform_resource(report)
         if resource is not None:
@@ -54,7 +53,7 @@ class AccountKeeper:
             LOG.warning("the payload's account was not kept: %s", problem)
 
 
-def read_report(path: Path) -> Any:
+def read_report(path: Path) -> object:
     """A transform's jobReport.json; None when there is none that can be read."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))

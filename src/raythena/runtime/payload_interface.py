@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from raythena.domain.errors import InvalidInput
 from raythena.domain.job import Job
@@ -49,7 +49,7 @@ class PayloadContext(TimeLimits):
     cores: int
     scratch: Path
     """Node-local directory of this payload, empty at start; removed by the agent afterwards."""
-    options: dict[str, Any]
+    options: dict[str, object]
     """`PayloadSpec.options` of the job."""
     job_name: str
     log_dir: Path
@@ -167,7 +167,7 @@ class PayloadPlugin:
     name: str
     factory: Callable[[], Payload]
     """Must not touch the outside world yet; that is for `start`."""
-    check_options: Callable[[dict[str, Any], str], None] | None = field(default=None)
+    check_options: Callable[[dict[str, object], str], None] | None = field(default=None)
     """`check_options(options, source)` raises InvalidInput for options the payload would refuse; may be None."""
     buffer_s: float = 0.0
     """Computing time a node must hold ahead for this payload, where the setting `engine.buffer_s` is less."""

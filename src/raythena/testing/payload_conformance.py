@@ -24,7 +24,6 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from raythena.domain.ranges import EventRange
 from raythena.domain.results import FailureKind
@@ -72,7 +71,7 @@ class Subject:
     """The payload under test."""
 
     factory: Callable[[], Payload]
-    options: Callable[[Behaviour], dict[str, Any]]
+    options: Callable[[Behaviour], dict[str, object]]
     """Options with which the payload behaves as asked."""
     event_range: Callable[[int], EventRange] = numbered_range
     """The range of event `number` (1, 2, …), for payloads that read their input."""

@@ -19,7 +19,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from raythena.domain.container import Container, parse_container, refuse_isolation
 from raythena.domain.document import FieldPath
@@ -52,7 +51,7 @@ class TransformOptions:
     flush: bool
 
 
-def read_options(options: Mapping[str, Any], source: str) -> TransformOptions:
+def read_options(options: Mapping[str, object], source: str) -> TransformOptions:
     """The options of a job. Raises InvalidInput naming the field."""
     refuse_unknown(options, KNOWN_OPTIONS, source)
     command = string_list(options, "command", source)
@@ -73,14 +72,14 @@ def read_options(options: Mapping[str, Any], source: str) -> TransformOptions:
     )
 
 
-def check_options(options: Mapping[str, Any], source: str) -> None:
+def check_options(options: Mapping[str, object], source: str) -> None:
     """Refuse options that cannot work. Raises InvalidInput naming the field."""
     read = read_options(options, source)
     if read.command:
         _given_command(read.command, source).argv("channel")
 
 
-def _flag(options: Mapping[str, Any], name: str, default: bool, source: str) -> bool:
+def _flag(options: Mapping[str, object], name: str, default: bool, source: str) -> bool:
     value = options.get(name, default)
     if not isinstance(value, bool):
         raise InvalidInput(source, f"{PREFIX}.{name}", f"is {value!r}", expected="true or false")

@@ -125,7 +125,7 @@ class TransformRun:
         return f"{describe_status(self.status)}" + (f"; last lines of its log: {tail}" if tail else "; its log is empty")
 
 
-def import_yampl(options: TransformOptions) -> Any:
+def import_yampl(options: TransformOptions) -> object:
     """The module yampl. Raises PayloadError saying what to do when it is missing."""
     if options.yampl_path is not None and str(options.yampl_path) not in sys.path:
         sys.path.insert(0, str(options.yampl_path))

@@ -94,7 +94,7 @@ class HaddMerger:
             work.mkdir()
             self([sample], Path(place, "sample.root"), replace(context, directory=work))
 
-    def check_options(self, options: Mapping[str, Any], source: str) -> None:
+    def check_options(self, options: Mapping[str, object], source: str) -> None:
         """Refuse options that cannot work. Raises InvalidInput naming the field."""
         refuse_unknown(options, ("arguments", "tree", *AROUND), source, PREFIX)
         check_tree_option(options, source)
@@ -139,7 +139,7 @@ def _template(options: Mapping[str, Any], source: str) -> MergeTemplate:
     return MergeTemplate(options["transformation"], options["parameters"], FieldPath(source, f"{PREFIX}.parameters", None))
 
 
-def _surroundings(options: Mapping[str, Any], source: str) -> Surroundings:
+def _surroundings(options: Mapping[str, object], source: str) -> Surroundings:
     container = parse_container(_with_image(options, source), source, f"{PREFIX}.container")
     release = _release(options, source, container.alrb_base)
     setup = container.setup or (release if container.engine is not Engine.NONE else ())
@@ -153,7 +153,7 @@ def _surroundings(options: Mapping[str, Any], source: str) -> Surroundings:
     )
 
 
-def _with_image(options: Mapping[str, Any], source: str) -> Any:
+def _with_image(options: Mapping[str, object], source: str) -> object:
     """The option `container`, with the job's own image where it names an engine only; ALRB finds one by the platform."""
     container, image = options.get("container"), options.get("image", "")
     if not isinstance(image, str):
@@ -164,12 +164,12 @@ def _with_image(options: Mapping[str, Any], source: str) -> Any:
     return {**container, "image": image or by_platform}
 
 
-def _release(options: Mapping[str, Any], source: str, alrb_base: str) -> tuple[str, ...]:
+def _release(options: Mapping[str, object], source: str, alrb_base: str) -> tuple[str, ...]:
     release = _release_of(options, source)
     return release_setup(release.get("home_package", ""), release.get("platform", ""), alrb_base)
 
 
-def _release_of(options: Mapping[str, Any], source: str) -> Mapping[str, str]:
+def _release_of(options: Mapping[str, object], source: str) -> Mapping[str, str]:
     if not isinstance(options.get("release", {}), Mapping):
         raise InvalidInput(source, f"{PREFIX}.release", f"is {options['release']!r}", expected="home_package and platform")
     release = string_map(options, "release", source, PREFIX)
@@ -177,14 +177,14 @@ def _release_of(options: Mapping[str, Any], source: str) -> Mapping[str, str]:
     return release
 
 
-def _path(options: Mapping[str, Any], name: str, source: str) -> str:
+def _path(options: Mapping[str, object], name: str, source: str) -> str:
     value = options.get(name, "")
     if not isinstance(value, str) or (value and not value.startswith("/")):
         raise InvalidInput(source, f"{PREFIX}.{name}", f"is {value!r}", expected="an absolute path")
     return value
 
 
-def _limit_s(options: Mapping[str, Any], source: str) -> float:
+def _limit_s(options: Mapping[str, object], source: str) -> float:
     value = options.get("time_limit_s", DEFAULT_LIMIT_S)
     if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < 1e9:
         raise InvalidInput(source, f"{PREFIX}.time_limit_s", f"is {value!r}", expected="seconds, more than 0")

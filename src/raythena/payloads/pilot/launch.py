@@ -20,7 +20,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from raythena.domain.errors import PayloadError
 from raythena.payloads.pilot import start
@@ -46,7 +45,7 @@ class LaunchPlan:
 
 
 def prepare(
-    options: PilotOptions, release: Release, job: Mapping[str, Any], *, cores: int, port: int, directory: Path
+    options: PilotOptions, release: Release, job: Mapping[str, object], *, cores: int, port: int, directory: Path
 ) -> LaunchPlan:
     """Fill the launch directory `directory` (made here) for a pilot that talks to `port`.
 
@@ -102,7 +101,7 @@ def _isolated(argv: Sequence[str], place: Path) -> list[str]:
     return [*_UNSHARE, *_START, "--private", str(place), *argv]
 
 
-def in_namespace(options: PilotOptions, queue: Mapping[str, Any], directory: Path) -> bool:
+def in_namespace(options: PilotOptions, queue: Mapping[str, object], directory: Path) -> bool:
     """Whether to give the pilot namespaces of its own. Raises PayloadError when that is demanded and not possible.
 
     With a PID namespace every pilot has the same process number, by which it names its channel to AthenaMP; so it gets a `/tmp`
@@ -139,7 +138,7 @@ def _program(options: PilotOptions, release: Release) -> list[str]:
     return [options.python, str(release.program)]
 
 
-def _arguments(options: PilotOptions, job: Mapping[str, Any], port: int, directory: Path) -> list[str]:
+def _arguments(options: PilotOptions, job: Mapping[str, object], port: int, directory: Path) -> list[str]:
     resource_type = str(job.get("resource_type") or "MCORE")
     ours = {
         "-q": options.queue,
@@ -178,5 +177,5 @@ def _environment(options: PilotOptions, cores: int, port: int, directory: Path) 
     return environment
 
 
-def _write(path: Path, document: Any) -> None:
+def _write(path: Path, document: object) -> None:
     path.write_text(json.dumps(document, indent=1), encoding="utf-8")

@@ -16,7 +16,6 @@ import logging
 import os
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from raythena.domain.errors import PayloadError
 from raythena.domain.results import FailureKind
@@ -229,7 +228,7 @@ class OutputStaging:
         for check in list(self._checks):
             check.cancel()
 
-    def _check(self, work: Coroutine[Any, Any, None]) -> None:
+    def _check(self, work: Coroutine[object, object, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._checks.add(task)
         task.add_done_callback(self._checked)

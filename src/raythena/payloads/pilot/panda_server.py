@@ -50,7 +50,7 @@ class HoldTimes:
 class Answer:
     """The document to answer with, and the ranges that are in it."""
 
-    document: dict[str, Any]
+    document: dict[str, object]
     given: tuple[InFlight, ...] = ()
 
 
@@ -110,7 +110,7 @@ class JobRecord:
     """Events the pilot says it has processed."""
     n_reported: int = 0
     """Ranges it reported finished."""
-    attributes: dict[str, Any] = field(default_factory=dict)
+    attributes: dict[str, object] = field(default_factory=dict)
     """The last value of everything in its updates, but `metaData`."""
     metadata: str = ""
     """The payload's job report, as text."""
@@ -119,7 +119,7 @@ class JobRecord:
 class PandaServer:
     """Answers one pilot."""
 
-    def __init__(self, job: Mapping[str, Any], range_queue: RangeQueue, cores: int, hold: HoldTimes) -> None:
+    def __init__(self, job: Mapping[str, object], range_queue: RangeQueue, cores: int, hold: HoldTimes) -> None:
         self._job = job
         self._panda_id = str(job["PandaID"])
         self._range_queue = range_queue
@@ -166,7 +166,7 @@ class PandaServer:
             self._news.append(Oddity(f"{call.endpoint}: {problem}"))
             return self._success(call, {})
 
-    def _success(self, call: Call, document: dict[str, Any], given: tuple[InFlight, ...] = ()) -> Answer:
+    def _success(self, call: Call, document: dict[str, object], given: tuple[InFlight, ...] = ()) -> Answer:
         whole = {"StatusCode": 0, **document}
         if call.modern or not document:
             good = whole["StatusCode"] == 0
@@ -302,7 +302,7 @@ class PandaServer:
         return GaveUp(in_flight, reason)
 
 
-def wire_range(in_flight: InFlight) -> dict[str, Any]:
+def wire_range(in_flight: InFlight) -> dict[str, object]:
     """A range as AthenaMP takes it: `PFN` instead of `LFN`, no scope, no nested values."""
     what = in_flight.lease.event_range
     return {
@@ -314,12 +314,12 @@ def wire_range(in_flight: InFlight) -> dict[str, Any]:
     }
 
 
-def _size(value: Any) -> int | None:
+def _size(value: object) -> int | None:
     if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) < 20:
         return int(value)
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
 
 
-def _adler32(value: Any) -> int | None:
+def _adler32(value: object) -> int | None:
     found = _ADLER32.fullmatch(value) if isinstance(value, str) else None
     return int(found[1], 16) if found else None

@@ -6,7 +6,6 @@ Either way its parameters are written so that the pilot's editing of their text 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from raythena.domain.document import FieldPath
 from raythena.domain.errors import InvalidInput
@@ -24,7 +23,7 @@ def takes_numbers(context: PayloadContext) -> bool:
     return "job" not in context.options
 
 
-def pilot_job(context: PayloadContext, options: PilotOptions, job_number: int) -> dict[str, Any]:
+def pilot_job(context: PayloadContext, options: PilotOptions, job_number: int) -> dict[str, object]:
     """The job of one start. Raises InvalidInput."""
     if "job" in context.options:
         return {**checked_document(context.options, "job"), "coreCount": context.cores}
@@ -37,7 +36,7 @@ def pilot_job(context: PayloadContext, options: PilotOptions, job_number: int) -
     return {**node_job.document, "jobPars": pilot_job_parameters(node_job.command).text}
 
 
-def checked_document(options: Mapping[str, Any], source: str) -> dict[str, Any]:
+def checked_document(options: Mapping[str, object], source: str) -> dict[str, object]:
     """The option `job`, with parameters a pilot hands on as they are meant. Raises InvalidInput."""
     document = served_document(options, source)
     parameters = str(document.get("jobPars") or "")

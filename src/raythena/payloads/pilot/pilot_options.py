@@ -37,9 +37,9 @@ class PilotOptions:
     """Further arguments; one that the adapter gives as well wins."""
     environment: Mapping[str, str] = field(default_factory=dict)
     queue: str = DEFAULT_QUEUE
-    queuedata: Mapping[str, Any] | Path | None = None
+    queuedata: Mapping[str, object] | Path | None = None
     """The queue's object, or a file of it; `cric_pandaqueues.json` is taken as well."""
-    ddmendpoints: Mapping[str, Any] | Path | None = None
+    ddmendpoints: Mapping[str, object] | Path | None = None
     cacher: Path | None = None
     """Directory into which Harvester's cacher writes what it gets from CRIC."""
     config: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
@@ -107,7 +107,7 @@ def read_options(options: Mapping[str, Any], source: str) -> PilotOptions:
     return found
 
 
-def served_document(options: Mapping[str, Any], source: str) -> dict[str, Any]:
+def served_document(options: Mapping[str, object], source: str) -> dict[str, object]:
     """The option `job`: what the pilot gets from getJob, as a mapping or as a file of JSON. Raises InvalidInput."""
     value = options.get("job")
     if isinstance(value, str):
@@ -122,7 +122,7 @@ def served_document(options: Mapping[str, Any], source: str) -> dict[str, Any]:
     return job
 
 
-def load_json(path: Path, source: str, name: str) -> Any:
+def load_json(path: Path, source: str, name: str) -> object:
     """The content of a file of JSON. Raises InvalidInput."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
@@ -144,7 +144,7 @@ def _check(options: PilotOptions, source: str) -> None:
         raise InvalidInput(source, f"{PREFIX}.pid_namespace", f"is {options.pid_namespace!r}", expected=expected)
 
 
-def _path(options: Mapping[str, Any], name: str, source: str) -> Path | None:
+def _path(options: Mapping[str, object], name: str, source: str) -> Path | None:
     value = options.get(name)
     if value is None:
         return None
@@ -153,7 +153,7 @@ def _path(options: Mapping[str, Any], name: str, source: str) -> Path | None:
     return Path(value).absolute()
 
 
-def _word(options: Mapping[str, Any], name: str, source: str) -> str:
+def _word(options: Mapping[str, object], name: str, source: str) -> str:
     value = options[name]
     if isinstance(value, bool) and name == "pid_namespace":
         return "yes" if value else "no"  # YAML reads yes and no as booleans
@@ -162,26 +162,26 @@ def _word(options: Mapping[str, Any], name: str, source: str) -> str:
     return value
 
 
-def _flag(options: Mapping[str, Any], name: str, source: str) -> bool:
+def _flag(options: Mapping[str, object], name: str, source: str) -> bool:
     value = options.get(name, False)
     if not isinstance(value, bool):
         raise InvalidInput(source, f"{PREFIX}.{name}", f"is {value!r}", expected="true or false")
     return value
 
 
-def _number(options: Mapping[str, Any], name: str, source: str, least: float, most: float) -> float:
+def _number(options: Mapping[str, object], name: str, source: str, least: float, most: float) -> float:
     value = options[name]
     if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
         raise InvalidInput(source, f"{PREFIX}.{name}", f"is {value!r}", expected=f"a number from {least:g} to {most:g}")
     return float(value)
 
 
-def _document(options: Mapping[str, Any], name: str, source: str) -> Mapping[str, Any] | Path | None:
+def _document(options: Mapping[str, object], name: str, source: str) -> Mapping[str, object] | Path | None:
     value = options.get(name)
     return value if isinstance(value, Mapping) else _path(options, name, source)
 
 
-def _config(options: Mapping[str, Any], source: str) -> dict[str, dict[str, str]]:
+def _config(options: Mapping[str, object], source: str) -> dict[str, dict[str, str]]:
     sections = options.get("config", {})
     if not isinstance(sections, Mapping):
         raise InvalidInput(source, f"{PREFIX}.config", f"{sections!r} is not a mapping", expected="sections with their values")

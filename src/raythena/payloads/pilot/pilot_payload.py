@@ -21,7 +21,6 @@ import logging
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from raythena.domain.errors import InvalidInput, PayloadError, PayloadUnusable
 from raythena.domain.results import FailureKind
@@ -48,7 +47,7 @@ _FIRST_PER_CORE = 2
 BACK_OFF = BackOff(first_s=1.0, longest_s=60.0)
 
 
-def check_options(options: Mapping[str, Any], source: str) -> None:
+def check_options(options: Mapping[str, object], source: str) -> None:
     """Refuse options that cannot work. Raises InvalidInput naming the field."""
     check_release(read_options(options, source), source)
     if "job" in options:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from raythena.domain.errors import InvalidInput, PayloadError
 from raythena.payloads.pilot.pilot_options import DEFAULT_QUEUE, PilotOptions, load_json
@@ -27,7 +26,7 @@ _FILES_OF_ONE = ("{}_queuedata.json", "{}.json")
 _ENOUGH_MB = 10_000_000
 
 
-def default_queue(name: str) -> dict[str, Any]:
+def default_queue(name: str) -> dict[str, object]:
     """A queue object that lets a pilot run its job where it is, without containers or transfers."""
     return {
         "name": name,
@@ -60,7 +59,7 @@ def default_queue(name: str) -> dict[str, Any]:
     }
 
 
-def queue_object(options: PilotOptions, environment: Mapping[str, str] = os.environ) -> dict[str, Any]:
+def queue_object(options: PilotOptions, environment: Mapping[str, str] = os.environ) -> dict[str, object]:
     """The object of the section's queue. Raises InvalidInput, PayloadError."""
     if options.queuedata is not None:
         return _given_queue(options)
@@ -87,7 +86,7 @@ def queue_object(options: PilotOptions, environment: Mapping[str, str] = os.envi
     )
 
 
-def endpoints(options: PilotOptions, environment: Mapping[str, str] = os.environ) -> dict[str, Any]:
+def endpoints(options: PilotOptions, environment: Mapping[str, str] = os.environ) -> dict[str, object]:
     """The storage endpoints by name; none where nobody knows any. Raises InvalidInput."""
     given = options.ddmendpoints
     if isinstance(given, Mapping):
@@ -102,7 +101,7 @@ def endpoints(options: PilotOptions, environment: Mapping[str, str] = os.environ
     return document
 
 
-def _given_queue(options: PilotOptions) -> dict[str, Any]:
+def _given_queue(options: PilotOptions) -> dict[str, object]:
     given = options.queuedata
     document = load_json(given, "job", "queuedata") if isinstance(given, Path) else given
     if not isinstance(document, Mapping):
@@ -114,13 +113,13 @@ def _given_queue(options: PilotOptions) -> dict[str, Any]:
     return found
 
 
-def _queue_in(document: Any, queue: str) -> dict[str, Any] | None:
+def _queue_in(document: object, queue: str) -> dict[str, object] | None:
     """The queue's object in a document of many."""
     found = document.get(queue) if isinstance(document, Mapping) else None
     return dict(found) if isinstance(found, Mapping) else None
 
 
-def _one_queue(document: Any) -> dict[str, Any] | None:
+def _one_queue(document: object) -> dict[str, object] | None:
     """The document, if it is the object of one queue."""
     if isinstance(document, Mapping) and any(isinstance(document.get(name), str) for name in ("status", "state")):
         return dict(document)

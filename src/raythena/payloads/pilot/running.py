@@ -15,7 +15,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import psutil
 
@@ -77,7 +76,7 @@ class RunningPilot:
         self._process_guard = ProcessGuard()
         self._on_end = on_end
 
-    async def start(self, options: PilotOptions, release: Release, job: Mapping[str, Any], cores: int) -> None:
+    async def start(self, options: PilotOptions, release: Release, job: Mapping[str, object], cores: int) -> None:
         """Listen, prepare, start. Raises PayloadError, InvalidInput, OSError."""
         self.log_dir.mkdir(parents=True, exist_ok=True)
         await self.server.start()
@@ -135,7 +134,7 @@ class RunningPilot:
         """Whether it got as far as starting the payload."""
         return self.panda.record.first_ranges_at is not None or any(self.directory.glob(f"PanDA_Pilot*/{_SAID[0]}"))
 
-    def job_report(self) -> Any:
+    def job_report(self) -> object:
         """The payload's own account of the job: what the pilot has sent, or what lies there; None when there is none."""
         sent = self.panda.record.metadata
         try:

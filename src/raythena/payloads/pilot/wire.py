@@ -15,7 +15,6 @@ import json
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import parse_qsl
 
 MAX_BODY_BYTES = 64 * 1024 * 1024
@@ -57,7 +56,7 @@ class Call:
 
     endpoint: str
     """In its older spelling, for example `getEventRanges`; as it came when we know no such thing."""
-    fields: Mapping[str, Any]
+    fields: Mapping[str, object]
     modern: bool = False
     """It came to `/api/v1`, where answers have another envelope."""
 
@@ -89,7 +88,7 @@ def _older(name: str) -> str:
     return _FIELDS.get(name) or first + "".join(word[:1].upper() + word[1:] for word in others)
 
 
-def read_fields(body: bytes) -> dict[str, Any]:
+def read_fields(body: bytes) -> dict[str, object]:
     """The fields of a body: a form or a JSON object, plain or compressed. Raises BadRequest."""
     plain = decompressed(body) if body.startswith(_GZIP) else body
     if len(plain) > MAX_BODY_BYTES:
@@ -113,7 +112,7 @@ def decompressed(body: bytes) -> bytes:
     return plain
 
 
-def read_json(text: str | bytes) -> Any:
+def read_json(text: str | bytes) -> object:
     """JSON from a stranger. Raises BadRequest."""
     try:
         return json.loads(text)
@@ -121,14 +120,14 @@ def read_json(text: str | bytes) -> Any:
         raise BadRequest(f"this is no JSON: {problem}") from None
 
 
-def _json_object(plain: bytes) -> dict[str, Any]:
+def _json_object(plain: bytes) -> dict[str, object]:
     document = read_json(plain)
     if not isinstance(document, dict):
         raise BadRequest("the body is JSON, but no object")
     return document
 
 
-def _form(text: str) -> dict[str, Any]:
+def _form(text: str) -> dict[str, object]:
     try:
         return dict(parse_qsl(text, keep_blank_values=True, max_num_fields=MAX_FIELDS))
     except ValueError as problem:

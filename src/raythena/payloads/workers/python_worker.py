@@ -31,8 +31,8 @@ class WorkerContext:
 
     scratch: Path
     """This worker's directory: outputs go below it."""
-    options: dict[str, Any]
-    state: Any
+    options: dict[str, object]
+    state: object
     """What the setup function returned; shared by nobody, each worker has its copy."""
     worker: int
     _numbers: count[int] = field(default_factory=count)
@@ -50,8 +50,8 @@ class Work:
     """The loaded function with what its setup returned."""
 
     function: Function
-    options: dict[str, Any]
-    state: Any
+    options: dict[str, object]
+    state: object
 
 
 def find_function(name: str) -> Callable[..., Any]:

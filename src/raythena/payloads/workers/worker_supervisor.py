@@ -15,7 +15,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from raythena.domain.errors import PayloadError
 from raythena.domain.results import FailureKind
@@ -299,7 +299,7 @@ class WorkerSupervisor:
             slot.listener = None
             (self._sockets / f"w{slot.number}-{slot.incarnation}").unlink(missing_ok=True)
 
-    def _run(self, work: Coroutine[Any, Any, None]) -> None:
+    def _run(self, work: Coroutine[object, object, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._task_ended)

@@ -55,7 +55,7 @@ class Zygote:
                 for line in lines:
                     self._obey(json.loads(line))
 
-    def _obey(self, message: dict[str, Any]) -> None:
+    def _obey(self, message: dict[str, object]) -> None:
         if message["type"] == "load":
             self._load(message)
         elif message["type"] == "fork":
@@ -63,7 +63,7 @@ class Zygote:
         elif message["type"] == "kill" and message["pid"] in self._children:
             kill_quietly(message["pid"], group=True)
 
-    def _load(self, message: dict[str, Any]) -> None:
+    def _load(self, message: dict[str, object]) -> None:
         try:
             self._work = load_work(message)
         except Exception:  # noqa: BLE001
@@ -74,7 +74,7 @@ class Zygote:
         gc.freeze()
         self._say({"type": "loaded"})
 
-    def _fork(self, message: dict[str, Any]) -> None:
+    def _fork(self, message: dict[str, object]) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
         parent = os.getpid()
@@ -114,7 +114,7 @@ class Zygote:
                 self._children.discard(pid)
                 self._say({"type": "exited", "pid": pid, "status": status})
 
-    def _say(self, message: dict[str, Any]) -> None:
+    def _say(self, message: dict[str, object]) -> None:
         self._control.sendall(json.dumps(message).encode() + b"\n")
 
 
