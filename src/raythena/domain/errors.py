@@ -10,6 +10,7 @@
     ├── StorageError          the disk refused: full, I/O error, read-only
     ├── PayloadError          the payload could not be started or broke its protocol
     │   ├── ContainerError    its container could not be entered
+    │   ├── PayloadUnusable   it cannot work here, however often it is started
     │   └── NumbersExhausted  no job number is left for another start of its transform
     ├── MergeError            an output could not be merged
     │   └── MergeContainerError  its container could not be entered

@@ -169,6 +169,10 @@ FAULTS: dict[str, Fault] = {
         Who.SITE, "the payload's container could not be entered", 1306, "SINGULARITYGENERALFAILURE", "on every node",
         "The message has the engine's words; start the engine by hand on one node, with the image and the binds",
     ),
+    "PayloadUnusable": Fault(
+        Who.PAYLOAD, "the payload cannot work here, however often it is started", 1110, "SETUPFAILURE", _NO,
+        "The message has the payload's own words; start it by hand on one node",
+    ),
     "NumbersExhausted": Fault(
         Who.PAYLOAD, "no job number is left for another start of the transform", 9012, "", "by another agent on the node",
         "Find out why the transform keeps ending; when the sessions are used up, begin another task directory",
@@ -193,6 +197,9 @@ FAULTS: dict[str, Fault] = {
     "invalid output": Fault(
         Who.OURSELVES, "validation found a lost, duplicated or altered event", 9010, "", _NO,
         "Keep the task directory and report it with the output of raythena validate",
+    ),
+    "unfit site": Fault(
+        Who.SITE, "something here would make a job fail", 9013, "", _NO, "Read the rows of raythena doctor that say failure",
     ),
     # ---- jobs, by outcome
     "complete": Fault(Who.NOBODY, "every event is in an output", NO_CODE, "", _NO, ""),
@@ -250,6 +257,7 @@ _BY_EXIT_CODE: dict[ExitCode, str] = {
     ExitCode.MERGE: "MergeError",
     ExitCode.INVALID_OUTPUT: "invalid output",
     ExitCode.ABORTED: "JobAborted",
+    ExitCode.UNFIT_SITE: "unfit site",
 }
 
 _FULL = ("no space left", "disk is full", "disk quota exceeded")

@@ -111,7 +111,8 @@ class NodeStarts:
     def came_up(self, name: str, now: float) -> None:
         """A node that was starting works now."""
         self._move(name, NodePhase.UP, now)
-        self._nodes[name].was_up = True
+        node = self._nodes[name]
+        node.was_up = True
 
     def ended(self, name: str, reason: str, now: float) -> Retry | SetAside:
         """A node that was starting or up is gone: what now."""
