@@ -66,8 +66,6 @@ def test_the_story_of_the_readme(tmp_path, mark):
 
 @pytest.mark.parametrize("block", JOB_FILES, ids=str)
 def test_a_job_file_of_a_document_runs(block, tmp_path, mark):
-    if str(block).startswith("docs/job-file.md:54"):
-        pytest.xfail("known: the payload made for it writes ROOT files, which its merger, concat, refuses")
     path = materialised(block.text, tmp_path)
     raythena(["run", path.name, "--nodes", "1", "--cores", "2"], mark, tmp_path)
     name = yaml.safe_load(block.text)["name"]

@@ -65,6 +65,8 @@ def materialised(text: str, directory: Path) -> Path:
     for entry in document.get("inputs", []):
         _write_input(directory, entry)
     payload, merge = document.get("payload", {}), document.get("merge")
+    if merge is None:
+        merge = "root" if str(document.get("outputs", {}).get("name", ".root")).endswith(".root") else "concat"
     preamble = f"TREE = {_tree(merge)!r}\n"
     for name in ("python", "setup"):
         _write_module(directory, payload.get(name), preamble)
@@ -109,7 +111,7 @@ def _tree(merge) -> str:
     """The tree in the outputs of a job that merges ROOT files; empty: the outputs are text."""
     if isinstance(merge, dict):
         return merge.get("options", {}).get("tree", "HITS") if merge.get("kind") == "root" else ""
-    return "HITS" if merge in ("root", None) else ""
+    return "HITS" if merge == "root" else ""
 
 
 def _write_module(directory: Path, target, preamble: str) -> None:
