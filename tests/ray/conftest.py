@@ -49,6 +49,7 @@ GROUPS = {"test_command": "commands", "test_limits": "commands", "test_athenamp"
 """Modules whose tests bring clusters of their own, by the process that runs them; the rest of those goes to `payloads`."""
 
 
+@pytest.hookimpl(tryfirst=True)  # before the plug-in that reads the groups
 def pytest_collection_modifyitems(items):
     """Tests that share the cluster run one after the other in one process, the others in two more: three clusters at a time."""
     here = Path(__file__).parent

@@ -17,6 +17,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
 
@@ -231,6 +232,7 @@ class SharedCluster:
         self._cluster: LocalCluster | None = None
 
     def __enter__(self) -> SharedCluster:
+        resource_tracker.ensure_running()  # of this process, which outlives the cluster: it is to have no mark
         os.environ[MARK] = self.mark
         self._thread.start()
         self._cluster = LocalCluster(self._nodes, self._cores)

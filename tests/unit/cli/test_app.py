@@ -17,6 +17,7 @@ from raythena.cli import status as status_module
 from raythena.cli.command_reference import commands, reference
 from raythena.cli.exit_codes import INTERRUPTED, MEANINGS
 from raythena.domain.errors import ExitCode, InternalError, InvalidInput, LedgerBusy, RaythenaError
+from raythena.runtime.driver import SessionRefused
 
 REFERENCE = Path(__file__).parents[3] / "docs" / "cli.md"
 COMMANDS = {" ".join(path): command for path, command in commands()}
@@ -50,7 +51,10 @@ def test_every_exit_code_has_a_meaning():
 def test_every_error_has_an_exit_code_of_its_own_kind():
     codes = {error: error.exit_code for error in subclasses(RaythenaError)}
     assert ExitCode.OK not in codes.values()
-    assert {error for error, code in codes.items() if code is ExitCode.INTERNAL} == {RaythenaError, InternalError}
+    carriers = {SessionRefused}  # their objects have the code of the error they tell of
+    internal = {error for error, code in codes.items() if code is ExitCode.INTERNAL}
+    assert internal - carriers == {RaythenaError, InternalError}
+    assert SessionRefused("another session has the task", ExitCode.LEDGER).exit_code is ExitCode.LEDGER
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["-h"], ["status", "--help"], ["config", "show", "-h"]])
