@@ -39,9 +39,6 @@ def stories(toy):
     return [json.loads(path.read_text()) for path in sorted((toy.task / "logs").rglob("pilot-*/pilot.json"))]
 
 
-@pytest.mark.xfail(
-    strict=False, reason="known: since pilots are isolated by default the job was seen to be given up after 3 events"
-)
 @pytest.mark.timeout(600)
 def test_a_job_of_pandas_merged_on_site(pilot, tmp_path, mark):
     """From HPCJobs.json to proven outputs; what the pilot is given is derived from PanDA's job."""

@@ -160,3 +160,12 @@ def test_a_reason_that_is_no_proper_text_fails_its_range_and_breaks_nothing(reas
 def test_other_garbage_is_refused_as_ever(bad):
     with pytest.raises(ProtocolViolation):
         decode(bad)
+
+
+def test_a_failure_of_blanks_is_read_at_once():
+    """Its reason is no proper text and ends in what looks like the end of the message, again and again."""
+    line = b'{"type": "failed", "range": "r1", "reason": "\xff' + b'" ' * 100_000 + b" " * 1_000_000 + b'x"}'
+    told = decode(line)
+    assert isinstance(told, FailedMessage)
+    assert told.range == "r1"
+    assert told.reason.endswith(" x")

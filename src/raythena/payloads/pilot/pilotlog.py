@@ -24,10 +24,10 @@ _GONE = re.compile(
 )
 """Written once the process of the payload is found gone, by the thread that talks to it, before it cleans up."""
 _REFUSAL = re.compile(
-    rb"(voms proxy certificate check failure.*)|((?:ModuleNotFoundError|ImportError): .*\byampl\b.*)"
-    rb"|(.*[Mm]issing \d+ required positional argument.*)"
+    rb"(voms proxy certificate check failure.*)|((?:ModuleNotFoundError|ImportError): .{0,200}\byampl\b.*)"
+    rb"|[Mm]issing \d+ required positional argument"
 )
-"""Why this pilot will never ask for events."""
+"""Why this pilot will never ask for events. No pattern here may begin with anything repeated: lines can be a megabyte long."""
 _COMPLAINT = re.compile(rb"(PilotException caught in the main loop: .*)|^details: \(?[\"'](Failed to .*?)[\"'],?\)?$")
 """Why it ends its job, by the thread that talks to AthenaMP."""
 _STAMP = re.compile(r"^[\d-]+ [\d:,]+ *\| *\w+ *\| *")
@@ -125,8 +125,8 @@ class PilotLog:
 
 
 def _sentence(found: re.Match[bytes]) -> str:
-    """What a line says, without its time stamp."""
-    text = next(part for part in found.groups() if part is not None).decode("utf-8", "replace")
+    """What a line says, without its time stamp: the part that was looked for, or all of it."""
+    text = next((part for part in found.groups() if part is not None), found.string).decode("utf-8", "replace")
     return _STAMP.sub("", text).strip(" ,")[:_SENTENCE_LENGTH]
 
 

@@ -109,7 +109,6 @@ def decode(line: bytes) -> WorkerMessage:
 _IS_FAILED = re.compile(rb'^\s*\{.{0,300}?"type"\s*:\s*"failed"', re.DOTALL)
 _RANGE = re.compile(rb'"range"\s*:\s*"([^"\\]{1,200})"')
 _REASON = re.compile(rb'"reason"\s*:\s*"')
-_END = re.compile(r'"\s*\}?\s*$')
 
 
 def _failed_somehow(line: bytes) -> FailedMessage | None:
@@ -117,8 +116,8 @@ def _failed_somehow(line: bytes) -> FailedMessage | None:
     token, reason = _RANGE.search(line), _REASON.search(line)
     if not _IS_FAILED.match(line) or token is None or reason is None:
         return None
-    text = line[reason.end() :].decode("utf-8", "replace")
-    return FailedMessage(token[1].decode("utf-8", "replace"), _END.sub("", text).replace("\\n", "\n").replace('\\"', '"'))
+    text = line[reason.end() :].decode("utf-8", "replace").rstrip().removesuffix("}").rstrip().removesuffix('"')
+    return FailedMessage(token[1].decode("utf-8", "replace"), text.replace("\\n", "\n").replace('\\"', '"'))
 
 
 def excerpt(line: bytes, length: int = 120) -> str:

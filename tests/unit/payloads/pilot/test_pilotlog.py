@@ -79,6 +79,16 @@ def test_why_it_will_never_ask(tmp_path, line, refusal):
     assert log.refusal == refusal
 
 
+@pytest.mark.parametrize("word", ["x", "missing ", "ImportError: ", "{", '"', "ES ", "details: "])
+def test_lines_of_a_megabyte_are_read_at_once(tmp_path, word):
+    """The list of a job's ranges is such a line. A pattern that starts anew at each of its characters takes days."""
+    path = tmp_path / "pilotlog.txt"
+    log = PilotLog(path)
+    path.write_text((word * 1_000_000)[:1_000_000] + "\nES generic executor finished\n")
+    log.read()
+    assert (log.over, log.refusal, log.facts) == (True, "", {})
+
+
 def test_why_it_ended_its_job(tmp_path):
     path = tmp_path / "pilotlog.txt"
     path.write_text(
