@@ -22,7 +22,7 @@ METHODS = (
 )
 """One or two of every service of Ray's."""
 PAGES = ("/", "/api/version", "/api/jobs/", "/metrics", "/logs", "/nodes", "/get_or_create_runtime_env")
-_DATA, _HEADERS, _SETTINGS = 0, 1, 4
+_DATA, _HEADERS, _RST_STREAM, _SETTINGS, _GOAWAY = 0, 1, 3, 4, 7
 _END_STREAM, _END_HEADERS, _ACK = 1, 4, 1
 _EMPTY_MESSAGE = bytes(5)
 _LISTENS = "0A"
@@ -72,13 +72,14 @@ def grpc_answer(host, port, method, token=""):
     packed = b"".join(_literal(name, value) for name, value in headers.items())
     request = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + _frame(_SETTINGS, 0, 0, b"")
     request += _frame(_HEADERS, _END_HEADERS, 1, packed) + _frame(_DATA, _END_STREAM, 1, _EMPTY_MESSAGE)
-    return b"".join(content for kind, content in _frames(host, port, request) if kind == _DATA)
+    said = _exchange(host, port, request, _frame(_SETTINGS, _ACK, 0, b""), until=_stream_ended)
+    return b"".join(content for kind, _, content in _frames(said) if kind == _DATA)
 
 
 def http_answer(host, port, page, method="GET"):
     """Status and body of a page; (0, b"") where no HTTP is spoken."""
     text = f"{method} {page} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-    said = _exchange(host, port, text.encode())
+    said = _exchange(host, port, text.encode(), until=lambda said: not said.startswith(b"HTTP/"))
     head, _, body = said.partition(b"\r\n\r\n")
     status = re.match(rb"HTTP/1\.\d (\d+)", head)
     return (int(status[1]), body) if status else (0, b"")
@@ -138,23 +139,28 @@ def _frame(kind, flags, stream, content):
     return struct.pack(">I", len(content))[1:] + struct.pack(">BBI", kind, flags, stream) + content
 
 
-def _frames(host, port, request):
-    said = _exchange(host, port, request, _frame(_SETTINGS, _ACK, 0, b""))
-    while len(said) >= 9:
-        size, kind = int.from_bytes(said[:3], "big"), said[3]
-        yield kind, said[9 : 9 + size]
+def _frames(said):
+    """Kind, flags and content of each whole frame."""
+    while len(said) >= 9 and len(said) >= 9 + (size := int.from_bytes(said[:3], "big")):
+        yield said[3], said[4], said[9 : 9 + size]
         said = said[9 + size :]
 
 
-def _exchange(host, port, request, then=b""):
-    """What comes back until the other side is silent."""
+def _stream_ended(said):
+    """Whether a server of HTTP/2 has answered the one request, or has ended the conversation."""
+    return any(
+        kind in (_RST_STREAM, _GOAWAY) or (kind in (_DATA, _HEADERS) and flags & _END_STREAM) for kind, flags, _ in _frames(said)
+    )
+
+
+def _exchange(host, port, request, then=b"", until=bool):
+    """What comes back until the other side is silent, or what has come is enough."""
     said = b""
     try:
         with socket.create_connection((host, port), _PATIENCE_S) as link:
             link.sendall(request)
-            while piece := link.recv(1 << 16):
+            while not (said and until(said)) and (piece := link.recv(1 << 16)):
                 said += piece
-                link.settimeout(0.3)
                 link.sendall(then)
                 then = b""
     except OSError:

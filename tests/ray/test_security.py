@@ -6,7 +6,7 @@ import socket
 from pathlib import Path
 
 import pytest
-from ray_kit import Command, make_job, raythena_processes
+from ray_kit import Command, eventually, make_job, raythena_processes
 
 from raythena.domain.errors import ExitCode
 from socket_probe import grpc_answer, is_private, listening, unix_sockets, what_a_stranger_gets
@@ -52,7 +52,6 @@ def open_to_others(directory, bits):
     return [path for path in directory.rglob("*") if not path.is_symlink() and path.stat().st_mode & bits]
 
 
-@pytest.mark.xfail(strict=False, reason="known: on a busy machine the job may end before every socket was asked")
 def test_a_job_tells_strangers_nothing(tmp_path, mark):
     toy, command, pids = started(tmp_path, mark, 0o022, events=20_000)
     path, token = token_of(pids)
@@ -72,8 +71,10 @@ def test_a_job_tells_strangers_nothing(tmp_path, mark):
     told = {one: what_a_stranger_gets(one.address or "127.0.0.1", one.port) for one in found}
     assert {one: answers for one, answers in told.items() if answers} == {}
     method = "/ray.rpc.NodeInfoGcsService/GetAllNodeInfo"
-    known = [grpc_answer(one.address or "127.0.0.1", one.port, method, token.decode()) for one in found]
-    assert any(known), "whoever has the token is answered: the question is a real one, and the job still runs"
+    eventually(
+        lambda: any(grpc_answer(one.address or "127.0.0.1", one.port, method, token.decode()) for one in found),
+        "whoever has the token is answered: the question is a real one, and the job still runs",
+    )
 
     command.send(signal.SIGTERM)
     assert command.wait() == ExitCode.STOPPED, command.errors
@@ -83,7 +84,7 @@ def test_a_job_tells_strangers_nothing(tmp_path, mark):
 
 
 def test_under_a_strict_umask_nothing_can_be_read_by_others(tmp_path, mark):
-    toy, command, pids = started(tmp_path, mark, 0o077)
+    toy, command, pids = started(tmp_path, mark, 0o077, events=60)
     assert is_private(token_of(pids)[0])
     assert command.wait() == ExitCode.OK, command.errors
     assert open_to_others(toy.task, 0o077) == []
