@@ -106,9 +106,10 @@ $(ROOT_INSTALLED): requirements/root.txt $(INSTALLED)
 bench: $(INSTALLED)  ## every benchmark, one after the other
 	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script; done
 
-docs: $(INSTALLED)  ## write the command-line reference anew
+docs: $(INSTALLED)  ## write the command-line reference and the tables of keys anew
 	$(BIN)/python -m raythena.cli.command_reference > docs/cli.md.new
 	mv docs/cli.md.new docs/cli.md
+	$(BIN)/python -m raythena.cli.job_file_tables docs/job-file.md
 
 lock:  ## resolve every dependency anew and pin what was found
 	rm -rf build/lock

@@ -29,6 +29,7 @@ from raythena.cli.output import OutputRefused, guarded
 from raythena.cli.refusals import refusal_of
 from raythena.cli.report_command import report_command
 from raythena.cli.run import run_command
+from raythena.cli.schema_command import schema_command
 from raythena.cli.simulate import simulate_command
 from raythena.cli.status import status_command
 from raythena.cli.submit import submit_command
@@ -88,6 +89,7 @@ app.command("status")(status_command)
 app.command("report")(report_command)
 app.command("doctor")(doctor_command)
 app.command("explain-command")(explain_command)
+app.command("schema")(schema_command)
 app.add_typer(config_app, name="config")
 
 

@@ -12,10 +12,9 @@ from dataclasses import MISSING, Field, dataclass, fields, replace
 from typing import Any, TypeVar
 
 import pydantic
+from pydantic.fields import FieldInfo
 
 C = TypeVar("C")
-
-_TARGETS = "targets"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +36,17 @@ class Target:
         return _nothing(holder, last) if default is MISSING else default
 
 
+@dataclass(frozen=True, slots=True)
+class Purpose:
+    """What pydantic keeps for us with a field: where its value goes, and in words what it takes if the bounds do not say it."""
+
+    targets: tuple[Target, ...]
+    expected: str = ""
+
+    def __call__(self, schema: dict[str, Any]) -> None:
+        """Pydantic asks what to add to the JSON Schema of the field: nothing of this."""
+
+
 def setting(description: str, *targets: Target, expected: str = "", **constraints: Any) -> Any:
     """Declare a setting that goes to `targets`, all of which must have the same default.
 
@@ -45,15 +55,13 @@ def setting(description: str, *targets: Target, expected: str = "", **constraint
     defaults = {target.default for target in targets}
     if len(defaults) > 1:
         raise TypeError(f"{description}: the targets have different defaults: {sorted(map(str, defaults))}")
-    extra: dict[str, Any] = {_TARGETS: targets} | ({"expected": expected} if expected else {})
     constraints.setdefault("default", next(iter(defaults), ...))
-    return pydantic.Field(description=description, json_schema_extra=extra, **constraints)
+    return pydantic.Field(description=description, json_schema_extra=Purpose(targets, expected), **constraints)
 
 
-def targets_of(extra: object) -> tuple[Target, ...]:
-    """The targets among what pydantic keeps for us with a field (`json_schema_extra`)."""
-    targets: tuple[Target, ...] = extra.get(_TARGETS, ()) if isinstance(extra, dict) else ()
-    return targets
+def purpose_of(info: FieldInfo) -> Purpose:
+    """What was declared with a field of settings; nothing, for one declared without `setting`."""
+    return info.json_schema_extra if isinstance(info.json_schema_extra, Purpose) else Purpose(())
 
 
 def filled(config: C, values: Iterable[tuple[Target, object]]) -> C:

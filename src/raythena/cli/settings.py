@@ -24,9 +24,10 @@ from annotated_types import Ge, Le
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.fields import FieldInfo
 
-from raythena.cli.setting_targets import Target, filled, setting, targets_of
+from raythena.cli.setting_targets import Target, filled, purpose_of, setting
 from raythena.cli.settings_file import read_settings_file
 from raythena.domain.allocation_chain import ChainPlan
+from raythena.domain.document_model import json_schema
 from raythena.domain.errors import InvalidInput
 from raythena.gateways.harvester.conversation import Patience
 from raythena.launch.launcher import LaunchOrder
@@ -329,6 +330,8 @@ class Setting:
     def checked(self, value: object, source: str) -> object:
         """`value` if the setting takes it. Raises InvalidInput naming `source`."""
         key = self.name.rpartition(".")[2]
+        if self.kind is int and isinstance(value, float) and value.is_integer():
+            value = int(value)  # 2.0 is an integer, as in JSON Schema
         try:
             return getattr(self.group.model_validate({key: value}), key)
         except ValidationError:
@@ -388,6 +391,14 @@ def placed(config: C, settings: Settings) -> C:
     """`config` with every setting that goes into configurations of its type."""
     values = ((target, value_of(settings, name)) for name, entry in SETTINGS.items() for target in entry.targets)
     return filled(config, values)
+
+
+def settings_schema(title: str) -> dict[str, object]:
+    """The JSON Schema of a settings file. A group may stand there without values."""
+    schema = json_schema(Settings, title)
+    for group, entry in schema["properties"].items():
+        schema["properties"][group] = {"anyOf": [{"$ref": entry["$ref"]}, {"type": "null"}]}
+    return schema
 
 
 def parse_assignments(assignments: Iterable[str]) -> dict[str, str]:
@@ -487,8 +498,8 @@ def _shown(value: object) -> str:
 
 
 def _expected(info: FieldInfo) -> str:
-    if isinstance(info.json_schema_extra, dict) and "expected" in info.json_schema_extra:
-        return str(info.json_schema_extra["expected"])
+    if purpose_of(info).expected:
+        return purpose_of(info).expected
     if get_origin(info.annotation) is Literal:
         return "one of " + ", ".join(get_args(info.annotation))
     words = {int: "an integer", float: "a number", bool: "true or false", str: "text"}[_kind(info)]
@@ -509,7 +520,7 @@ def _catalogue() -> Iterator[Setting]:
     for group, group_info in Settings.model_fields.items():
         model: Any = group_info.annotation
         for key, info in model.model_fields.items():
-            targets, description = targets_of(info.json_schema_extra), info.description or ""
+            targets, description = purpose_of(info).targets, info.description or ""
             yield Setting(f"{group}.{key}", info.default, _expected(info), description, _kind(info), model, targets)
 
 

@@ -94,4 +94,5 @@ def _pairs(
 
 
 def _is_nothing(node: yaml.Node) -> bool:
-    return isinstance(node, yaml.ScalarNode) and node.tag == "tag:yaml.org,2002:null"
+    empty = isinstance(node, yaml.MappingNode) and not node.value
+    return empty or (isinstance(node, yaml.ScalarNode) and node.tag == "tag:yaml.org,2002:null")

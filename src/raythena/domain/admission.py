@@ -31,9 +31,10 @@ MAX_OUTPUTS = 1_000_000
 MAX_LFN_BYTES = 240
 """File systems allow 255; some are left for the suffixes of temporary files."""
 
-_LFN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+=@-]*", re.ASCII)
-_GUID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}", re.ASCII)
-_ADLER32 = re.compile(r"ad:[0-9A-Fa-f]{1,8}", re.ASCII)
+LFN_PATTERN = "^[A-Za-z0-9_][A-Za-z0-9_.+=@-]*$"
+GUID_PATTERN = "^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$"
+ADLER32_PATTERN = "^ad:[0-9A-Fa-f]{1,8}$"
+_LFN, _GUID, _ADLER32 = (re.compile(pattern) for pattern in (LFN_PATTERN, GUID_PATTERN, ADLER32_PATTERN))
 _GUID_NAMESPACE = uuid.UUID("6f3c4c1e-8d3b-5b7e-9c55-0d9f4d3f7a21")
 
 T = TypeVar("T")
@@ -92,16 +93,22 @@ def check_checksum(place: FieldPath) -> str:
     return checksum
 
 
-def canonical_path(base_dir: str, place: FieldPath) -> str:
-    """The one spelling of a path: absolute, without `.`, `..` or doubled slashes; relative ones are below `base_dir`.
-
-    Arithmetic on the text only: symbolic links are neither followed nor known, so that all nodes write the same bytes.
-    """
+def check_path(place: FieldPath) -> str:
+    """A path, absolute or not, of a file or directory on a file system; as it stands."""
     text = place.text("the path of a file")
     if "://" in text:
         raise place.refuse(f"is {text!r}, a URL", expected="the path of a file on a file system all nodes see")
     if len(text.encode()) > 4096:
         raise place.refuse(f"is a path of {len(text.encode())} bytes", expected="at most 4096")
+    return text
+
+
+def canonical_path(base_dir: str, place: FieldPath) -> str:
+    """The one spelling of a path: absolute, without `.`, `..` or doubled slashes; relative ones are below `base_dir`.
+
+    Arithmetic on the text only: symbolic links are neither followed nor known, so that all nodes write the same bytes.
+    """
+    text = check_path(place)
     return "/" + posixpath.normpath(posixpath.join(base_dir, text)).lstrip("/")
 
 

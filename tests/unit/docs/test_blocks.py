@@ -23,12 +23,16 @@ from command_lines import console_commands, parse, targets
 from document_blocks import BLOCKS, COMPARED, EXECUTED, HOW_TO, PARSED, ROOT, Block, is_run_with_ray, proof_of, proves
 from job_files import materialised
 
+from json_schemas import validator
 from needed_programs import compiler
+from raythena.cli.schema_command import Document, schema_of
 from raythena.cli.session import check_payload
 from raythena.cli.settings import load_settings
 from raythena.domain.errors import InvalidInput
 from raythena.gateways.file import load_job, load_payload
 from raythena.runtime.payload_interface import payload_plugin
+
+JOB_SCHEMA, SETTINGS_SCHEMA = validator(schema_of(Document.JOB)), validator(schema_of(Document.SETTINGS))
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=str)
@@ -98,7 +102,9 @@ def job_or_payload(block, tmp_path):
         block = Block(block.document, block.line, "yaml", yaml.safe_dump(_with_container(document)))
         document = yaml.safe_load(block.text)
     path = materialised(block.text, tmp_path)
-    if "inputs" not in document:
+    if "inputs" in document:
+        assert [error.message for error in JOB_SCHEMA.iter_errors(document)] == []
+    else:
         payload, _ = load_payload(path)
         check = payload_plugin(payload.kind).check_options
         assert check is not None
@@ -146,6 +152,7 @@ def settings_file(block, tmp_path):
     path.write_text(block.text)
     loaded = load_settings(path, {})
     assert any(origin != "default" for origin in loaded.origin.values())
+    assert [error.message for error in SETTINGS_SCHEMA.iter_errors(yaml.safe_load(block.text))] == []
 
 
 @proves(COMPARED, "text", "docs/cli.md")

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from raythena.domain.admission import FileFacts, canonical_path, derived_guid
 from raythena.domain.document import FieldPath, read_yaml
 from raythena.domain.job import Job, MergeSpec
-from raythena.domain.jobfile import JOB_KEYS, parse_job_document
+from raythena.domain.job_document import JobDocument
+from raythena.domain.jobfile import parse_job_document
 from raythena.domain.outputs import OutputMap
 
 SIMPLE = """
@@ -190,4 +191,4 @@ def test_every_example_of_the_documentation_is_a_job(disk):
 
 def test_every_key_is_documented():
     text = DOCS.read_text()
-    assert [key for key in JOB_KEYS if f"## `{key}`" not in text] == []
+    assert [key for key in JobDocument.model_fields if f"## `{key}`" not in text] == []
