@@ -122,8 +122,8 @@ class Messenger:
         seen = self._point.look()
         acted: list[object] = []
         try:
-            desk = self._desk(now)
-            self._range_turn(desk, now, acted, news)
+            requests = self._requests(now)
+            self._range_turn(requests, now, acted, news)
             self._report_turn(acted, news)
             self._trouble = ""
         except StorageError as problem:
@@ -144,7 +144,7 @@ class Messenger:
         """Ranges that arrived are safe elsewhere."""
         self._point.drop_claim(claim)
 
-    def _desk(self, now: float) -> RangeRequests:
+    def _requests(self, now: float) -> RangeRequests:
         if self._ranges is None:
             self._ranges = RangeRequests(self._patience, self._point.claims(), asked=self._point.has_asked(), now=now)
         if self._wanted:
@@ -152,30 +152,30 @@ class Messenger:
             self._wanted = 0
         return self._ranges
 
-    def _range_turn(self, desk: RangeRequests, now: float, acted: list[object], news: list[News]) -> None:
-        for action in desk.step(self._point.look(), now):
+    def _range_turn(self, requests: RangeRequests, now: float, acted: list[object], news: list[News]) -> None:
+        for action in requests.step(self._point.look(), now):
             acted.append(action)
             match action:
                 case ClaimRanges():
                     claim = self._point.claim_ranges()
                     if claim is not None:
-                        desk.claimed(claim, now)
+                        requests.claimed(claim, now)
                 case ReadRanges():
-                    self._read(desk, action.name, now, news)
+                    self._read(requests, action.name, now, news)
                 case WriteRequest():
                     ids = self._ids
                     self._point.write_request(documents.event_request(ids.panda_id, ids.task_id, ids.jobset_id, action.count))
                     logger.info("asked Harvester for %d event ranges", action.count)
-        for warning in desk.warnings[self._warned :]:
+        for warning in requests.warnings[self._warned :]:
             logger.warning("%s", warning)
-        self._warned = len(desk.warnings)
+        self._warned = len(requests.warnings)
 
-    def _read(self, desk: RangeRequests, claim: str, now: float, news: list[News]) -> None:
+    def _read(self, requests: RangeRequests, claim: str, now: float, news: list[News]) -> None:
         source = str(self._point.own("ranges", claim))
         try:
             document, text = self._point.read_claim(claim)
         except Torn:
-            if desk.was_torn(claim, now):
+            if requests.was_torn(claim, now):
                 self._point.drop_claim(claim)
             return
         listed = documents.ranges_of_job(document, self._ids.panda_id, source)
@@ -186,7 +186,7 @@ class Messenger:
         else:
             self._point.drop_claim(claim)
             news.append(RangesEnded())
-        desk.was_read(claim, len(ranges))
+        requests.was_read(claim, len(ranges))
 
     def _report_turn(self, acted: list[object], news: list[News]) -> None:
         for action in self.reports.step(self._point.look()):
