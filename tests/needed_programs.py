@@ -7,6 +7,7 @@ installed on the machine: `make test` gets one from the package index where ther
 import importlib.util
 import os
 import shutil
+import subprocess
 import sys
 
 import pytest
@@ -51,6 +52,28 @@ def need_apptainer():
     """The same for apptainer, which Debian 12 has no package of."""
     if missing_programs(["apptainer"]):
         _without("needs apptainer (make containers installs it, as root)")
+
+
+def need_namespaces():
+    """Go on where we may make namespaces of every kind; otherwise skip the test, in CI too: no package changes that."""
+    words = [
+        "unshare",
+        "--net",
+        "--mount",
+        "--uts",
+        "--ipc",
+        "--pid",
+        "--fork",
+        "--mount-proc",
+        "mount",
+        "-t",
+        "tmpfs",
+        "none",
+        "/mnt",
+    ]
+    tried = subprocess.run(words, capture_output=True, text=True, check=False)
+    if tried.returncode:
+        pytest.skip(f"needs a machine on which we may make namespaces and mounts: {tried.stderr.strip()}")
 
 
 def summary():

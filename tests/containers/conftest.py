@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from needed_programs import compiler, need, need_apptainer
+from needed_programs import compiler, need, need_apptainer, need_namespaces
 
 ROOT = Path(__file__).parents[2]
 
@@ -32,6 +32,7 @@ ENGINES = {"apptainer": need_apptainer, "bubblewrap": partial(need, "bwrap")}
 @pytest.fixture(scope="session")
 def image(tmp_path_factory):
     """The root file system: bash, cat, env, an event loop in C++ and a merging program; nothing of Python."""
+    need_namespaces()
     root = tmp_path_factory.mktemp("image") / "root"
     for name in ("bin", "etc", "lib", "lib64", "usr/bin", "tmp", "proc", "sys", "dev", "var/tmp", "root", "home"):
         (root / name).mkdir(parents=True)

@@ -12,6 +12,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parents[1] / "ray"))
 sys.path.insert(0, str(Path(__file__).parent))
 
+from needed_programs import need_namespaces
 from slurm_cluster.cluster import SlurmCluster
 from slurm_cluster.nodes import eventually
 
@@ -19,6 +20,7 @@ from slurm_cluster.nodes import eventually
 @pytest.fixture(scope="session")
 def running_cluster():
     """Four nodes. Not below `/tmp`, because every node has one of its own."""
+    need_namespaces()
     place = Path(tempfile.mkdtemp(prefix="raythena-slurm-", dir="/var/tmp"))
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # whoever ends us early leaves no cluster either
     try:
