@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
+    from raythena.domain.core_time import Accounting
     from raythena.domain.ranges import RangeLayout
     from raythena.domain.records import AttemptFailed
     from raythena.domain.results import MergedOutput
@@ -58,6 +59,8 @@ class TaskRecord:
     layout: RangeLayout
     latencies: dict[str, LatencySummary]
     """What cores have waited for, where a payload keeps account of it."""
+    accounting: Accounting
+    """Where the core-seconds went."""
     logs: Path
 
     @property
@@ -128,13 +131,18 @@ def _read_job(task: TaskDirectory) -> Job:
 
 def _record(task: TaskDirectory, job: Job, view: LedgerView) -> TaskRecord:
     from raythena.cli.waiting import node_latencies
+    from raythena.domain.core_time import account
     from raythena.domain.ranges import RangeLayout
+    from raythena.runtime.core_time_file import kept_by_life, read_sessions
 
     report = read_json(task.report)
     failed = tuple(failure for failure in view.failures() if failure.final)
     layout = RangeLayout.of(job, view.chunks())
     told = report if isinstance(report, dict) else {}
-    return TaskRecord(job, view.summary(), view.restore().merged, failed, told, layout, node_latencies(task.logs), task.logs)
+    summary = view.summary()
+    accounting = account(read_sessions(task), kept_by_life(summary))
+    latencies = node_latencies(task.logs)
+    return TaskRecord(job, summary, view.restore().merged, failed, told, layout, latencies, accounting, task.logs)
 
 
 def _list_events(job: Job, view: LedgerView, style: EventFormat) -> None:
@@ -189,6 +197,7 @@ def _document(record: TaskRecord) -> dict[str, object]:
             | {"verdict": session.verdict}
             for session in summary.sessions
         ],
+        "accounting": record.accounting.to_dict(),
         "waiting": {name: asdict(latency) for name, latency in record.latencies.items()},
     }
 
@@ -214,6 +223,8 @@ def _page(record: TaskRecord) -> RenderableType:
         parts += [Text(""), _output_table(record)]
     if record.summary.sessions:
         parts += [Text(""), _session_table(record.summary)]
+    if record.accounting.nodes:
+        parts += [Text(""), _core_time_table(record.accounting)]
     if record.failed:
         parts += [Text(""), Text("\n".join(lines(record.causes, record.layout, record.logs)))]
         parts += [Text(""), Text("\n".join(_failure_list(record)))]
@@ -280,6 +291,17 @@ def _session_table(summary: LedgerSummary) -> RenderableType:
         lasted = duration(session.ended_at - session.began_at) if session.ended_at else ""
         end = session.verdict or ("ended" if session.ended_at else "running, or died")
         table.add_row(*_cells(session.number, began, lasted, f"{sum(node.events for node in mine):,}", len(mine), end))
+    return table
+
+
+def _core_time_table(accounting: Accounting) -> RenderableType:
+    from rich.text import Text
+
+    from raythena.monitor.core_time_words import core_time_rows
+
+    table = _table("cores", "core time", "share", right=("core time", "share"))
+    for name, seconds, share in core_time_rows(accounting):
+        table.add_row(Text(name), *_cells(seconds, share))
     return table
 
 

@@ -30,6 +30,7 @@ from raythena.domain.errors import ClusterError, ExitCode, InvalidInput, LedgerB
 from raythena.domain.job import Job
 from raythena.domain.taxonomy import EndCause
 from raythena.monitor.display import Display
+from raythena.runtime.core_time_file import extend_session
 from raythena.runtime.merger_interface import check_merge
 from raythena.runtime.payload_interface import payload_plugin
 from raythena.runtime.session_config import SessionConfig, StopOrder
@@ -124,13 +125,15 @@ def session_config(job: Job, task: TaskDirectory, settings: Settings, began: flo
     """
     plugin = payload_plugin(job.payload.kind)
     name = time.strftime("%Y%m%d-%H%M%S-", time.gmtime()) + secrets.token_hex(3)
+    began = began or time.time()
     walltime_s = settings.engine.walltime_s
     config = SessionConfig(
         session=name,
         task_directory=str(task.root),
         job=job,
         command_line=command_line(),
-        ends_at=(began or time.time()) + walltime_s if walltime_s else None,
+        began_at=began,
+        ends_at=began + walltime_s if walltime_s else None,
     )
     return placed(config, settings).made_to_suit(plugin)
 
@@ -182,6 +185,7 @@ class _Run:
                 return await self._watch(await self._start_session())
             finally:
                 await self._cluster.stop()
+                extend_session(TaskDirectory(Path(self._config.task_directory)), self._config.session, time.time())
 
     async def _settle(self) -> None:
         """What the cluster knows better: the job must be over when the allocation is, or earlier when the command was told so."""

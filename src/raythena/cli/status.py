@@ -15,6 +15,7 @@ from raythena.domain.errors import InvalidInput
 from raythena.monitor.wording import duration, printable
 
 if TYPE_CHECKING:
+    from raythena.domain.core_time import Accounting
     from raythena.monitor.display import Display
     from raythena.storage.ledger_view import LedgerSummary
     from raythena.storage.taskdir import TaskDirectory
@@ -47,9 +48,10 @@ def status_command(
     if snapshot is None:
         _show_ledger(task, problem, as_json)
     elif as_json:
-        typer.echo(json.dumps(_document(snapshot, time.time())))
+        typer.echo(json.dumps({**_document(snapshot, time.time()), "accounting": _accounting(task).to_dict()}))
     else:
         _show(snapshot)
+        _show_core_time(task)
         _show_failures(task, snapshot.progress.failed)
 
 
@@ -87,6 +89,21 @@ def _show(snapshot: Snapshot) -> None:
     console.print(picture(snapshot.progress))
     for text, style in _remarks(snapshot, time.time()):
         console.print(Text(text, style=style), soft_wrap=True)
+
+
+def _accounting(task: TaskDirectory) -> Accounting:
+    """Where core-seconds go, as far as the nodes have told; the ledger, which takes long to read, is not asked what was kept."""
+    from raythena.domain.core_time import account
+    from raythena.runtime.core_time_file import read_sessions
+
+    return account(read_sessions(task))
+
+
+def _show_core_time(task: TaskDirectory) -> None:
+    from raythena.monitor.core_time_words import core_time_line
+
+    if line := core_time_line(_accounting(task)):
+        typer.echo(f"core time: {line}")
 
 
 def _show_failures(task: TaskDirectory, failed: int) -> None:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from raythena.domain.core_time import Accounting
 from raythena.domain.errors import ExitCode
 from raythena.domain.job import Job
 from raythena.domain.ranges import Indices, RangeLayout
@@ -83,6 +84,9 @@ class ReportInput:
     payloads: Mapping[str, object] | None = None
     """What the payloads tell of themselves, see `domain.payload_account`; None when they tell nothing."""
 
+    accounting: Accounting = field(default_factory=Accounting)
+    """Where the core-seconds of all sessions went."""
+
     n_kept: int = 0
     """Events whose outputs are kept as they are, in a job that merges nothing."""
 
@@ -126,6 +130,7 @@ def build_report(given: ReportInput) -> dict[str, object]:
                 "cores": given.resources.cores,
                 "occupancy": round(given.resources.occupancy, 4),
             },
+            "accounting": given.accounting.to_dict(),
             "payloads": None if given.payloads is None else dict(given.payloads),
             "ending": None if given.ending is None else dict(given.ending),
             "sessions": [dict(session) for session in given.sessions],

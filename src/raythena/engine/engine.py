@@ -43,6 +43,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from raythena.domain.core_time import Idle
 from raythena.domain.errors import InternalError
 from raythena.domain.ids import RangeIndex
 from raythena.domain.job import Job
@@ -190,6 +191,18 @@ class Engine:
     def stored_groups(self) -> set[str]:
         """Names of groups in the ledger whose output is not merged yet."""
         return self._results.stored
+
+    @property
+    def idle_means(self) -> Idle:
+        """What a core waits for whose node has no range."""
+        leased = self.table.count(RangeState.LEASED)
+        if self.stopping is not None:
+            return Idle.DRAINING if leased else Idle.MERGING
+        if self.stalled is not None:
+            return Idle.DISK
+        if self.table.count(RangeState.READY) or self._completion.may_grow:
+            return Idle.RANGES
+        return Idle.TAIL if leased else Idle.MERGING
 
     @property
     def warnings(self) -> list[str]:

@@ -176,6 +176,7 @@ class NodeExchange:
             next_exchange_s=self._interval_s(box),
             given=self._described(leases),
             attempts=self._attempts(leases),
+            idle_means=self.engine.idle_means,
         )
 
     def _described(self, leases: tuple[Indices, ...]) -> tuple[EventRange, ...]:

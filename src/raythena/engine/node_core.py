@@ -24,6 +24,7 @@ from raythena.domain.errors import InternalError
 from raythena.domain.ids import OutputNumber, RangeIndex
 from raythena.domain.ranges import Indices
 from raythena.domain.results import GroupReport, RangeFailure
+from raythena.engine.core_times import CoreTimes
 from raythena.engine.node_messages import CoordinatorReply, NodeMessage
 from raythena.engine.payload_ranges import AskedBack, PayloadRanges
 from raythena.engine.result_groups import FinishedRange, GroupLimits, GroupToWrite, ResultGroups
@@ -60,6 +61,8 @@ class NodeCore:
         self._outputs = outputs
         self._queue: deque[int] = deque()
         self._in_payload = PayloadRanges()
+        self.times = CoreTimes()
+        """What the cores do with their time. Whoever owns the node says when they are there."""
         self._groups = ResultGroups(GroupLimits(config.group_events, config.group_bytes, config.group_age_s))
         self.unacknowledged: dict[str, GroupReport] = {}
         self._news_groups: list[GroupReport] = []
@@ -103,10 +106,13 @@ class NodeCore:
     def started(self, index: int, at: float) -> None:
         """A core began working on a range at wall-clock time `at`."""
         self._in_payload.started(index, at)
+        self.times.started(index, at)
 
     def done(self, result: FinishedRange, now: float) -> bool:
         """A range is finished. False: the node does not hold it, the result must be thrown away."""
-        if not self._in_payload.remove(result.index):
+        is_wanted = self._in_payload.remove(result.index)
+        self.times.done(result.index, result.started_at, result.wall_s, is_wanted=is_wanted)
+        if not is_wanted:
             return False
         self._computed += 1
         self._computed_s += result.wall_s
@@ -117,6 +123,7 @@ class NodeCore:
     def failed(self, failure: RangeFailure) -> None:
         """An attempt failed in the payload or while its output was grouped."""
         self._in_payload.remove(failure.range_index)
+        self.times.failed(failure.range_index, str(failure.kind), failure.wall_s)
         self._news_failures.append(failure)
 
     def released(self, index: int) -> None:
@@ -210,6 +217,7 @@ class NodeCore:
         """The message to send; the same one again until `answered`."""
         if self._pending is None:
             self._sequence += 1
+            self.times.look(wall_now, self)
             unbegun = self._in_payload.unbegun()
             self._pending = NodeMessage(
                 node=self.node,
@@ -226,6 +234,7 @@ class NodeCore:
                 computed_s=self._computed_s,
                 trouble=self.trouble,
                 remarks=tuple(self.remarks),
+                times=self.times.read(self.node),
             )
             self.remarks = []
             self._computed, self._computed_s = 0, 0.0
@@ -245,6 +254,7 @@ class NodeCore:
         """Do what the coordinator says, to a message or to a registration. Returns ranges the payload should release."""
         self._interval_s = reply.next_exchange_s or self.config.exchange_interval_s
         self.flushing = reply.flush
+        self.times.told(reply.idle_means)
         for name in reply.acknowledged:
             self.unacknowledged.pop(name, None)
         settled = {index for ranges in reply.revoked for index in ranges.tolist()}

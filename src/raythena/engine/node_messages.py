@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from raythena.domain.core_time import Idle, NodeTimes
 from raythena.domain.ids import RangeIndex
 from raythena.domain.ranges import EventRange, Indices
 from raythena.domain.results import GroupReport, RangeFailure
@@ -40,6 +41,8 @@ class NodeMessage:
     """Why the node can take no work now."""
     remarks: tuple[str, ...] = ()
     """What the payload wants people to know."""
+    times: NodeTimes | None = None
+    """What the cores did with their time, since the node began."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,3 +64,5 @@ class CoordinatorReply:
     """The ranges of `leases`, one by one, in a job whose ranges are given: a node cannot derive them from the inputs."""
     attempts: tuple[tuple[int, int], ...] = ()
     """(range, attempt) for each range of `leases` that was tried before; the others are tried for the first time."""
+    idle_means: Idle = Idle.RANGES
+    """What a core waits for that has no range."""

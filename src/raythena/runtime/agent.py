@@ -96,6 +96,7 @@ class Agent:
         """
         config = self._order.config
         place = NodeName.parse(self._order.node).host
+        self.core.times.begin(self._order.cores, self._clock.wall_s())
         try:
             await self._wait_for_room()
             with scratch_directory(config.scratch_directory, config.task_directory, config.session, place) as scratch:
@@ -181,6 +182,7 @@ class Agent:
         )
         payload: Payload = payload_plugin(config.job.payload.kind).factory()
         self._payload = payload
+        self.core.times.payload_starts()
         await payload.start(context)
         self._restarts.started(self._clock.monotonic_s())
 
@@ -229,6 +231,7 @@ class Agent:
     def _go_on(self) -> None:
         """Everything that may have become possible: begin, group, report."""
         self._feed()
+        self.core.times.look(self._clock.wall_s(), self.core)
         now = self._clock.monotonic_s()
         for group in self.core.groups_due(now):
             self._spawn_write(group)

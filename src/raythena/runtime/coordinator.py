@@ -29,6 +29,7 @@ from raythena.engine.engine import Engine
 from raythena.engine.exchange import NodeExchange
 from raythena.engine.node_messages import CoordinatorReply, NodeMessage
 from raythena.runtime.clock import SYSTEM_CLOCK, Clock
+from raythena.runtime.core_time_file import CoreTimeFile
 from raythena.runtime.gateway_interface import Gateway
 from raythena.runtime.gateway_runner import GatewayRunner, gateway_of
 from raythena.runtime.ledger_writer import LedgerWriter
@@ -109,6 +110,7 @@ class Coordinator:
             clock=clock,
         )
         self._status = StatusFile(self._directory.status, clock)
+        self._core_times = CoreTimeFile(self._directory, config.session, config.began_at, clock)
         self._log = _Log(engine)
         self._merged_before = restored.merged
         self._gateway_runner = (
@@ -152,6 +154,7 @@ class Coordinator:
             await asyncio.to_thread(lease.release)
             raise
         coordinator = cls(config, merge, lease, ledger, restored, gateway=gateway, clock=clock, check_sample=check_sample)
+        await asyncio.to_thread(coordinator._core_times.restore)
         coordinator.begin()
         return coordinator
 
@@ -186,6 +189,7 @@ class Coordinator:
 
     def exchange(self, message: NodeMessage) -> CoordinatorReply:
         """An agent reports."""
+        self._core_times.note(message.times)
         reply = self._node_exchange.exchange(message, self._clock.monotonic_s())
         self._log.note_lease(message.node, reply)
         self._carry_out()
@@ -198,6 +202,7 @@ class Coordinator:
     def node_lost(self, node: str, reason: str) -> None:
         """An agent or its node is known to be gone."""
         logger.warning("node %s lost: %s", node, reason)
+        self._core_times.lose(node)
         self._node_exchange.lose(node, reason, self._clock.monotonic_s())
         self._carry_out()
 
@@ -291,6 +296,7 @@ class Coordinator:
             now = self._clock.monotonic_s()
             for name in self._node_exchange.lose_silent_nodes(now):
                 logger.warning("node %s lost: silent", name)
+                self._core_times.lose(name)
             self.tell(ev.Tick())
             if now - heartbeat_at >= _HEARTBEAT_S:
                 heartbeat_at = now
@@ -301,6 +307,8 @@ class Coordinator:
                 if self._gateway_runner is not None:
                     self._gateway_runner.progressed(progress)
                 await asyncio.to_thread(self._status.write, progress, {})
+                if self._core_times.is_due():
+                    await asyncio.to_thread(self._core_times.write)
             await self._clock.sleep(_TICK_S)
 
     async def _beat(self) -> None:
@@ -348,6 +356,7 @@ class Coordinator:
         logger.info("the job ends: %s (%s)", finish.outcome, finish.reason)
         progress = self.progress()
         try:
+            await asyncio.to_thread(self._core_times.write, ended=True)
             self.result = await self._writer.in_thread(
                 lambda: write_report(self.config, self._ledger, finish, progress, self._cause)
             )

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from raythena.domain.core_time import account
 from raythena.domain.errors import ExitCode, RaythenaError
 from raythena.domain.job import NO_MERGE, Job
 from raythena.domain.node_name import NodeName
@@ -19,7 +20,9 @@ from raythena.domain.ranges import Indices, RangeLayout
 from raythena.domain.report_document import ReportInput, ResourceUse, build_report
 from raythena.domain.taxonomy import WITH_RESUME, EndCause, of_end
 from raythena.engine.commands import Finish
+from raythena.runtime.core_time_file import kept_by_life, read_sessions
 from raythena.storage.ledger import Ledger, LedgerSummary, NodeTotals
+from raythena.storage.taskdir import TaskDirectory
 
 logger = logging.getLogger(__name__)
 
@@ -41,8 +44,8 @@ class Verdict:
     """How the task goes on after it."""
 
 
-def job_report(job: Job, ledger: Ledger, summary: LedgerSummary, verdict: Verdict, logs: Path) -> dict[str, object]:
-    """The report on all the ledger and the payloads' accounts in `logs` know, all sessions together. Raises StorageError."""
+def job_report(job: Job, ledger: Ledger, summary: LedgerSummary, verdict: Verdict, task: TaskDirectory) -> dict[str, object]:
+    """The report on all the ledger and the accounts among the task's logs know, all sessions together. Raises StorageError."""
     restored = ledger.restore()
     return build_report(
         ReportInput(
@@ -61,7 +64,8 @@ def job_report(job: Job, ledger: Ledger, summary: LedgerSummary, verdict: Verdic
             going_on=verdict.going_on,
             warnings=verdict.warnings,
             ending=_ending(verdict.finish),
-            payloads=together(payload_accounts(logs)),
+            payloads=together(payload_accounts(task.logs)),
+            accounting=account(read_sessions(task), kept_by_life(summary)),
             layout=RangeLayout.of(job, restored.given) if job.ranges_given else None,
             n_kept=summary.events if job.merge.kind == NO_MERGE else 0,
         )

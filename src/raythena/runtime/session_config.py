@@ -77,6 +77,8 @@ class SessionConfig:
     """Id of the batch job, for the lease file."""
     command_line: str = ""
     """The command that began the session, for the job report."""
+    began_at: float | None = None
+    """Wall-clock seconds since the epoch at which the command began, and its nodes were ours; None: not known."""
     ends_at: float | None = None
     """Wall-clock seconds since the epoch at which the allocation ends and everything is killed; None: not known."""
 

@@ -71,7 +71,7 @@ def write_report(
     cores_per_node = max((node.cores for node in progress.nodes), default=1)
     going_on = WITH_RESUME if config.gateway is None else BY_ANOTHER_JOB
     verdict = Verdict(finish, exit_code, cores_per_node, cause, progress.warnings, config.command_line, going_on)
-    report = job_report(config.job, ledger, summary, verdict, directory.logs)
+    report = job_report(config.job, ledger, summary, verdict, directory)
     write_atomically(directory.report, json.dumps(report, indent=1))
     nodes = [node for node in summary.nodes if summary.sessions[node.session - 1].name == config.session]
     span_s = max((node.last_end for node in nodes), default=0.0) - min((node.first_start for node in nodes), default=0.0)

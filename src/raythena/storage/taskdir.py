@@ -15,6 +15,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+CORE_TIMES = "core-times.json"
+"""Among the logs of each session: where its core-seconds went."""
+
 
 @dataclass(frozen=True, slots=True)
 class TaskDirectory:
@@ -61,6 +64,10 @@ class TaskDirectory:
     def logs(self) -> Path:
         """Directory of the logs."""
         return self.root / "logs"
+
+    def core_times(self, session: str) -> Path:
+        """What the nodes of a session told of their cores."""
+        return self.logs / session / CORE_TIMES
 
     def group(self, name: str) -> Path:
         """The file of a group."""

@@ -180,3 +180,49 @@ def test_failures_are_told_by_cause_and_each_with_its_event_at_every_width(run, 
     document = json.loads(run("report", task.root, "--json").out)
     assert [(cause["events"], cause["who"]) for cause in document["causes"]] == [(5, "payload"), (1, "payload")]
     assert document["causes"][0]["first_events"] == ["EVNT.1.root-1", "EVNT.1.root-2", "EVNT.1.root-3"]
+
+
+def account_of(task, **changes):
+    """The core time of a session that the ledger of `computed` knows: one node with two cores, 50 seconds."""
+    life = {
+        "node": "alpha.1",
+        "cores": 2,
+        "began_at": 1_700_000_010.0,
+        "as_of": 1_700_000_050.0,
+        "computed_s": 6.0,
+        "open_s": 0.0,
+        "thrown_away_s": {"crash": 4.0},
+        "idle_s": {"tail": 70.0},
+    }
+    began = {"session": "s1", "began_at": 1_700_000_000.0, "written_at": 1_700_000_050.0}
+    path = task.core_times("s1")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({**began, "ended_at": 1_700_000_050.0, "lost": [], "lives": [life], **changes}))
+    return path
+
+
+def test_where_the_core_time_went_is_told(run, computed):
+    account_of(computed)
+    ran = run("report", computed.root)
+    rows = [line.split() for line in ran.out.splitlines()]
+    assert ["computing", "6.00", "s", "6.0", "%"] in rows
+    assert ["crash", "4.00", "s", "4.0", "%"] in rows
+    assert ["allocated", "1", "min", "40", "s", "100.0", "%"] in rows
+    told = json.loads(run("report", computed.root, "--json").out)["accounting"]
+    assert told["core_s"] == {"node_start": 20.0, "computing_kept": 6.0, "computing_thrown_away": 4.0, "tail": 70.0}
+    assert (told["accounted"], told["nodes"][0]["host"]) == (1.0, "alpha")
+
+
+def test_what_is_missing_in_the_account_is_told_as_well(run, computed):
+    account_of(computed, ended_at=1_700_000_060.0, lost=["alpha.1"])
+    path = computed.core_times("s1")
+    path.write_text(path.read_text().replace('"tail": 70.0', '"tail": 60.0'))
+    assert "not accounted for" in run("report", computed.root).out
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"session": "s1"}', '{"session": 1, "lives": [{}]}', "\xff"])
+def test_an_account_that_cannot_be_used_is_left_out(run, computed, content):
+    account_of(computed).write_bytes(content.encode("latin-1"))
+    ran = run("report", computed.root, "--json")
+    assert ran.code == 0
+    assert json.loads(ran.out)["accounting"]["nodes"] == []

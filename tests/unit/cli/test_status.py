@@ -187,3 +187,32 @@ def test_ctrl_c_ends_the_watching_only(run, task, write_status, monkeypatch):
     monkeypatch.setattr(status_module.time, "sleep", interrupt)
     write_status()
     assert run("status", task.root, "--follow").code == 0
+
+
+def test_where_core_time_goes_is_told_in_a_line(run, task, write_status):
+    write_status()
+    lives = [
+        {
+            "node": "alpha.1",
+            "cores": 2,
+            "began_at": 10.0,
+            "as_of": 60.0,
+            "computed_s": 80.0,
+            "open_s": 10.0,
+            "thrown_away_s": {},
+            "idle_s": {"between_events": 6.0, "initialisation": 4.0},
+        }
+    ]
+    path = task.core_times("s1")
+    path.parent.mkdir(parents=True)
+    facts = {"session": "s1", "began_at": 10.0, "written_at": 61.0, "ended_at": None, "lives": lives, "lost": []}
+    path.write_text(json.dumps(facts))
+    line = "core time: 80.0 % computing, 10.0 % computing under way, 6.0 % between events, 4.0 % initialisation"
+    assert line in run("status", task.root).out
+    told = json.loads(run("status", task.root, "--json").out)["accounting"]
+    assert told["core_s"] == {
+        "initialisation": 4.0,
+        "computing_kept": 80.0,
+        "computing_under_way": 10.0,
+        "between_events": 6.0,
+    }

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from raythena.domain.core_time import Accounting, NodeAccount
 from raythena.domain.errors import ExitCode
 from raythena.domain.job import InputFile, Job, MergeSpec, PayloadSpec
 from raythena.domain.ranges import RangeLayout
@@ -61,6 +62,9 @@ GIVEN = ReportInput(
     command_line="raythena run HPCJobs.json",
     error=of_end("incomplete", EndCause.NONE),
     warnings=("node n7 is set aside: its last 10 attempts all failed while others succeed",),
+    accounting=Accounting(
+        (NodeAccount("s1", "n7", 2, 1400.8, {"computing_kept": 1300.2, "computing_thrown_away": 100.6}, {"crash": 100.6}),)
+    ),
     ending={"cause": "walltime", "drain_s": 12.5, "core_s_thrown_away": 3.25, "events_cut_off": 1, "walltime_left_s": 8.0},
 )
 

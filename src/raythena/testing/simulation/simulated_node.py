@@ -61,6 +61,7 @@ class SimulatedNode:
 
     def _come_up(self) -> None:
         if not self.is_frozen:
+            self.core.times.begin(self.cores, self.site.now)
             self._start_payload()
             self._register()
             self._poll()
@@ -124,6 +125,7 @@ class SimulatedNode:
     def _start_payload(self) -> None:
         self._judge.started(_PAYLOAD, self.site.now)
         self._restarts.started(self.site.now)
+        self.core.times.payload_starts()
         self.payload.start()
         if self.host.breaks_payloads and self.site.fault_model.in_trouble:
             self._after(_PAYLOAD_BREAKS_AFTER_S, self.crash_payload)
@@ -158,6 +160,7 @@ class SimulatedNode:
 
     def failed(self, index: int, kind: FailureKind) -> None:
         """An attempt failed."""
+        self.core.times.look(self.site.now, self.core)
         self.core.failed(RangeFailure(RangeIndex(index), kind, f"simulated {kind}", self.name))
 
     # ---- going on
@@ -173,6 +176,7 @@ class SimulatedNode:
             return
         core, now = self.core, self.site.now
         self._look_at_disks()
+        core.times.look(now, core)
         if core.queued and not core.trouble:
             fed = core.to_feed(self.payload.appetite)
             if fed:
