@@ -4,7 +4,7 @@ import pytest
 
 from raythena.cli import main
 from raythena.domain.errors import ExitCode
-from raythena.testing.simulation import PromiseBroken, campaign
+from raythena.testing.simulation import PromiseBroken, campaign, shrink
 
 
 def run(capsys, *arguments):
@@ -28,10 +28,11 @@ def test_sites_of_a_wanted_size_without_faults(capsys):
 
 
 def test_a_broken_promise_is_told_with_its_seed(capsys, monkeypatch):
-    def broken(seed, plan, parts):
+    def broken(seed, plan, parts=None):
         raise PromiseBroken("an event came out twice", ["a story"], "simulate(7)")
 
-    monkeypatch.setattr(campaign, "simulate", broken)
+    for module in (campaign, shrink):
+        monkeypatch.setattr(module, "simulate", broken)
     code, out, err = run(capsys, "--seeds", "1", "--first", "7", "--processes", "1")
     assert code == 11
     assert "seed 7: an event came out twice" in err

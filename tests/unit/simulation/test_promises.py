@@ -11,6 +11,27 @@ from raythena.testing.simulation.draw import FAULTS, Size, draw
 
 SCHEDULES = 2000
 PORTION = 25
+FAULTS_THAT_COME_UP = {
+    "coordinator died",
+    "coordinator froze",
+    "coordinator killed in a commit",
+    "agent died",
+    "agent froze",
+    "commit refused",
+    "disk full",
+    "killed at the walltime",
+    "merge died",
+    "merge wrote a bad file",
+    "node died",
+    "node given up",
+    "node not used any more",
+    "nodes out of reach",
+    "payload crashed",
+    "second coordinator",
+    "session stopped",
+    "stored output unreadable",
+    "walltime warning",
+}
 
 
 @pytest.mark.parametrize("first", range(0, SCHEDULES, PORTION))
@@ -72,28 +93,13 @@ def test_a_seed_is_the_whole_reproduction() -> None:
 
 
 def test_every_kind_of_fault_comes_up() -> None:
-    faults = {fault for seed in range(400) for fault in simulate(seed).faults}
-    assert faults >= {
-        "coordinator died",
-        "coordinator froze",
-        "coordinator killed in a commit",
-        "agent died",
-        "agent froze",
-        "commit refused",
-        "disk full",
-        "killed at the walltime",
-        "merge died",
-        "merge wrote a bad file",
-        "node died",
-        "node given up",
-        "node not used any more",
-        "nodes out of reach",
-        "payload crashed",
-        "second coordinator",
-        "session stopped",
-        "stored output unreadable",
-        "walltime warning",
-    }
+    """Soon; a campaign of a few hundred schedules is worth something."""
+    missing = set(FAULTS_THAT_COME_UP)
+    for seed in range(400):
+        missing -= simulate(seed).faults.keys()
+        if not missing:
+            return
+    pytest.fail(f"not seen: {sorted(missing)}")
 
 
 def test_innocent_events_are_never_given_up() -> None:
