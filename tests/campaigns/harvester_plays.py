@@ -107,7 +107,7 @@ _PROGRAMS = {
     "dashboard/dashboard.py": "dashboard",
     "monitor.py": "monitor",
     "process_guard_main.py": "guard",
-    "ray.scripts.scripts start": "ray start",
+    "raythena.launch.ray_start start": "ray start",
     "ray::CoordinatorActor": "coordinator",
     "ray::NodeAgentActor": "agent",
     "ray::": "other actors and tasks",

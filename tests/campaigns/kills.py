@@ -307,7 +307,7 @@ def _computing(progress: dict[str, int]) -> bool:
 def _started_by(mark: str, process: Process) -> Process:
     """`ray start` above a process of Ray's."""
     everybody = {one.pid: one for one in raythena_processes(mark)}
-    while "ray.scripts.scripts" not in process.command:
+    while "raythena.launch.ray_start" not in process.command:
         process = everybody[process.parent]
     return process
 

@@ -35,6 +35,7 @@ _SETTINGS = {
     "RAY_DEDUP_LOGS": "0",
     "RAY_worker_niceness": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_enable_pipe_based_agent_to_parent_health_check": "1",  # see `ray_start`
 }
 
 
@@ -100,7 +101,7 @@ def _start(cores: int, resource: str) -> list[str]:
         sys.executable,
         "-P",
         "-m",
-        "ray.scripts.scripts",
+        "raythena.launch.ray_start",
         "start",
         "--block",
         "--disable-usage-stats",
