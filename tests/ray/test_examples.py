@@ -30,6 +30,21 @@ def test_a_chain_of_two_jobs_with_acts(tmp_path):
         assert len(file["TRACKS"]["track_d0"].array()[0]) > 5
 
 
+@pytest.mark.slow
+def test_a_generator_without_inputs(tmp_path):
+    """100,000 decays of the Z: every number once and in order, every seed another."""
+    pytest.importorskip("pythia8mc", reason="needs the extra 'demo'")
+    place = tmp_path / "pythia"
+    shutil.copytree(EXAMPLES / "pythia", place, ignore=shutil.ignore_patterns("__pycache__", "*.raythena"))
+    raythena(place, "run", "generate.yaml", "--nodes", "1", "--cores", "2")
+    verdict = json.loads(raythena(place, "validate", "z-decays.raythena", "--json", "--strict"))
+    assert (verdict["standing"], verdict["proven"]) == ("proven", 100_000)
+    outputs = sorted((place / "z-decays.raythena" / "outputs").iterdir())
+    events = [json.loads(line) for output in outputs for line in output.read_text().splitlines()]
+    assert [event["EventNumber"] for event in events] == list(range(1, 100_001))
+    assert len({event["seed"] for event in events}) == 100_000
+
+
 def raythena(place, *arguments):
     return run(place, *RAYTHENA, *arguments)
 

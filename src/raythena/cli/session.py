@@ -116,6 +116,10 @@ def check_payload(job: Job) -> None:
     plugin = payload_plugin(job.payload.kind)
     if plugin.check_options is not None:
         plugin.check_options(job.payload.options, "job")
+    if plugin.needs_files and not job.reads_files:
+        hint = "Name the input files under `inputs`, or choose a payload that makes events from numbers and seeds"
+        problem = f"payload {job.payload.kind!r} computes events of input files only"
+        raise InvalidInput("job", "events", problem, expected="inputs", hint=hint)
 
 
 def session_config(job: Job, task: TaskDirectory, settings: Settings, began: float | None = None) -> SessionConfig:

@@ -157,16 +157,20 @@ def count_outputs(inputs: Sequence[InputFile], events_per_output: int, place: Fi
 def check_outputs(outputs: Sequence[FieldPath], inputs: Sequence[InputFile], needed: int, place: FieldPath) -> None:
     """Refuse output names that repeat, that are also inputs, or that are not exactly as many as the mapping needs."""
     check_distinct("the output file", outputs)
-    lfns = {file.lfn for file in inputs}
+    lfns = {file.lfn for file in inputs if file.is_file}
     for output in outputs:
         if output.value in lfns:
             raise output.refuse(f"the output file {output.value!r} is also an input file", expected="another name")
     if len(outputs) != needed:
         total = sum(file.n_events for file in inputs)
         raise place.refuse(
-            f"lists {_files(len(outputs))}, but {total:,} events of {_files(len(inputs), 'input file')} fill {needed}",
+            f"lists {_files(len(outputs))}, but {total:,} events{_origin(inputs)} fill {needed}",
             expected=_files(needed),
         )
+
+
+def _origin(inputs: Sequence[InputFile]) -> str:
+    return f" of {_files(len(inputs), 'input file')}" if all(file.is_file for file in inputs) else ""
 
 
 def _files(count: int, what: str = "output file") -> str:

@@ -46,8 +46,17 @@ class DocumentModel(BaseModel):
     def _known_keys(cls, value: object) -> object:
         fields = cls.model_fields
         required = [key for key, info in fields.items() if info.is_required()]
-        checked = _carried(lambda place: place.mapping(list(fields), required).value, value)
+        checked = _carried(lambda place: cls._looked_at(place.mapping(list(fields), required)), value)
         return {key: entry for key, entry in checked.items() if entry is not None}
+
+    @classmethod
+    def _looked_at(cls, place: FieldPath) -> Any:
+        cls.check_together(place)
+        return place.value
+
+    @classmethod
+    def check_together(cls, place: FieldPath) -> None:
+        """Refuse keys that do not go with each other. The model says the same in its JSON Schema, by `json_schema_extra`."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

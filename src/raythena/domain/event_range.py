@@ -16,6 +16,15 @@ class EventRange:
     first_event: int
     last_event: int
     scope: str = ""
+    seeds: tuple[int, ...] = ()
+    """Of each of the events, in a job without input files."""
+
+    @property
+    def seed(self) -> int:
+        """The seed of the first event. Raises ValueError in a job with input files, whose events have none."""
+        if not self.seeds:
+            raise ValueError(f"event range {self.range_id} has no seed: its events come from a file")
+        return self.seeds[0]
 
     def to_panda(self) -> dict[str, object]:
         """PanDA's wire form (event service documentation: eventRangeID, startEvent, lastEvent, LFN, GUID, scope)."""

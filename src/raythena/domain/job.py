@@ -4,8 +4,8 @@ A `Job` is a pure value: which events of which input files, which output files t
 what merges outputs. The parsers (`panda` for PanDA's job specification, `jobfile` for the native YAML) produce it; nothing
 below this line knows which of the two it was.
 
-Rules: paths are absolute, one canonical spelling per file; events are counted from 1 within their file; output files are
-ordered, and the events of the job, in input order, fill them one after the other (see `OutputMap`).
+Rules: paths are absolute, one canonical spelling per file; events are counted from `first_event`, which is 1 in files; output
+files are ordered, and the events of the job, in input order, fill them one after the other (see `OutputMap`).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ NO_MERGE = "none"
 
 @dataclass(frozen=True, slots=True)
 class InputFile:
-    """One input (EVNT) file."""
+    """One input (EVNT) file; in a job without input files the sequence of its events, which has no path."""
 
     lfn: str
     pfn: str
@@ -32,6 +32,15 @@ class InputFile:
     size_bytes: int | None = None
     checksum: str = ""
     """As given, for example `ad:0a1b2c3d`; empty when unknown."""
+    first_event: int = 1
+    """Number of the first event."""
+    seed: int | None = None
+    """What the seeds of events follow from, in a job without input files; None: a file."""
+
+    @property
+    def is_file(self) -> bool:
+        """Whether there is a file; if not, the payload makes events from their numbers and seeds."""
+        return self.seed is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +98,11 @@ class Job:
         return sum(file.n_events for file in self.inputs)
 
     @property
+    def reads_files(self) -> bool:
+        """Whether its events come from files; if not, the payload makes them, and `inputs` is one sequence of events."""
+        return all(file.is_file for file in self.inputs)
+
+    @property
     def n_ranges(self) -> int:
         """Event ranges known before the job begins."""
         return 0 if self.ranges_given else self.n_events
@@ -106,6 +120,8 @@ class Job:
         }
         if self.ranges_given:
             identity["ranges_given"] = True
+        if not self.reads_files:
+            identity["generated"] = [[file.seed, file.first_event] for file in self.inputs]
         return hashlib.sha256(json.dumps(identity, separators=(",", ":")).encode()).hexdigest()
 
     def to_dict(self) -> dict[str, object]:

@@ -11,7 +11,8 @@ import re
 import string
 from typing import Annotated, Any, ClassVar
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
+from pydantic.config import JsonDict
 
 from raythena.domain.admission import (
     ADLER32_PATTERN,
@@ -26,8 +27,13 @@ from raythena.domain.admission import (
 )
 from raythena.domain.document import FieldPath, shown
 from raythena.domain.document_model import Checked, DocumentModel, Entries, Shapes, line, whole_number
+from raythena.domain.seeds import SEEDS
 
 MAX_CORES = 4096
+MAX_EVENT_NUMBER = 1_000_000_000_000
+MAX_SEED = 2**53
+"""Whole numbers up to here are read alike by everything that reads JSON."""
+_WITHOUT_INPUTS = ("first_event", "seed")
 
 _WORD = "[A-Za-z_][A-Za-z0-9_]*"
 _NAME = rf"{_WORD}(\.{_WORD})*"
@@ -255,12 +261,34 @@ _MERGE = Field(
 )
 
 
+def _given(key: str) -> JsonDict:
+    return {"required": [key], "properties": {key: {"not": {"type": "null"}}}}
+
+
 class JobDocument(DocumentModel):
     """A job file."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "oneOf": [_given("inputs"), _given("events")],
+            "allOf": [{"if": _given(key), "then": _given("events")} for key in _WITHOUT_INPUTS],
+        }
+    )
+
     name: FileName = Field(description="a word for people, logs and directories")
-    inputs: Annotated[tuple[Input, ...], Entries(at_least=1)] = Field(
-        description="where the events are: paths, patterns, mappings"
+    inputs: Annotated[tuple[Input, ...], Entries(at_least=1)] | None = Field(
+        default=None, description="where the events are: paths, patterns, mappings. Give either `inputs` or `events`"
+    )
+    events: Annotated[int, whole_number(SEEDS)] | None = Field(
+        default=None,
+        description="how many events there are to make,"
+        " in [a job without input files](#events-first_event-seed-jobs-without-input-files)",
+    )
+    first_event: Annotated[int, whole_number(MAX_EVENT_NUMBER)] | None = Field(
+        default=None, description="the number of the first of them; 1 if left out"
+    )
+    seed: Annotated[int, whole_number(MAX_SEED, minimum=0)] | None = Field(
+        default=None, description="what the seeds of events follow from, with their numbers; made from `name` if left out"
     )
     outputs: Outputs = Field(description="how many events an output file holds, and what outputs are called")
     payload: Payload = _PAYLOAD
@@ -268,6 +296,18 @@ class JobDocument(DocumentModel):
     cores_per_node: Annotated[int, whole_number(MAX_CORES)] | None = Field(
         default=None, description="how many cores of each node the payload may use; left out: all, or what the command line says"
     )
+
+    @classmethod
+    def check_together(cls, place: FieldPath) -> None:
+        """Events come from inputs, or have numbers and seeds."""
+        given = [key for key in ("inputs", "events") if place.entry(key).given]
+        if len(given) != 1:
+            problem = "has both inputs and events" if given else "has neither inputs nor events"
+            hint = "Keep one of the two" if given else "Say which files the events are in, or how many to make"
+            raise place.refuse(problem, expected="one of inputs, events", hint=hint)
+        for key in _WITHOUT_INPUTS:
+            if "inputs" in given and place.entry(key).given:
+                raise place.entry(key).refuse("does not go with inputs", expected="events instead of inputs")
 
 
 class PayloadDocument(DocumentModel):

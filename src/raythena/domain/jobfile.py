@@ -11,6 +11,7 @@ it is given does. Which payloads and mergers exist is not known here: kinds and 
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -67,9 +68,7 @@ def parse_job_document(document: object, source: str, base_dir: str, reader: Inp
     """
     root = FieldPath(source, "", document)
     said = parsed(JobDocument, root)
-    entries = _inputs(said.inputs, root.entry("inputs"), base_dir, reader)
-    inputs = tuple(entry.file for entry in entries)
-    check_inputs(inputs, root.entry("inputs"), lambda index, attribute: entries[index].field(attribute))
+    inputs = _generated(said) if said.inputs is None else _files(said.inputs, root.entry("inputs"), base_dir, reader)
     outputs = _outputs(said.outputs, root.entry("outputs"), inputs)
     return Job(
         name=said.name,
@@ -91,6 +90,25 @@ def parse_payload_document(document: object, source: str, base_dir: str) -> tupl
     root = FieldPath(source, "", document)
     said = parsed(PayloadDocument, root)
     return _payload(said.payload, root.entry("payload"), base_dir), _merge(said.merge, root.entry("merge"), base_dir)
+
+
+def _generated(said: JobDocument) -> tuple[InputFile]:
+    """The sequence of events of a job without input files."""
+    seed = said.seed if said.seed is not None else _seed_of(said.name)
+    return (InputFile(lfn=said.name, pfn="", n_events=said.events or 0, first_event=said.first_event or 1, seed=seed),)
+
+
+def _seed_of(name: str) -> int:
+    """The same for the same name, for ever."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:6])
+
+
+def _files(said: Sequence[Input], place: FieldPath, base_dir: str, reader: InputReader) -> tuple[InputFile, ...]:
+    """The input files, distinct and not too many events."""
+    entries = _inputs(said, place, base_dir, reader)
+    inputs = tuple(entry.file for entry in entries)
+    check_inputs(inputs, place, lambda index, attribute: entries[index].field(attribute))
+    return inputs
 
 
 def _inputs(said: Sequence[Input], place: FieldPath, base_dir: str, reader: InputReader) -> list[_Entry]:

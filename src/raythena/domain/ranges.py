@@ -4,8 +4,8 @@ The `RangeTable` is what the engine keeps: one row of NumPy columns per range, 6
 else about a range (its file, its event numbers, its id) follows from its index: by arithmetic when ranges are cut from the
 inputs, from the packed chunks when somebody else hands them out.
 
-Rules: a range index is a row number, counted from 0, and stays the same for all the life of the task; events are counted from 1
-within their file; inputs are laid out one after the other in the order of the job, chunks in the order in which they came. Only
+Rules: a range index is a row number, counted from 0, and stays the same for all the life of the task; events are counted within
+their file, from 1; inputs are laid out one after the other in the order of the job, chunks in the order in which they came. Only
 `RangeTable.move` changes a state, along the arrows of `TRANSITIONS`.
 """
 
@@ -24,6 +24,7 @@ from raythena.domain.event_range import EventRange as EventRange  # noqa: PLC041
 from raythena.domain.given_ranges import GivenRanges
 from raythena.domain.ids import NodeNumber
 from raythena.domain.job import InputFile, Job
+from raythena.domain.seeds import event_seed
 
 _T = TypeVar("_T", bound=np.generic)
 
@@ -98,6 +99,7 @@ class RangeLayout:
     def __init__(self, inputs: Sequence[InputFile], *, given: bool = False) -> None:
         self.inputs = tuple(inputs)
         self.given = given
+        self._first_events = np.fromiter((file.first_event for file in inputs), dtype=np.int64, count=len(inputs))
         counts = np.fromiter((0 if given else file.n_events for file in inputs), dtype=np.int64, count=len(inputs))
         bounds: list[int] = [0] if given else np.concatenate((np.zeros(1, dtype=np.int64), np.cumsum(counts))).tolist()
         self._offsets = bounds  # a binary search for one index is ten times faster in a list
@@ -151,12 +153,12 @@ class RangeLayout:
         return np.asarray(self._files, dtype=np.int64)[segments]
 
     def event_of(self, index: int) -> tuple[int, int]:
-        """(input file index, first event of the range within the file, counted from 1)."""
+        """(input file index, number of the first event of the range in it)."""
         segment = bisect_right(self._offsets, index) - 1
         if self.given:
             chunk, position = self._chunk_of(index)
             return self._files[segment], chunk.events(position)[0]
-        return segment, int(index) - self._offsets[segment] + 1
+        return segment, int(index) - self._offsets[segment] + self.inputs[segment].first_event
 
     def places_of(self, indices: Indices) -> tuple[Indices, Indices]:
         """(input file index, first event in it) of many ranges at once."""
@@ -165,7 +167,7 @@ class RangeLayout:
             files, events = np.asarray(places, dtype=np.int64).reshape(len(places), 2).T
             return files, events
         files = np.searchsorted(self.offsets, indices, side="right") - 1
-        return files, indices - self.offsets[files] + 1
+        return files, indices - self.offsets[files] + self._first_events[files]
 
     def range_id(self, index: int) -> str:
         """The id a range was given, or `<lfn>-<n>`, the id of a range that a site cuts itself."""
@@ -181,7 +183,8 @@ class RangeLayout:
             return self.event_ranges(np.asarray([index], dtype=np.int64))[0]
         file_index, event = self.event_of(index)
         file = self.inputs[file_index]
-        return EventRange(f"{file.lfn}-{event}", file.lfn, file.pfn, file.guid, event, event, file.scope)
+        seeds = () if file.seed is None else (event_seed(file.seed, event),)
+        return EventRange(f"{file.lfn}-{event}", file.lfn, file.pfn, file.guid, event, event, file.scope, seeds)
 
     def event_ranges(self, indices: Indices) -> list[EventRange]:
         """`event_range` for many ranges, in the order of `indices`."""

@@ -186,7 +186,7 @@ def _extra(failed: int, unfinished: int) -> str:
 
 def _executor(given: ReportInput) -> dict[str, object]:
     """The one execution step there is, in the transforms' form."""
-    inputs = sorted({data_type(file.lfn) for file in given.job.inputs})
+    inputs = sorted({data_type(file.lfn) for file in given.job.inputs if file.is_file})
     outputs = sorted({data_type(lfn) for lfn in given.job.outputs})
     return {
         "name": "raythena",
@@ -199,7 +199,8 @@ def _executor(given: ReportInput) -> dict[str, object]:
 
 
 def _inputs(job: Job) -> list[dict[str, object]]:
-    described = [(file.lfn, {"name": file.lfn, "file_guid": file.guid, "nentries": file.n_events}) for file in job.inputs]
+    files = [file for file in job.inputs if file.is_file]
+    described = [(file.lfn, {"name": file.lfn, "file_guid": file.guid, "nentries": file.n_events}) for file in files]
     return _by_type(described, "input{}File")
 
 

@@ -169,6 +169,8 @@ class PayloadPlugin:
     """Must not touch the outside world yet; that is for `start`."""
     check_options: Callable[[dict[str, object], str], None] | None = field(default=None)
     """`check_options(options, source)` raises InvalidInput for options the payload would refuse; may be None."""
+    needs_files: bool = False
+    """Whether it can compute events of input files only."""
     buffer_s: float = 0.0
     """Computing time a node must hold ahead for this payload, where the setting `engine.buffer_s` is less."""
     margin_s: float = 0.0

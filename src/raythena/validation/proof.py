@@ -133,6 +133,8 @@ class _Proof:
 
     def _numbers_of(self, file: InputFile) -> Numbers | None:
         """Event numbers of an input, None when they cannot be known."""
+        if not file.is_file:  # the numbers are all there is of the events before they are made
+            return np.arange(file.first_event, file.first_event + file.n_events, dtype=np.int64)
         try:
             numbers = event_numbers(Path(file.pfn))
         except InvalidInput as error:

@@ -102,7 +102,7 @@ def job_or_payload(block, tmp_path):
         block = Block(block.document, block.line, "yaml", yaml.safe_dump(_with_container(document)))
         document = yaml.safe_load(block.text)
     path = materialised(block.text, tmp_path)
-    if "inputs" in document:
+    if {"inputs", "events"} & set(document):
         assert [error.message for error in JOB_SCHEMA.iter_errors(document)] == []
     else:
         payload, _ = load_payload(path)

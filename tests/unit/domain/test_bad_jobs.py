@@ -30,6 +30,10 @@ inputs:
 outputs: {events_per_file: 500, names: [H1.root, H2.root]}
 payload: {python: "my_module:process"}
 """
+_INPUTS = """inputs:
+  - {path: evnt/a.root, events: 500}
+  - {path: evnt/b.root, events: 500}
+"""
 
 
 def refusal_of_native(text: str, disk: Any) -> InvalidInput:
@@ -55,7 +59,7 @@ def test_the_good_document_is_good(disk):
 
 NATIVE = [
     # the document as a whole
-    ("- a\n- b", None, "", "is ['a', 'b']", "name, inputs, outputs"),
+    ("- a\n- b", None, "", "is ['a', 'b']", "name, inputs, events"),
     ("just text", None, "", "'just text'", "a mapping"),
     ("name: good\n", "", "name", "is missing", "a value"),
     ("name: good", "name: ", "name", "is missing", "a value"),
@@ -161,6 +165,19 @@ NATIVE = [
     ("name: good", "name: good\nmerge: {kind: root, path: [x]}", "merge.path", "does not go with kind", "only kind, options"),
     ("name: good", "name: good\ncores_per_node: 0", "cores_per_node", "is 0", "at least 1 and at most 4,096"),
     ("name: good", "name: good\ncores_per_node: many", "cores_per_node", "is 'many'", "a whole number"),
+    # jobs without input files
+    ("name: good", "name: good\nevents: 5", "", "has both inputs and events", "Keep one of the two"),
+    (_INPUTS, "", "", "has neither inputs nor events", "how many to make"),
+    (_INPUTS, "events: null\n", "", "has neither inputs nor events", "one of inputs, events"),
+    (_INPUTS, "events: 0\n", "events", "is 0", "at least 1 and at most 900,000,000"),
+    (_INPUTS, "events: 900000001\n", "events", "is 900000001", "at most 900,000,000"),
+    (_INPUTS, "events: lots\n", "events", "is 'lots'", "a whole number"),
+    (_INPUTS, "events: 1000\nfirst_event: 0\n", "first_event", "is 0", "at least 1 and at most 1,000,000,000,000"),
+    (_INPUTS, "events: 1000\nseed: -1\n", "seed", "is -1", "at least 0"),
+    (_INPUTS, "events: 1000\nseed: 9007199254740993\n", "seed", "is 9007199254740993", "at most 9,007,199,254,740,992"),
+    (_INPUTS, "events: 1500\n", "outputs.names", "but 1,500 events fill 3", "3 output files"),
+    ("name: good", "name: good\nseed: 1", "seed", "does not go with inputs", "events instead of inputs"),
+    ("name: good", "name: good\nfirst_event: 2", "first_event", "does not go with inputs", "events instead of inputs"),
 ]
 
 

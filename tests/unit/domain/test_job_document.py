@@ -24,7 +24,7 @@ EXAMPLES = [
     document
     for path in DOCUMENTS
     for block in re.findall(r"```yaml\n(.*?)```", path.read_text(), re.DOTALL)
-    if isinstance(document := read_yaml(block, path.name), dict) and "inputs" in document
+    if isinstance(document := read_yaml(block, path.name), dict) and {"inputs", "events"} & set(document)
 ]
 EVERYTHING = {
     "name": "all",
@@ -50,6 +50,8 @@ OTHER_SHAPES = [
     {"outputs": {"events_per_file": 5, "names": ["a", "b"]}},
     {"payload": {"process": ["./run", "", "-x"], "environment": {"A_B": "x y"}}},
     {"payload": {"kind": "athenamp", "options": {"deep": {"er": 1}}}},
+    {"inputs": None, "events": 100, "first_event": 7, "seed": 0},
+    {"inputs": None, "events": 1},
     {"merge": "root"},
     {"merge": {"kind": "transform", "options": {"a": 1}}},
 ]
@@ -72,7 +74,7 @@ def test_what_is_documented_is_taken_by_both(document):
 
 def test_there_are_examples_of_every_shape():
     assert len(EXAMPLES) >= 8
-    assert len(GOOD) == len(EXAMPLES) + 6
+    assert len(GOOD) == len(EXAMPLES) + 1 + len(OTHER_SHAPES)
 
 
 # ---- documents with something changed somewhere

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,6 +16,8 @@ from raythena.domain.job import Job, MergeSpec
 from raythena.domain.job_document import JobDocument
 from raythena.domain.jobfile import parse_job_document
 from raythena.domain.outputs import OutputMap
+from raythena.domain.ranges import RangeLayout
+from raythena.domain.seeds import event_seed
 
 SIMPLE = """
 name: simple
@@ -191,4 +194,56 @@ def test_every_example_of_the_documentation_is_a_job(disk):
 
 def test_every_key_is_documented():
     text = DOCS.read_text()
-    assert [key for key in JobDocument.model_fields if f"## `{key}`" not in text] == []
+    headings = [line for line in text.splitlines() if line.startswith("## ")]
+    assert [key for key in JobDocument.model_fields if not any(f"`{key}`" in heading for heading in headings)] == []
+
+
+# ---- jobs without input files
+
+GENERATED = """
+name: toy
+events: 25
+first_event: 101
+seed: 42
+outputs: {events_per_file: 10, name: "toy.{n}.txt"}
+payload: {python: "my_module:process"}
+"""
+
+
+def test_events_may_come_from_numbers_and_seeds(disk):
+    job = parse(GENERATED, disk)
+    assert disk.asked == []
+    assert (job.reads_files, job.n_events, job.n_ranges) == (False, 25, 25)
+    assert job.outputs == ("toy.1.txt", "toy.2.txt", "toy.3.txt")
+    assert Job.from_dict(json.loads(json.dumps(job.to_dict()))) == job
+    layout = RangeLayout.of(job)
+    last = layout.event_range(24)
+    assert (last.range_id, last.pfn, last.first_event, last.last_event) == ("toy-125", "", 125, 125)
+    assert last.seeds == (event_seed(42, 125),)
+    assert layout.event_of(0) == (0, 101)
+    assert layout.places_of(np.array([0, 24]))[1].tolist() == [101, 125]
+
+
+def test_events_of_files_have_no_seeds(disk):
+    first = RangeLayout.of(parse(SIMPLE, disk)).event_range(0)
+    assert first.first_event == 1
+    with pytest.raises(ValueError, match="has no seed"):
+        _ = first.seed
+
+
+def test_a_seed_that_is_not_given_follows_from_the_name(disk):
+    without = GENERATED.replace("seed: 42\n", "")
+    named = parse(without, disk).inputs[0].seed
+    assert named == parse(without, disk).inputs[0].seed
+    assert named not in (None, parse(without.replace("name: toy\n", "name: toz\n"), disk).inputs[0].seed)
+
+
+@pytest.mark.parametrize("other", ["seed: 43", "first_event: 102", "events: 24"])
+def test_other_events_are_another_job(disk, other):
+    """A task that has begun must not go on with other events."""
+    changed = re.sub(rf"^{other.partition(':')[0]}: .*$", other, GENERATED, flags=re.MULTILINE)
+    assert parse(GENERATED, disk).fingerprint() != parse(changed, disk).fingerprint()
+
+
+def test_an_output_may_be_called_like_a_job_without_inputs(disk):
+    assert parse(GENERATED.replace('name: "toy.{n}.txt"', "names: [toy, b, c]"), disk).outputs[0] == "toy"

@@ -24,6 +24,7 @@ PURE = {
     "difflib",
     "enum",
     "functools",
+    "array",
     "hashlib",
     "heapq",
     "itertools",

@@ -37,6 +37,16 @@ int main() {
     auto fields = raythena::detail::Reader(R"( { "a" : -12 , "b":[ "x" , "y" ], "c":null, "d":true, "e":[] } )").object();
     check(fields["a"].number == -12, "a number");
     check(fields["b"].list == std::vector<std::string>{"x", "y"}, "a list");
+    const auto seeds = raythena::detail::Reader("{\"seeds\":[7,-8 , 900000000]}").object()["seeds"].numbers;
+    check(seeds == std::vector<std::int64_t>{7, -8, 900000000}, "a list of numbers");
+    raythena::Event event;
+    try {
+        event.seed();
+        check(false, "an event of a file has no seed");
+    } catch (const std::runtime_error&) {
+    }
+    event.seeds = seeds;
+    check(event.seed() == 7, "the seed of the first event");
     check(fields["d"].number == 1 && fields["e"].list.empty(), "true and an empty list");
     check(raythena::detail::Reader("{}").object().empty(), "an empty object");
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from operator import add
 from pathlib import Path
 
 import numpy as np
@@ -76,20 +79,24 @@ def make_task(
     exit_code: ExitCode | None = None,
     merge: str = "concat",
     merge_options: Mapping[str, str] | None = None,
+    first_event: int | None = None,
 ) -> TaskDirectory:
     """A finished task of 60 events in 3 inputs and 6 outputs.
 
     `contents` replaces the events really written into some outputs, behind the back of everybody: sizes and checksums recorded
-    are those of the file as it is.
+    are those of the file as it is. With `first_event` there are no input files, and events have the numbers from there on.
     """
     task = TaskDirectory(directory / "task")
     task.outputs.mkdir(parents=True)
     job = _job(directory, write, MergeSpec(merge, dict(merge_options or {})))
+    if first_event is not None:
+        job = replace(job, inputs=(InputFile("study", "", EVENTS, first_event=first_event, seed=1),))
     task.job.write_text(json.dumps(job.to_dict()))
     merged = []
     for output in range(OutputMap.plan([file.n_events for file in job.inputs], EVENTS_PER_OUTPUT).n_outputs):
         start, stop = interval(output)
-        honest = [event_number(index) for index in range(start, stop) if index not in failed]
+        number = event_number if first_event is None else partial(add, first_event)
+        honest = [number(index) for index in range(start, stop) if index not in failed]
         if output in unmerged or not honest:
             continue
         path = task.outputs / job.outputs[output]

@@ -471,3 +471,34 @@ def test_outputs_kept_in_groups_are_checked_by_checksum(tmp_path: Path) -> None:
     validation = validate(task.root)
     assert codes(validation) == {("group-damaged", f"HITS.{output}") for output in (3, 4, 5)}
     assert {finding.file: finding.events for finding in validation.errors} == {"HITS.3": 1, "HITS.4": 2, "HITS.5": 10}
+
+
+# ---- jobs without input files
+
+
+def test_numbers_of_events_that_were_made_are_proved(tmp_path: Path) -> None:
+    validation = validate(make_task(tmp_path, first_event=1000, failed=[13]).root)
+    assert validation.errors == ()
+    assert (validation.standing, validation.proven, validation.failed) == (Standing.PROVEN, EVENTS - 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("code", "numbers"),
+    [
+        ("event-lost", [*range(1010, 1019), 1018]),
+        ("event-duplicated", [*range(1010, 1020), 1015]),
+        ("event-unknown", [*range(1010, 1020), 999]),
+        ("order-wrong", [1011, 1010, *range(1012, 1020)]),
+    ],
+)
+def test_other_numbers_are_noticed(tmp_path: Path, code: str, numbers: list[int]) -> None:
+    task = make_task(tmp_path, first_event=1000, contents={1: numbers})
+    assert (code, "HITS.2") in codes(validate(task.root))
+
+
+def test_numbers_counted_from_elsewhere_are_noticed(tmp_path: Path) -> None:
+    """Outputs that count from 1, of a job whose events begin at 1,000."""
+    contents = {output: list(range(1 + interval(output)[0], 1 + interval(output)[1])) for output in range(6)}
+    validation = validate(make_task(tmp_path, first_event=1000, contents=contents).root)
+    assert {code for code, _ in codes(validation)} >= {"event-lost", "event-unknown"}
+    assert validation.proven == 0

@@ -358,4 +358,4 @@ class AthenaMPPayload:
             self._outcomes.release(self._ranges.take_back())
 
 
-PLUGIN = PayloadPlugin("athenamp", AthenaMPPayload, check_options)
+PLUGIN = PayloadPlugin("athenamp", AthenaMPPayload, check_options, needs_files=True)

@@ -334,4 +334,4 @@ class PilotPayload:
         self._wanted.set()
 
 
-PLUGIN = PayloadPlugin("pilot", PilotPayload, check_options, buffer_s=60.0, margin_s=60.0)
+PLUGIN = PayloadPlugin("pilot", PilotPayload, check_options, needs_files=True, buffer_s=60.0, margin_s=60.0)

@@ -30,9 +30,26 @@ SPOOL_EVENTS = 20_000
 
 
 class Event:
-    """One range of events to compute: `first` to `last`, both included, of the file `pfn`."""
+    """One range of events to compute: `first` to `last`, both included, of the file `pfn`.
 
-    __slots__ = ("_cpu", "_server", "_start", "attempt", "first", "guid", "id", "last", "lfn", "pfn", "started_at", "token")
+    In a job without input files `pfn` is empty, and `seeds` holds a seed for each event.
+    """
+
+    __slots__ = (
+        "_cpu",
+        "_server",
+        "_start",
+        "attempt",
+        "first",
+        "guid",
+        "id",
+        "last",
+        "lfn",
+        "pfn",
+        "seeds",
+        "started_at",
+        "token",
+    )
 
     def __init__(self, server: EventServer, message: dict[str, Any]) -> None:
         self._server = server
@@ -44,9 +61,17 @@ class Event:
         self.first: int = message["first"]
         self.last: int = message["last"]
         self.attempt: int = message["attempt"]
+        self.seeds: tuple[int, ...] = tuple(message.get("seeds", ()))
         self.started_at = time.time()
         self._start = time.perf_counter()
         self._cpu = time.process_time()
+
+    @property
+    def seed(self) -> int:
+        """The seed of the first event. Raises ValueError in a job with input files, whose events have none."""
+        if not self.seeds:
+            raise ValueError(f"event range {self.id} has no seed: its events come from a file")
+        return self.seeds[0]
 
     def new_output(self, suffix: str = "") -> Path:
         """A path in the scratch directory that no other event uses."""

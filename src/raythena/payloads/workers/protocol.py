@@ -63,8 +63,11 @@ class ReleasedMessage(_Message, tag="released"):
 WorkerMessage = Ready | DoneMessage | FailedMessage | ReleasedMessage
 
 
-class RangeMessage(msgspec.Struct, tag_field="type", tag="range", gc=False):
-    """One range to compute. `range` is the token results refer to, `id` the name people know."""
+class RangeMessage(msgspec.Struct, tag_field="type", tag="range", gc=False, omit_defaults=True):
+    """One range to compute. `range` is the token results refer to, `id` the name people know.
+
+    `seeds` are those of its events, in a job without input files.
+    """
 
     range: str
     id: str
@@ -74,6 +77,7 @@ class RangeMessage(msgspec.Struct, tag_field="type", tag="range", gc=False):
     first: int
     last: int
     attempt: int
+    seeds: tuple[int, ...] = ()
 
 
 class CancelMessage(msgspec.Struct, tag_field="type", tag="cancel", gc=False):

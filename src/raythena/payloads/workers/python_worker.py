@@ -96,10 +96,14 @@ def told(problem: BaseException) -> str:
     return f"Traceback (most recent call last):\n  ...\n{frames}{raised}"
 
 
+def _range_of(event: Event) -> EventRange:
+    return EventRange(event.id, event.lfn, event.pfn, event.guid, event.first, event.last, seeds=event.seeds)
+
+
 def answer(event: Event, function: Function, context: WorkerContext) -> None:
     """Compute one event and report it."""
     try:
-        output = function(EventRange(event.id, event.lfn, event.pfn, event.guid, event.first, event.last), context)
+        output = function(_range_of(event), context)
     except Exception as problem:  # noqa: BLE001
         # Whatever the user's function raises fails this attempt, with its traceback, and nothing else.
         event.failed(told(problem))

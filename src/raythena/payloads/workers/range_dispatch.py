@@ -87,9 +87,8 @@ class RangeDispatch:
         token = str(self._tokens)
         slot.queue[token] = InFlight(lease, token, now)
         what = lease.event_range
-        return encode(
-            RangeMessage(token, what.range_id, what.lfn, what.pfn, what.guid, what.first_event, what.last_event, lease.attempt)
-        )
+        events = (what.first_event, what.last_event, lease.attempt, what.seeds)
+        return encode(RangeMessage(token, what.range_id, what.lfn, what.pfn, what.guid, *events))
 
     def _recall(self, slot: WorkerSlot, recalled: list[InFlight]) -> None:
         for in_flight in recalled:

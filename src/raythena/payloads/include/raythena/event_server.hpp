@@ -45,18 +45,26 @@ struct Event {
     std::string lfn, pfn, guid;
     std::int64_t first = 0, last = 0;
     int attempt = 1;  ///< how often the range has failed before, and one more
+    std::vector<std::int64_t> seeds;  ///< one for each event, in a job without input files (whose pfn is empty)
+
+    /// The seed of the first event. Throws in a job with input files, whose events have none.
+    std::int64_t seed() const {
+        if (seeds.empty()) throw std::runtime_error("raythena: event range " + id + " has no seed: its events come from a file");
+        return seeds.front();
+    }
 };
 
 namespace detail {
 
-/// A JSON value as far as the protocol needs it: text, an integer, or a list of texts.
+/// A JSON value as far as the protocol needs it: text, an integer, or a list of either.
 struct Value {
     std::string text;
     std::int64_t number = 0;
     std::vector<std::string> list;
+    std::vector<std::int64_t> numbers;
 };
 
-/// Reads one flat JSON object. Understands all of JSON's strings, integers, true, false, null and lists of strings.
+/// Reads one flat JSON object. Understands all of JSON's strings, integers, true, false, null and lists of strings or integers.
 class Reader {
 public:
     explicit Reader(const std::string& line) : at_(line.data()), end_(line.data() + line.size()) {}
@@ -99,17 +107,23 @@ private:
         } else if (c == '[') {
             ++at_;
             while (peek() != ']') {
-                result.list.push_back(string());
+                if (peek() == '"') result.list.push_back(string());
+                else result.numbers.push_back(integer(word()));
                 if (peek() == ',') ++at_;
             }
             ++at_;
         } else {
-            std::string word;
-            while (at_ < end_ && *at_ != ',' && *at_ != '}' && *at_ != ' ') word += *at_++;
-            if (word == "true") result.number = 1;
-            else if (word != "false" && word != "null") result.number = integer(word);
+            const std::string text = word();
+            if (text == "true") result.number = 1;
+            else if (text != "false" && text != "null") result.number = integer(text);
         }
         return result;
+    }
+
+    std::string word() {
+        std::string text;
+        while (at_ < end_ && *at_ != ',' && *at_ != '}' && *at_ != ']' && *at_ != ' ') text += *at_++;
+        return text;
     }
 
     static std::int64_t integer(const std::string& word) {
@@ -424,6 +438,7 @@ private:
             event.first = message["first"].number;
             event.last = message["last"].number;
             event.attempt = static_cast<int>(message["attempt"].number);
+            event.seeds = message["seeds"].numbers;
             ranges_.push_back(event);
         } else if (type == "cancel") {
             for (const std::string& token : message["ranges"].list) release(token);
