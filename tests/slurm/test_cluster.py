@@ -45,25 +45,36 @@ def test_four_machines(cluster, batch):
         (node.tmp / "mine").unlink()
 
 
-def test_power_is_lost_and_the_others_go_on(cluster, batch):
-    task = "sleep 3; hostname"
-    _, output = batch(
-        f"srun --no-kill --kill-on-bad-exit=0 --wait=0 --nodes=4 --ntasks=4 bash -c '{task}'; echo over", "--no-kill"
-    )
+@pytest.fixture
+def go_on(cluster):
+    """The file a waiting task waits for."""
+    return cluster.shared / f"go-on-{time.monotonic_ns()}"
+
+
+def waiting(go_on):
+    """A task that tells its host's name when it may."""
+    return f"bash -c 'until [ -e {go_on} ]; do sleep 0.2; done; hostname'"
+
+
+def test_power_is_lost_and_the_others_go_on(cluster, batch, go_on):
+    step = "srun --no-kill --kill-on-bad-exit=0 --wait=0 --nodes=4 --ntasks=4"
+    _, output = batch(f"{step} {waiting(go_on)}; echo over", "--no-kill")
     node = cluster.nodes["n3"]
     eventually(lambda: any("sleep" in process.command for process in node.processes()), "the task")
     node.lose_power()
     assert node.processes() == []
+    go_on.touch()
     eventually(lambda: set(output.read_text().split()) == {"n1", "n2", "n4"}, "the other tasks")
     node.start()
     eventually(lambda: any(process.name == "slurmd" for process in node.processes()), "slurmd")
 
 
-def test_a_cut_link_is_no_death(cluster, batch):
+def test_a_cut_link_is_no_death(cluster, batch, go_on):
     node = cluster.nodes["n2"]
-    job, output = batch("srun --nodes=1 --ntasks=1 --nodelist=n2 bash -c 'sleep 2; hostname'")
+    job, output = batch(f"srun --nodes=1 --ntasks=1 --nodelist=n2 {waiting(go_on)}")
     eventually(lambda: any("sleep" in process.command for process in node.processes()), "the task")
     node.cut()
+    go_on.touch()
     time.sleep(3)
     assert output.read_text() == ""
     node.heal()
@@ -71,13 +82,14 @@ def test_a_cut_link_is_no_death(cluster, batch):
     assert output.read_text().split() == ["n2"]
 
 
-def test_only_the_daemon_dies(cluster, batch):
+def test_only_the_daemon_dies(cluster, batch, go_on):
     node = cluster.nodes["n4"]
-    job, output = batch("srun --nodes=1 --ntasks=1 --nodelist=n4 bash -c 'sleep 2; hostname'")
+    job, output = batch(f"srun --nodes=1 --ntasks=1 --nodelist=n4 {waiting(go_on)}")
     eventually(lambda: any("sleep" in process.command for process in node.processes()), "the task")
     node.kill_slurmd()
     assert not any(process.name == "slurmd" for process in node.processes())
     assert any("sleep" in process.command for process in node.processes())
+    go_on.touch()
     node.start_slurmd()
     assert ends(cluster, job) == "COMPLETED"
     assert output.read_text().split() == ["n4"]

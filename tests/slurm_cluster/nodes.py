@@ -166,9 +166,14 @@ class Node:
     def kill_slurmd(self) -> None:
         """Only the daemon dies, and stays dead until `start_slurmd`."""
         (self._own / "no-slurmd").touch()
-        for process in self.processes():
-            if process.name == "slurmd":
+
+        def is_gone() -> bool:
+            daemons = [process for process in self.processes() if process.name == "slurmd"]
+            for process in daemons:
                 process.kill()
+            return not daemons
+
+        eventually(is_gone, f"the end of slurmd on {self.name}")
 
     def start_slurmd(self) -> None:
         """Let the node's init start it again."""
