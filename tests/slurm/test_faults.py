@@ -10,6 +10,7 @@ import time
 
 import pytest
 from slurm_kit import (
+    OVER,
     assert_nothing_left,
     committed,
     events_by_host,
@@ -21,6 +22,8 @@ from slurm_kit import (
 )
 
 from raythena.domain.errors import ExitCode
+from raythena.domain.node_name import NodeName
+from raythena.storage.ledger_view import LedgerView
 from slurm_cluster.nodes import eventually
 
 
@@ -126,9 +129,9 @@ def test_a_process_on_a_node_is_killed_and_takes_everything_with_it(cluster):
 
 @pytest.mark.slow
 def test_the_head_node_dies_and_the_job_goes_on_in_its_next_life(cluster):
-    """The others see to it that it does not stay there as running with nothing in it."""
+    """Where no other node may take its place, they see to it that it does not stay there as running with nothing in it."""
     toy = toy_job(cluster)
-    job = run_toy(cluster, toy, "--resume", "--requeue")
+    job = run_toy(cluster, toy, "--resume --set launch.succession=false", "--requeue")
     until_all_compute(toy, "n1", "n2", "n3", "n4")
     head = cluster.nodes["n1"]
     head.lose_power()
@@ -141,6 +144,48 @@ def test_the_head_node_dies_and_the_job_goes_on_in_its_next_life(cluster):
     assert job.ended(280) == "COMPLETED", job
     toy.assert_complete(scratch_lost=True)
     assert_nothing_left(*cluster.nodes.values(), limit_s=30)
+
+
+def nodes_of(toy, session):
+    """What the ledger says of the nodes of one session."""
+    with LedgerView.read(toy.task / "ledger.sqlite") as ledger:
+        summary = ledger.summary()
+    names = {number + 1: found.name for number, found in enumerate(summary.sessions)}
+    return [node for node in summary.nodes if names[node.session] == session]
+
+
+@pytest.mark.slow
+def test_the_head_node_dies_and_another_takes_its_place(cluster):
+    """In the same allocation: results that were not acknowledged are brought along, and the job is completed by the others."""
+    toy = toy_job(cluster)
+    job = run_toy(cluster, toy)
+    until_all_compute(toy, "n1", "n2", "n3", "n4")
+    (first,) = {path.name for path in (toy.task / "logs").iterdir()}
+    head = cluster.nodes["n1"]
+    head.lose_power()
+    died_at, before = time.time(), committed(toy)
+    eventually(lambda: committed(toy) > before, "events computed under another head", 240)
+    head.forget_disk()
+    (second,) = {path.name for path in (toy.task / "logs").iterdir() if (path / "command.log").exists()}
+
+    def computing():
+        return {
+            node.node.partition("-")[0]: node.first_start
+            for node in nodes_of(toy, second)
+            if NodeName.parse(node.node).incarnation
+        }
+
+    eventually(lambda: set(computing()) == {"n2", "n3", "n4"}, "events from all that are left", 120)
+    brought_along = sum(node.events for node in nodes_of(toy, second) if not NodeName.parse(node.node).incarnation)
+    assert brought_along > 0
+    print({host: f"computes again after {at - died_at:.0f} s" for host, at in computing().items()}, brought_along)
+    hurry(toy)
+    eventually(lambda: job.state in OVER, "the end of the job", 120)
+    toy.assert_complete(scratch_lost=True)
+    assert first != second
+    assert "takes over from session" in (toy.task / "logs" / second / "launch.log").read_text()
+    assert "complete: every event is in an output" in (toy.task / "logs" / second / "command.log").read_text()
+    assert_nothing_left(*cluster.nodes.values(), limit_s=60)
 
 
 # ---- links and daemons

@@ -3,16 +3,44 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
 
 from raythena.cli.settings import Settings, placed
 from raythena.domain.errors import InvalidInput
-from raythena.launch.launcher import Cluster, LaunchOrder, choose_launcher
+from raythena.launch.launcher import Cluster, Continuation, LaunchOrder, choose_launcher
+from raythena.launch.successor import passed_on
+from raythena.runtime.session_config import SessionConfig
+
+_RESUME = "--resume"
+_NEED_RESUME = ("run", "demo")
+"""Commands that go on with a task only when they are told to."""
 
 
-def make_cluster(settings: Settings, environ: Mapping[str, str], shared: str, tell: Callable[[str], None]) -> Cluster:
+def make_cluster(
+    settings: Settings,
+    environ: Mapping[str, str],
+    shared: str,
+    tell: Callable[[str], None],
+    goes_on: Continuation | None = None,
+) -> Cluster:
     """The cluster these settings ask for, nothing of it started yet; `shared`: a directory all nodes see. Raises InvalidInput."""
-    return choose_launcher(settings.launch.on, environ).launch(launch_order(settings, environ, shared, tell))
+    order = replace(launch_order(settings, environ, shared, tell), continuation=goes_on)
+    return choose_launcher(settings.launch.on, environ).launch(order)
+
+
+def continuation(settings: Settings, environ: Mapping[str, str], config: SessionConfig) -> Continuation | None:
+    """This very command, as another node would give it if this machine died; None where none shall."""
+    if not settings.launch.succession:
+        return None
+    words = sys.argv[1:]
+    at = next((place for place, word in enumerate(words) if word in _NEED_RESUME), None)
+    if at is not None and _RESUME not in words:
+        words.insert(at + 1, _RESUME)
+    argv = (sys.executable, "-P", "-m", "raythena.cli", *words)
+    return Continuation(config.session, config.task_directory, argv, str(Path.cwd()), passed_on(environ))
 
 
 def launch_order(settings: Settings, environ: Mapping[str, str], shared: str, tell: Callable[[str], None]) -> LaunchOrder:

@@ -12,7 +12,6 @@ import asyncio
 import contextlib
 import json
 import os
-import secrets
 import shlex
 import signal
 import sys
@@ -24,7 +23,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from raythena.cli.exit_codes import INTERRUPTED
 from raythena.cli.interrupts import Answer, Interrupts, caught_signals
-from raythena.cli.launching import make_cluster
+from raythena.cli.launching import continuation, make_cluster
 from raythena.cli.settings import Settings, placed
 from raythena.domain.errors import ClusterError, ExitCode, InvalidInput, LedgerBusy, RaythenaError
 from raythena.domain.job import Job
@@ -33,7 +32,7 @@ from raythena.monitor.display import Display
 from raythena.runtime.core_time_file import extend_session
 from raythena.runtime.merger_interface import check_merge
 from raythena.runtime.payload_interface import payload_plugin
-from raythena.runtime.session_config import SessionConfig, StopOrder
+from raythena.runtime.session_config import SESSION_VARIABLE, SessionConfig, StopOrder, new_session_name
 from raythena.storage.atomic import write_atomically
 from raythena.storage.task_lease import SILENCE_S, TaskLease
 from raythena.storage.taskdir import TaskDirectory
@@ -83,7 +82,7 @@ def prepare_task(
             str(directory), "", "is not empty and holds no task", expected="an empty directory, or a name that is free"
         )
     check_payload(job)
-    _wait_until_free(TaskLease(task.lease), patience_s, tell)
+    _wait_until_free(TaskLease(task.lease), patience_s, tell, os.environ.get(SESSION_VARIABLE, ""))
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as problem:
@@ -93,13 +92,13 @@ def prepare_task(
     return task
 
 
-def _wait_until_free(lease: TaskLease, patience_s: float, tell: Callable[[str], None]) -> None:
+def _wait_until_free(lease: TaskLease, patience_s: float, tell: Callable[[str], None], session: str) -> None:
     """Refuse a task that is held before a cluster is started for nothing; the coordinator has the last word, later."""
     began = time.monotonic()
     told = False
     while True:
         try:
-            return lease.check_free()
+            return lease.check_free(session)
         except LedgerBusy as problem:
             waited_s = time.monotonic() - began
             if waited_s >= patience_s:
@@ -123,12 +122,12 @@ def check_payload(job: Job) -> None:
 
 
 def session_config(job: Job, task: TaskDirectory, settings: Settings, began: float | None = None) -> SessionConfig:
-    """The settings of a command as the runtime wants them, under a new session's name.
+    """The settings of a command as the runtime wants them, under a new session's name or the one whose lease is held for us.
 
     `began` is when the command was started, in seconds since the epoch: from then on its walltime counts.
     """
     plugin = payload_plugin(job.payload.kind)
-    name = time.strftime("%Y%m%d-%H%M%S-", time.gmtime()) + secrets.token_hex(3)
+    name = os.environ.pop(SESSION_VARIABLE, "") or new_session_name()
     began = began or time.time()
     walltime_s = settings.engine.walltime_s
     config = SessionConfig(
@@ -167,7 +166,8 @@ class _Run:
     def __init__(self, config: SessionConfig, settings: Settings, display: Display) -> None:
         self._config = config
         self._display = display
-        self._cluster = make_cluster(settings, os.environ, config.task_directory, self._tell)
+        goes_on = continuation(settings, os.environ, config)
+        self._cluster = make_cluster(settings, os.environ, config.task_directory, self._tell, goes_on)
         self._session: Session | None = None
         self._interrupts = Interrupts(time.monotonic)
         self._at_once = False

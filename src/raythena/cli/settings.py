@@ -31,15 +31,15 @@ from raythena.domain.document_model import json_schema
 from raythena.domain.errors import InvalidInput
 from raythena.gateways.harvester.conversation import Patience
 from raythena.launch.launcher import LaunchOrder
-from raythena.runtime.session_config import SessionConfig
+from raythena.runtime.session_config import SESSION_VARIABLE, SessionConfig
 from raythena.storage.owned import LONGEST_BASE
 
 C = TypeVar("C")
 
 ENVIRONMENT_PREFIX = "RAYTHENA_"
 CONFIG_VARIABLE = "RAYTHENA_CONFIG"
-RESERVED_VARIABLES = frozenset({CONFIG_VARIABLE, "RAYTHENA_SOCKET", "RAYTHENA_WORKER", "RAYTHENA_SCRATCH"})
-"""Variables with our prefix that are not settings: the file to read, and what payload workers are told."""
+RESERVED_VARIABLES = frozenset({CONFIG_VARIABLE, "RAYTHENA_SOCKET", "RAYTHENA_WORKER", "RAYTHENA_SCRATCH", SESSION_VARIABLE})
+"""Variables with our prefix that are not settings: the file to read, what payload workers are told, and a command its session."""
 LOCAL_FILE = "raythena.yaml"
 DAY_S = 86_400
 YEAR_S = 31_536_000
@@ -99,6 +99,7 @@ class LaunchSettings(_Group):
         Target(LaunchOrder, "remote_stdin"),
     )
     step_options: str = setting("more options for the command that starts a process on a node (srun)", default="")
+    succession: bool = setting("whether another node goes on with the job when the machine of the head dies", default=True)
     start_limit_s: float = setting(
         "time after which the start of a node has failed", Target(LaunchOrder, "policy.start_limit_s"), ge=1, le=DAY_S
     )

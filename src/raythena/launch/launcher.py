@@ -37,6 +37,22 @@ class NodeCommand:
 
 
 @dataclass(frozen=True, slots=True)
+class Continuation:
+    """How another node goes on with the job when the machine of the head dies."""
+
+    session: str
+    """Of the head, as the task's lease names it."""
+    task_directory: str
+    """On all nodes."""
+    argv: tuple[str, ...]
+    """The command; it finds out by itself where it is, and takes up what is in the task directory."""
+    directory: str
+    """In which it is run."""
+    environ: Mapping[str, str]
+    """What it needs of the environment besides what every process on a node has."""
+
+
+@dataclass(frozen=True, slots=True)
 class LaunchOrder:
     """What is wanted of a cluster. None: whatever the launcher finds, or thinks best."""
 
@@ -64,6 +80,8 @@ class LaunchOrder:
     remote_stdin: bool = True
     """Whether that passes standard input on."""
     policy: StartPolicy = field(default_factory=StartPolicy)
+    continuation: Continuation | None = None
+    """None: the job does not go on without this machine."""
     tell: Callable[[str], None] = _tell_nobody
     """Takes a line for people."""
 

@@ -97,6 +97,8 @@ class ManyMachines:
             ray_directory=order.ray_directory,
             job_id=self._job_id,
             head_node=self._head_node,
+            continuation=order.continuation,
+            rank=self._specs.index(spec),
         )
 
     def failure(self) -> str:

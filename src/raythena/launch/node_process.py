@@ -6,11 +6,11 @@ mode 600, and the channel is closed when it is removed. The secret of the sessio
 no environment that others could read, and in files of mode 600 only.
 
 Rules:
-- It ends when it is told to, when the channel is closed, when a signal comes, when its Ray has ended, and when nothing comes
-  back from the head's machine for a minute. Whichever it is,
+- It ends when it is told to, when the channel is closed, when a signal comes, and when its Ray has ended. Whichever it is,
   everything that it started ends with it and its directories are removed. Killed, it leaves both to its process guard.
+- When the head's machine is silent it may become the head's successor, see `successor`; else it ends after a while.
 - Its directories are private and new: nothing on the node is shared with another job, another start, or a Ray of somebody else.
-- It decides nothing: whether it is started again is up to the head.
+- It decides nothing: whether it is started again is up to the head, who succeeds the head is decided in `engine.succession`.
 
 Lines to it: the order, `{"say": "stop"}`. Lines from it: `{"say": "starting", address, cores, directory}`, `{"say": "ended",
 reason}`; each behind a mark, because batch systems and shells say things of their own on standard output.
@@ -25,24 +25,28 @@ import os
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Coroutine, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from raythena.domain.allocation import slurm_allocation, usable_cores
 from raythena.domain.errors import ClusterError, InvalidInput, RaythenaError
+from raythena.engine.succession import Move, Sight, Succession
 from raythena.launch.addresses import own_address
 from raythena.launch.headless import end_headless_job
+from raythena.launch.launcher import Continuation
 from raythena.launch.private import private_directory, temporary_directory
 from raythena.launch.ray_environment import ray_environment, start_node, without_ray, write_token
+from raythena.launch.successor import Successor
 from raythena.runtime.process_guard import ProcessGuard
 from raythena.runtime.session_config import NODE_RESOURCE
 
 MARK = "raythena-node: "
 """Before every line of ours."""
 _CONNECT_LIMIT_S = 15.0
-_HEAD_LOOK_S = 20.0
-_HEAD_PATIENCE_S = 60.0
+_HEAD_LOOK_S = 15.0
+_DOUBT_LOOK_S = 2.0
 _TAIL_CHARACTERS = 1500
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _ORDER_LIMIT_BYTES = 1 << 20
@@ -68,6 +72,9 @@ class NodeOrder:
     head_node: str
     """As Slurm names it."""
     ray_directory: str = ""
+    continuation: Continuation | None = None
+    rank: int = 0
+    """Its place among those that may succeed the head."""
 
     def line(self) -> bytes:
         """As it is sent."""
@@ -77,8 +84,11 @@ class NodeOrder:
     def parse(cls, line: bytes) -> NodeOrder:
         """As it is received. Raises ClusterError."""
         try:
-            return cls(**json.loads(line))
-        except (ValueError, TypeError) as problem:
+            words = json.loads(line)
+            if words.get("continuation"):
+                words["continuation"] = Continuation(**words["continuation"])
+            return cls(**words)
+        except (ValueError, TypeError, AttributeError) as problem:
             raise ClusterError(f"no order came through standard input ({len(line)} bytes: {problem})") from problem
 
 
@@ -92,18 +102,31 @@ def cores_here(order: NodeOrder) -> int:
 
 
 class NodeProcess:
-    """One life of Ray on this node."""
+    """One life of Ray on this node, and what follows when the head's machine dies."""
 
     def __init__(self, order: NodeOrder) -> None:
         self.order = order
         self._process_guard = ProcessGuard()
-        self._over = asyncio.Event()
+        self._told = False
+        self._stirred = asyncio.Event()
+        """There is something to look at, before it is time to."""
         self._status: int | None = None
-        self._head_lost = ""
+        self._succession = Succession(order.continuation.session if order.continuation else "", order.rank)
+        self._successor = None if order.continuation is None else Successor(order.continuation, order.job_id)
+        self.nobody_goes_on = False
+        """The head is lost, and the batch system should know."""
 
     def end(self) -> None:
         """Have everything end, soon."""
-        self._over.set()
+        self._told = True
+        if self._successor is not None:
+            self._successor.end()
+        self._stirred.set()
+
+    def channel_closed(self) -> None:
+        """Nobody is at the other end any more. Whoever has taken the head's place does not need anybody there."""
+        if self._successor is None or not self._successor.is_head:
+            self.end()
 
     async def run(self) -> str:
         """Start Ray, wait for the end; why it ended, "" when it was told to. Raises RaythenaError, OSError."""
@@ -116,23 +139,57 @@ class NodeProcess:
             try:
                 await self._start(address, cores, directory, temporary)
                 say("starting", address=address, cores=cores, directory=str(directory))
-                watch = asyncio.create_task(self._watch_head())
-                await self._over.wait()
-                watch.cancel()
-                if self._head_lost:
-                    return self._head_lost
-                return "" if self._status is None else f"its Ray ended with {self._status}: {_last_words(directory)}"
+                return await self._watch(directory)
             finally:
                 await self._process_guard.stop()
 
-    async def _watch_head(self) -> None:
-        """End when the head's machine has been silent for long. Ray may take minutes to see that nobody answers any more."""
-        silent_s = 0.0
-        while silent_s < _HEAD_PATIENCE_S:
-            await asyncio.sleep(_HEAD_LOOK_S)
-            silent_s = silent_s + _HEAD_LOOK_S if await is_silent(self.order.head) else 0.0
-        self._head_lost = f"the head at {self.order.head} has been silent for {silent_s:.0f} s"
-        self.end()
+    async def _watch(self, directory: Path) -> str:
+        """Look after the head until this process is not needed any more; why."""
+        while not self._told:
+            sight = await self._sight()
+            match self._succession.look(sight, time.monotonic()):
+                case Move.CLAIM:
+                    await self._claim()
+                case Move.STAND_BY:
+                    await self._end_ray()
+                case Move.LEAVE if sight.head_answers:
+                    return f"its Ray ended with {self._status}: {_last_words(directory)}"
+                case Move.LEAVE:
+                    return f"the head at {self.order.head} is silent, and another one is at work"
+                case Move.GIVE_UP:
+                    self.nobody_goes_on = True
+                    return f"the head at {self.order.head} is silent"
+            if not self._told:
+                await self._wait()
+        return ""
+
+    async def _sight(self) -> Sight:
+        answers = not await is_silent(self.order.head)
+        if answers or self._successor is None:
+            return Sight(head_answers=answers, ray_runs=self._status is None)
+        return await self._successor.sight(ray_runs=self._status is None)
+
+    async def _claim(self) -> None:
+        """Become the head, if the lease says so; ends when that is over."""
+        if self._successor is None or not await self._successor.take_lease():
+            return
+        await self._end_ray()
+        if await self._successor.lead():
+            self.end()
+        else:
+            self._succession.claim_failed(time.monotonic())
+
+    async def _end_ray(self) -> None:
+        await self._process_guard.stop()
+        if self._status is None:
+            self._status = 0
+
+    async def _wait(self) -> None:
+        """Until something happens, or it is time for another look."""
+        pause_s = _DOUBT_LOOK_S if self._succession.doubts else _HEAD_LOOK_S
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._stirred.wait(), pause_s)
+        self._stirred.clear()
 
     async def _find_address(self) -> str:
         host, _, port = self.order.head.rpartition(":")
@@ -158,7 +215,7 @@ class NodeProcess:
 
     def _ray_ended(self, status: int) -> None:
         self._status = status
-        self.end()
+        self._stirred.set()
 
 
 async def is_silent(head: str) -> bool:
@@ -206,8 +263,10 @@ async def _standard_input() -> asyncio.StreamReader:
 
 async def _obey(reader: asyncio.StreamReader, node: NodeProcess) -> None:
     """Read on until the channel is closed, or something is said: there is one word only."""
-    await reader.readline()
-    node.end()
+    if await reader.readline():
+        node.end()
+    else:
+        node.channel_closed()
 
 
 async def _obey_file(path: Path, node: NodeProcess) -> None:
@@ -216,7 +275,7 @@ async def _obey_file(path: Path, node: NodeProcess) -> None:
         try:
             await asyncio.to_thread(path.stat)
         except FileNotFoundError:
-            return node.end()
+            return node.channel_closed()
         except OSError:
             pass
         await asyncio.sleep(_LOOK_S)
@@ -246,7 +305,7 @@ async def _main(arguments: Sequence[str]) -> int:
         reason = await node.run()
         obeying.cancel()
         say("ended", reason=reason)
-        if reason and node.order.job_id and await is_silent(node.order.head):
+        if node.nobody_goes_on and node.order.job_id:
             await asyncio.to_thread(end_headless_job, node.order.job_id, node.order.head_node)
         return 1 if reason else 0
     except (RaythenaError, InvalidInput) as problem:

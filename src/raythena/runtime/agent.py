@@ -50,6 +50,7 @@ from raythena.runtime.payload_interface import (
 from raythena.runtime.range_book import RangeBook
 from raythena.runtime.scratch import ScratchWatch, scratch_directory, scratch_root
 from raythena.runtime.session_config import AgentOrder
+from raythena.runtime.unacknowledged_results import UnacknowledgedResults
 from raythena.storage.atomic import is_disk_trouble
 from raythena.storage.taskdir import TaskDirectory
 
@@ -87,6 +88,7 @@ class Agent:
         self._over = False
         self._restarts = PayloadRestarts()
         self._numbers = JobNumbers(order.coordinator, order.number)
+        self._waiting_results = UnacknowledgedResults(order, clock.monotonic_s())
 
     async def run(self) -> None:
         """Work until the coordinator says that the job is over.
@@ -238,6 +240,7 @@ class Agent:
         if self._exchange is not None and self._exchange.done():
             exchange, self._exchange = self._exchange, None
             exchange.result()
+        self._waiting_results.look(self.core.unacknowledged, now)
         if self._exchange is None and self.core.exchange_due(now):
             self._exchange = asyncio.create_task(self._exchange_once())
 
@@ -343,6 +346,7 @@ class Agent:
             self._obey(reply, self.core.answered(reply))
 
     def _obey(self, reply: CoordinatorReply, wanted_back: list[int]) -> None:
+        self._waiting_results.answered(self._clock.monotonic_s())
         self._release(wanted_back)
         self._over = self._over or reply.stop
         self._feed()

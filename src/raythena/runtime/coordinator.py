@@ -13,15 +13,17 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from raythena import __version__
 from raythena.domain.errors import ExitCode, InternalError, InvalidInput, LedgerError, RaythenaError, StorageError
+from raythena.domain.node_name import NodeName
 from raythena.domain.progress import Progress
 from raythena.domain.ranges import Indices
 from raythena.domain.records import GroupStored, Restored
+from raythena.domain.results import GroupReport
 from raythena.domain.taxonomy import EndCause, of_exit_code
 from raythena.engine import commands as do
 from raythena.engine import events as ev
@@ -44,6 +46,7 @@ from raythena.storage.groups import remove_group
 from raythena.storage.ledger import Ledger, SessionInfo
 from raythena.storage.task_lease import TaskLease
 from raythena.storage.taskdir import TaskDirectory
+from raythena.storage.unacknowledged import read_unacknowledged
 
 logger = logging.getLogger(__name__)
 
@@ -88,7 +91,9 @@ class Coordinator:
         gateway: Gateway | None = None,
         clock: Clock = SYSTEM_CLOCK,
         check_sample: Sampler | None = None,
+        brought_along: Sequence[GroupReport] = (),
     ) -> None:
+        """`brought_along`: durable results of earlier sessions that the ledger may not know."""
         self.config = config
         self._clock = clock
         self._directory = TaskDirectory(Path(config.task_directory))
@@ -113,6 +118,7 @@ class Coordinator:
         self._core_times = CoreTimeFile(self._directory, config.session, config.began_at, clock)
         self._log = _Log(engine)
         self._merged_before = restored.merged
+        self._brought_along = brought_along
         self._gateway_runner = (
             None if gateway is None else GatewayRunner(config, gateway, self, engine.table, self._writer.settled, clock=clock)
         )
@@ -150,10 +156,22 @@ class Coordinator:
         await asyncio.to_thread(lease.acquire, session=config.session, batch_job=config.batch_job)
         try:
             ledger, restored = await asyncio.to_thread(_open_ledger, config, directory, clock)
+            with disk_errors("read", directory.staging):
+                brought = await asyncio.to_thread(read_unacknowledged, directory.root, directory.staging)
         except BaseException:
             await asyncio.to_thread(lease.release)
             raise
-        coordinator = cls(config, merge, lease, ledger, restored, gateway=gateway, clock=clock, check_sample=check_sample)
+        coordinator = cls(
+            config,
+            merge,
+            lease,
+            ledger,
+            restored,
+            gateway=gateway,
+            clock=clock,
+            check_sample=check_sample,
+            brought_along=brought,
+        )
         await asyncio.to_thread(coordinator._core_times.restore)
         coordinator.begin()
         return coordinator
@@ -168,6 +186,8 @@ class Coordinator:
             self.tell(ev.DeadlineSet(self._clock.monotonic_s() + self.config.ends_at - self._clock.wall_s()))
         if self._gateway_runner is not None:
             self._gateway_runner.begin(self._merged_before)
+        for group in self._brought_along:  # its incarnation was one of another session
+            self.tell(ev.GroupReported(replace(group, node=NodeName.parse(group.node).host)))
         self.tell(ev.Tick())
 
     async def ended(self) -> SessionResult:

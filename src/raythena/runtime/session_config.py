@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
+import time
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
@@ -15,8 +17,15 @@ from raythena.engine.node_core import NodeConfig
 from raythena.runtime.payload_interface import PayloadPlugin, TimeLimits
 from raythena.storage.taskdir import group_path
 
+SESSION_VARIABLE = "RAYTHENA_SESSION"
+"""Tells a command the name of its session, whose lease somebody holds for it."""
 NODE_RESOURCE = "raythena_core"
 """Ray resource that marks a node as ours; its amount is the number of cores to keep busy."""
+
+
+def new_session_name() -> str:
+    """A name that no other session has, and that sorts by time."""
+    return time.strftime("%Y%m%d-%H%M%S-", time.gmtime()) + secrets.token_hex(3)
 
 
 @dataclass(frozen=True, slots=True)

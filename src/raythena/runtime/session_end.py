@@ -73,7 +73,12 @@ def write_report(
     verdict = Verdict(finish, exit_code, cores_per_node, cause, progress.warnings, config.command_line, going_on)
     report = job_report(config.job, ledger, summary, verdict, directory)
     write_atomically(directory.report, json.dumps(report, indent=1))
-    nodes = [node for node in summary.nodes if summary.sessions[node.session - 1].name == config.session]
+    # results that were brought along were computed in an earlier session, by no incarnation of this one
+    nodes = [
+        node
+        for node in summary.nodes
+        if summary.sessions[node.session - 1].name == config.session and NodeName.parse(node.node).incarnation
+    ]
     span_s = max((node.last_end for node in nodes), default=0.0) - min((node.first_start for node in nodes), default=0.0)
     return SessionResult(
         str(finish.outcome),

@@ -119,10 +119,10 @@ class TaskLease:
                 part.unlink(missing_ok=True)
         self._holder, self._descriptor = mine, descriptor
 
-    def check_free(self) -> None:
-        """Take nothing, but raise LedgerBusy when `acquire` would be refused now. Raises StorageError."""
+    def check_free(self, session: str = "") -> None:
+        """Take nothing, but raise LedgerBusy when `acquire` for that session would be refused now. Raises StorageError."""
         with disk_errors("read the lease", self.path), contextlib.suppress(FileNotFoundError):
-            self._refuse_if_alive(time.time() - self.path.stat().st_mtime, Holder.here("", ""))
+            self._refuse_if_alive(time.time() - self.path.stat().st_mtime, Holder.here(session, ""))
 
     def heartbeat(self) -> None:
         """Say that the holder is alive; every few seconds.

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from raythena.cli import session
-from raythena.cli.session import prepare_task, takeover_patience_s
-from raythena.cli.settings import Settings
+from raythena.cli.launching import continuation
+from raythena.cli.session import prepare_task, session_config, takeover_patience_s
+from raythena.cli.settings import LaunchSettings, Settings
 from raythena.domain.errors import ExitCode, LedgerBusy
 from raythena.domain.job import PayloadSpec
+from raythena.runtime.session_config import SESSION_VARIABLE
 from raythena.storage.task_lease import SILENCE_S, TaskLease
 from raythena.testing.simulation.samples import small_job
 
@@ -72,3 +77,33 @@ def test_whoever_waits_for_long_says_for_whom(tmp_path, job, monkeypatch):
 def test_in_a_batch_job_a_dead_coordinator_is_waited_for_until_it_is_known_to_be(environ, takeover_s, patience_s):
     settings = Settings.model_validate({"runtime": {"takeover_s": takeover_s}})
     assert takeover_patience_s(settings, environ) == patience_s
+
+
+def test_a_lease_that_is_held_for_this_command_is_no_obstacle(tmp_path, job, monkeypatch):
+    """The node process that started it in the place of a dead head holds it, under the session's name."""
+    task = prepare_task(job, tmp_path / "task", resume=False)
+    lease = TaskLease(task.lease)
+    lease.acquire("ours")
+    monkeypatch.setenv(SESSION_VARIABLE, "ours")
+    prepare_task(job, tmp_path / "task", resume=True, patience_s=0.0)
+    assert session_config(job, task, Settings()).session == "ours"
+    assert SESSION_VARIABLE not in os.environ, "payloads are not told"
+    assert session_config(job, task, Settings()).session != "ours"
+    lease.release()
+
+
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [
+        (["run", "job.yaml"], ["run", "--resume", "job.yaml"]),
+        (["run", "job.yaml", "--resume", "--chained"], ["run", "job.yaml", "--resume", "--chained"]),
+        (["harvest", "--payload", "p.yaml"], ["harvest", "--payload", "p.yaml"]),
+    ],
+)
+def test_another_node_goes_on_with_the_same_command(tmp_path, job, monkeypatch, typed, words):
+    monkeypatch.setattr(sys, "argv", ["raythena", *typed])
+    config = session_config(job, prepare_task(job, tmp_path / "task", resume=False), Settings())
+    goes_on = continuation(Settings(), {"SLURM_JOB_ID": "7", "HOME": "/h"}, config)
+    assert list(goes_on.argv[-len(words) :]) == words
+    assert (goes_on.session, goes_on.directory, goes_on.environ) == (config.session, str(Path.cwd()), {"SLURM_JOB_ID": "7"})
+    assert continuation(Settings(launch=LaunchSettings(succession=False)), {}, config) is None

@@ -43,7 +43,7 @@ class Cluster:
 @pytest.fixture
 def run(monkeypatch):
     monkeypatch.setattr(session, "make_cluster", Cluster)
-    made = session._Run(SimpleNamespace(task_directory="/t"), Settings(), Shown())
+    made = session._Run(SimpleNamespace(task_directory="/t", session="s"), Settings(), Shown())
 
     async def nothing(*_):
         return "ended"
@@ -80,7 +80,7 @@ class Stopped:
 def test_two_signals_within_a_moment_are_one_warning(monkeypatch, number):
     """The batch system signals the process group, and the script's trap passes it on."""
     monkeypatch.setattr(session, "make_cluster", Cluster)
-    made = session._Run(SimpleNamespace(task_directory="/t"), Settings(), Shown())
+    made = session._Run(SimpleNamespace(task_directory="/t", session="s"), Settings(), Shown())
     made._session = Stopped()
 
     async def story():

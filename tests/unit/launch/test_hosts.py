@@ -2,13 +2,14 @@
 
 import socket
 import sys
+from types import SimpleNamespace
 
 import pytest
 
 from raythena.domain.errors import InvalidInput
 from raythena.domain.host_list import Host
 from raythena.launch.hosts import PLUGIN, HostCluster, hosts_of, is_this_machine, remote_command
-from raythena.launch.launcher import LaunchOrder
+from raythena.launch.launcher import Continuation, LaunchOrder
 
 HERE = socket.gethostname()
 
@@ -89,3 +90,14 @@ def test_every_other_host_gets_a_node_with_its_own_cores(host_file):
 def test_no_more_of_them_than_asked_for(host_file):
     cluster = HostCluster(order(hosts=host_file(f"{HERE}\n192.0.2.7\n192.0.2.8\n"), nodes=2))
     assert [spec.name for spec in cluster._specs] == ["192.0.2.7"]
+
+
+def test_every_node_is_told_how_to_go_on_without_this_machine(host_file, tmp_path):
+    goes_on = Continuation("s", "/task", ("raythena", "run", "--resume"), "/", {})
+    hosts = host_file(f"{HERE}\nh1\nh2\n")
+    cluster = HostCluster(order(hosts=hosts, continuation=goes_on))
+    token = tmp_path / "token"
+    token.write_text("secret")
+    cluster._head = SimpleNamespace(token_file=token, join_address="h:1")
+    orders = [cluster._node_order(spec, f"{spec.name}.1") for spec in cluster._specs]
+    assert [(order.rank, order.continuation) for order in orders] == [(0, goes_on), (1, goes_on)]

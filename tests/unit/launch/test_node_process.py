@@ -7,11 +7,14 @@ import signal
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
 from raythena.domain.errors import ClusterError
+from raythena.engine.succession import Move, Sight
 from raythena.launch import node_process
+from raythena.launch.launcher import Continuation
 from raythena.launch.node_process import NodeOrder, NodeProcess, cores_here, heard, is_silent
 
 ARGV = (sys.executable, "-P", "-m", "raythena.launch.node_process")
@@ -27,8 +30,11 @@ def last_word(output):
 
 
 def test_an_order_comes_back():
-    order = NodeOrder("n1.1", "10.0.0.1:99", "secret", 8, "hsn0", "/scratch", "7", "n0")
+    order = NodeOrder("n1.1", "10.0.0.1:99", "secret", 8, "hsn0", "/scratch", "7", "n0", rank=3)
     assert NodeOrder.parse(order.line()) == order
+    goes_on = Continuation("s", "/task", ("raythena", "run"), "/", {"SLURM_JOB_ID": "7"})
+    parsed = NodeOrder.parse(replace(order, continuation=goes_on).line())
+    assert replace(parsed.continuation, argv=tuple(parsed.continuation.argv)) == goes_on
     assert order.line().count(b"\n") == 1
 
 
@@ -107,22 +113,102 @@ def test_a_machine_that_answers_nothing_is_silent(monkeypatch):
     assert asyncio.run(is_silent("192.0.2.7:1"))
 
 
-@pytest.mark.parametrize(("answers", "looks"), [([True] * 3, 3), ([True, True, False] * 4 + [True] * 3, 15)])
-def test_only_a_head_that_stays_silent_is_lost(monkeypatch, answers, looks):
-    asked = []
+class Moves:
+    """Rules that say what a test wants, one after the other."""
 
-    async def silent(head):
-        asked.append(head)
-        return answers[len(asked) - 1]
+    doubts = True
+
+    def __init__(self, *moves):
+        self.moves = list(moves)
+        self.sights = []
+        self.failed = 0
+
+    def look(self, sight, _):
+        self.sights.append(sight)
+        return self.moves.pop(0)
+
+    def claim_failed(self, _):
+        self.failed += 1
+
+
+class Understudy:
+    """A successor that is told what becomes of its claims."""
+
+    is_head = False
+
+    def __init__(self, *, gets_lease=True, succeeds=True):
+        self._gets_lease, self._succeeds = gets_lease, succeeds
+        self.did = []
+
+    async def sight(self, *, ray_runs):
+        return Sight(head_answers=False, ray_runs=ray_runs, holder="first", heartbeat=1.0)
+
+    async def take_lease(self):
+        self.did.append("lease")
+        return self._gets_lease
+
+    async def lead(self):
+        self.did.append("lead")
+        return self._succeeds
+
+    def end(self):
+        self.did.append("end")
+
+
+@pytest.fixture
+def watched(monkeypatch, tmp_path):
+    """What a node process says in the end that sees a silent head, and is told these moves."""
+
+    async def silent(_):
+        return True
 
     monkeypatch.setattr(node_process, "is_silent", silent)
-    monkeypatch.setattr(node_process, "_HEAD_LOOK_S", 0.01)
-    monkeypatch.setattr(node_process, "_HEAD_PATIENCE_S", 0.03)
+    monkeypatch.setattr(node_process, "_DOUBT_LOOK_S", 0.01)
+
+    def watch(*moves, successor=None):
+        node = NodeProcess(NodeOrder("n1.1", "h:1", "t", 0, "", "", "7", "n0"))
+        node._succession, node._successor = Moves(*moves), successor
+        return node, asyncio.run(asyncio.wait_for(node._watch(tmp_path), 10))
+
+    return watch
+
+
+def test_a_head_that_nobody_follows_is_told_to_the_batch_system(watched):
+    node, reason = watched(Move.WATCH, Move.WATCH, Move.GIVE_UP)
+    assert (node.nobody_goes_on, reason) == (True, "the head at h:1 is silent")
+    assert [sight.ray_runs for sight in node._succession.sights] == [True] * 3
+
+
+def test_a_head_that_somebody_follows_is_left(watched):
+    node, reason = watched(Move.WATCH, Move.STAND_BY, Move.LEAVE, successor=Understudy())
+    assert (node.nobody_goes_on, reason) == (False, "the head at h:1 is silent, and another one is at work")
+    assert [sight.ray_runs for sight in node._succession.sights] == [True, True, False], "who stands by has no Ray"
+
+
+def test_whoever_gets_the_lease_is_the_head_to_the_end(watched):
+    understudy = Understudy()
+    _, reason = watched(Move.CLAIM, successor=understudy)
+    assert (understudy.did, reason) == (["lease", "lead", "end"], "")
+
+
+def test_a_claim_that_is_refused_is_no_failure(watched):
+    understudy = Understudy(gets_lease=False)
+    node, _ = watched(Move.CLAIM, Move.LEAVE, successor=understudy)
+    assert (understudy.did, node._succession.failed) == (["lease"], 0)
+
+
+def test_a_claim_that_comes_to_nothing_is_one(watched):
+    node, _ = watched(Move.CLAIM, Move.GIVE_UP, successor=Understudy(succeeds=False))
+    assert (node._succession.failed, node.nobody_goes_on) == (1, True)
+
+
+@pytest.mark.parametrize(("is_head", "ends"), [(False, True), (True, False)])
+def test_the_channel_to_a_dead_head_says_nothing_to_its_successor(is_head, ends):
     node = NodeProcess(NodeOrder("n1.1", "h:1", "t", 0, "", "", "7", "n0"))
-    asyncio.run(asyncio.wait_for(node._watch_head(), 10))
-    assert len(asked) == looks
-    assert node._over.is_set()
-    assert "the head at h:1 has been silent" in node._head_lost
+    node._successor = Understudy()
+    node._successor.is_head = is_head
+    node.channel_closed()
+    assert node._told is ends
 
 
 def test_cores_are_what_slurm_gave_and_the_kernel_allows(monkeypatch):

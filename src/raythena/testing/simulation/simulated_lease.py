@@ -55,6 +55,11 @@ class LeaseInMemory:
             raise LedgerBusy(f"the task is held by {found.session} on {found.host}")
         self._holder = _Holder(session, host, self._clock())
 
+    @property
+    def record(self) -> tuple[str, float]:
+        """What is to be read in it: session and last heartbeat; an empty session when nobody holds it."""
+        return ("", 0.0) if self._holder is None else (self._holder.session, self._holder.heard_at)
+
     def _is_free(self, found: _Holder, host: str) -> bool:
         silent_s = self._clock() - found.heard_at
         return found.is_dead if found.host == host else silent_s >= SILENCE_S
