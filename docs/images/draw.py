@@ -12,8 +12,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from raythena.cli.snapshot import read_snapshot
 from raythena.monitor.display import picture
+from raythena.monitor.snapshot import read_snapshot
 
 
 def main() -> None:

@@ -22,9 +22,11 @@ from raythena import __version__
 from raythena.cli.config import config_app
 from raythena.cli.demo import demo_command
 from raythena.cli.doctor import doctor_command
+from raythena.cli.events_command import events_command
 from raythena.cli.exit_codes import INTERRUPTED, exit_code_table
 from raythena.cli.explain_command import explain_command
 from raythena.cli.harvest import harvest_command
+from raythena.cli.logs_command import logs_command
 from raythena.cli.output import OutputRefused, guarded
 from raythena.cli.refusals import refusal_of
 from raythena.cli.report_command import report_command
@@ -87,6 +89,8 @@ app.command("validate")(validate_command)
 app.command("simulate")(simulate_command)
 app.command("status")(status_command)
 app.command("report")(report_command)
+app.command("events")(events_command)
+app.command("logs")(logs_command)
 app.command("doctor")(doctor_command)
 app.command("explain-command")(explain_command)
 app.command("schema")(schema_command)

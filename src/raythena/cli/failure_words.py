@@ -20,10 +20,10 @@ CAUSES_SHOWN = 5
 
 def failures_of(task: TaskDirectory) -> list[str]:
     """The lines about a task's failed events; none when none failed, or nothing can be read."""
-    from raythena.cli.snapshot import read_json
     from raythena.domain.errors import RaythenaError
     from raythena.domain.job import Job
     from raythena.domain.ranges import RangeLayout
+    from raythena.monitor.snapshot import read_json
     from raythena.storage.ledger_view import LedgerView
 
     try:

@@ -15,11 +15,11 @@ import typer
 
 from raythena.cli.failure_words import lines, log_of
 from raythena.cli.options import JsonOption, TaskDirectoryArgument
-from raythena.cli.snapshot import open_task, read_json
 from raythena.domain.errors import InvalidInput
 from raythena.domain.failure_causes import MAX_TEXT, FailureCause, causes_of
 from raythena.domain.job import Job
 from raythena.domain.short_reason import short_reason
+from raythena.monitor.snapshot import open_task, read_job, read_json
 from raythena.monitor.wording import duration, printable, size
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def report_command(
     from raythena.storage.ledger_view import LedgerView
 
     task = open_task(taskdir)
-    job = _read_job(task)
+    job = read_job(task)
     if not task.ledger.exists():
         raise InvalidInput(str(task.ledger), "", "does not exist", hint="The job has not begun; there is nothing to report")
     with LedgerView.read(task.ledger) as view:
@@ -117,16 +117,6 @@ def report_command(
     from rich.console import Console
 
     Console(soft_wrap=True).print(_page(record))
-
-
-def _read_job(task: TaskDirectory) -> Job:
-    document = read_json(task.job)
-    if document is None:
-        raise InvalidInput(str(task.job), "", "does not exist", expected="the job as it was accepted")
-    try:
-        return Job.from_dict(document)
-    except (KeyError, TypeError, ValueError) as error:
-        raise InvalidInput(str(task.job), "", f"is no job: {error}", hint="Was it written by this version?") from None
 
 
 def _record(task: TaskDirectory, job: Job, view: LedgerView) -> TaskRecord:

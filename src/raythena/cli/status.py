@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from raythena.cli.options import JsonOption, TaskDirectoryArgument
-from raythena.cli.snapshot import Snapshot, open_task, read_snapshot
 from raythena.domain.errors import InvalidInput
+from raythena.monitor.snapshot import Snapshot, open_task, read_snapshot
 from raythena.monitor.wording import duration, printable
 
 if TYPE_CHECKING:

@@ -117,9 +117,9 @@ def cancel_command(
       raythena cancel simulation.raythena
       raythena cancel simulation.raythena --now
     """
-    from raythena.cli.snapshot import open_task
     from raythena.domain.errors import InvalidInput
     from raythena.launch.slurm_batch import cancel_job, pending_jobs, queued
+    from raythena.monitor.snapshot import open_task
     from raythena.storage.chain_directory import ChainDirectory
 
     chain = ChainDirectory(open_task(taskdir).root.absolute())

@@ -114,6 +114,11 @@ def selection(table: str) -> str:
     return f"SELECT {', '.join((*COLUMNS[table], 'crc'))} FROM {table} ORDER BY seq"  # noqa: S608 (our own constants)
 
 
+def selection_after(table: str) -> str:
+    """The statement that reads the sealed rows of `table` after a given number, in order."""
+    return f"SELECT {', '.join((*COLUMNS[table], 'crc'))} FROM {table} WHERE seq > ? ORDER BY seq"  # noqa: S608 (our own constants)
+
+
 def selection_of_one(table: str) -> str:
     """The statement that reads the sealed row of `table` with a given number."""
     return f"SELECT {', '.join((*COLUMNS[table], 'crc'))} FROM {table} WHERE seq = ?"  # noqa: S608 (our own constants)

@@ -36,6 +36,7 @@ from raythena.storage.ledger_format import (
     journal_of,
     row_checksum,
     selection,
+    selection_after,
     selection_of_one,
     translated,
 )
@@ -45,6 +46,9 @@ EVENT_DTYPE = np.dtype(
     [*((name, ENTRY_DTYPE[name]) for name in _ENTRY_FIELDS), ("output", "<u4"), ("node", "<u4"), ("session", "<u4")]
 )
 """A committed event: its entry, the index of its output, of its node (in `EventChunk.nodes`) and its session, from 1."""
+
+Row = tuple[Any, ...]
+"""A row of a table without its checksum; its fields are those of `ledger_format.COLUMNS`."""
 
 _MAX_NODES = 1 << 32
 _COPY_ATTEMPTS = 10
@@ -120,18 +124,20 @@ class LedgerView:
         self._meta: dict[str, str] = {}
 
     @staticmethod
-    def read(path: Path) -> LedgerView:
+    def read(path: Path, *, whole: bool = True) -> LedgerView:
         """Look at a ledger as it is now, whoever may be writing it.
+
+        `whole`: read every row first, so that a lost one is noticed. Those who look again and again leave it out: each row is
+        checked when it is read.
 
         Raises LedgerForeign, LedgerCorrupt, StorageError; LedgerBusy if it changes too fast to be copied.
         """
-        with contextlib.ExitStack() as resources:
-            hot = examine(path).hot
-            source = resources.enter_context(_private_copy(path)) if hot else path
-            connection = resources.enter_context(contextlib.closing(_connect_copy(source) if hot else _connect_in_place(source)))
-            view = LedgerView(path, connection, resources.pop_all())
+        view, hot = _opened(path)
         try:
-            view.verify(hot=hot)
+            if whole:
+                view.verify(hot=hot)
+            else:
+                view._meta = view._read_meta()
         except BaseException:
             view.close()
             raise
@@ -188,7 +194,7 @@ class LedgerView:
 
     def restore(self) -> Restored:
         """What the engine must know to go on. Raises LedgerCorrupt, StorageError."""
-        merged = tuple(sorted((_merged_of(row) for row in self._rows("outputs")), key=lambda output: output.output))
+        merged = tuple(sorted((merged_of(row) for row in self._rows("outputs")), key=lambda output: output.output))
         done = {output.output for output in merged}
         retracted = self._retracted()
         groups = []
@@ -235,6 +241,12 @@ class LedgerView:
             failed.update(np.frombuffer(ranges, dtype="<u4").tolist())
         return frozenset(groups), failed
 
+    def rows_after(self, table: str, seq: int) -> Iterator[Row]:
+        """The rows of a numbered table after row `seq`, in order, without their checksums, which are checked."""
+        with self._reading():
+            for row in self._connection.execute(selection_after(table), (seq,)):
+                yield self._checked(table, row)
+
     def groups(self) -> Iterator[GroupReport]:
         """Every group ever committed, in order, without its retracted entries (perhaps none are left)."""
         retracted = self._retracted()
@@ -259,8 +271,7 @@ class LedgerView:
 
     def failures(self) -> Iterator[AttemptFailed]:
         """Every failed attempt, in order."""
-        for _, _, index, attempt, node, kind, message, final, at in self._rows("failures"):
-            yield AttemptFailed(index, attempt, node, FailureKind(kind), message, bool(final), at, final == FATAL)
+        yield from map(failure_of, self._rows("failures"))
 
     def sessions(self) -> tuple[SessionRecord, ...]:
         """Every life of a coordinator, in order."""
@@ -270,7 +281,7 @@ class LedgerView:
         """Every committed event, in chunks of about `chunk_events`."""
         nodes: dict[str, int] = {}
         retracted = self._retracted()
-        pending: list[tuple[Any, ...]] = []
+        pending: list[Row] = []
         n_pending = 0
         for row in self._rows("groups"):
             entries = _without(row[8], retracted.get(row[2]))
@@ -287,7 +298,7 @@ class LedgerView:
         totals = _Totals()
         for chunk in self.iter_events():
             totals.add(chunk)
-        merged = [_merged_of(row) for row in self._rows("outputs")]
+        merged = [merged_of(row) for row in self._rows("outputs")]
         with self._reading():
             kinds = dict(self._connection.execute("SELECT kind, count(*) FROM failures GROUP BY kind ORDER BY kind"))
             ((failed,),) = self._connection.execute("SELECT count(*) FROM failures WHERE final > 0")
@@ -317,7 +328,7 @@ class LedgerView:
         except sqlite3.Error as error:
             raise translated(error, self.path) from error
 
-    def _rows(self, table: str) -> Iterator[tuple[Any, ...]]:
+    def _rows(self, table: str) -> Iterator[Row]:
         """The rows of a table without their checksums, which are checked, as is that none is missing."""
         expected = 0
         with self._reading():
@@ -327,7 +338,7 @@ class LedgerView:
                     raise LedgerCorrupt(f"{self.path} is damaged: row {expected} of its table {table} is lost")
                 yield self._checked(table, row)
 
-    def _checked(self, table: str, row: tuple[Any, ...]) -> tuple[Any, ...]:
+    def _checked(self, table: str, row: Row) -> Row:
         fields = row[:-1]
         if row[-1] != row_checksum(fields):
             raise LedgerCorrupt(f"{self.path} is damaged: row {row[0]} of its table {table} was altered")
@@ -382,28 +393,44 @@ class _Totals:
         return tuple(NodeTotals(session, self._nodes[node], *sums) for (session, node), sums in sorted(self._sums.items()))
 
 
+def _opened(path: Path) -> tuple[LedgerView, bool]:
+    """A view of the ledger, not looked at yet, and whether its journal was there."""
+    with contextlib.ExitStack() as resources:
+        hot = examine(path).hot
+        source = resources.enter_context(_private_copy(path)) if hot else path
+        connection = resources.enter_context(contextlib.closing(_connect_copy(source) if hot else _connect_in_place(source)))
+        return LedgerView(path, connection, resources.pop_all()), hot
+
+
 def _without(blob: bytes, retracted: npt.NDArray[np.uint32] | None) -> Entries:
     entries: Entries = np.frombuffer(blob, dtype=ENTRY_DTYPE)
     return entries if retracted is None else entries[~np.isin(entries["range"], retracted)]
 
 
-def _session_of(row: tuple[Any, ...]) -> SessionRecord:
+def failure_of(row: Row) -> AttemptFailed:
+    """The failed attempt in a row of the ledger."""
+    _, _, index, attempt, node, kind, message, final, at = row
+    return AttemptFailed(index, attempt, node, FailureKind(kind), message, bool(final), at, final == FATAL)
+
+
+def _session_of(row: Row) -> SessionRecord:
     number, name, host, pid, batch_job, version, began_at, ended_at, verdict = row
     return SessionRecord(number, name, host, pid, batch_job, version, began_at, ended_at, verdict or "")
 
 
-def _group_of(row: tuple[Any, ...], retracted: npt.NDArray[np.uint32] | None) -> GroupReport:
+def _group_of(row: Row, retracted: npt.NDArray[np.uint32] | None) -> GroupReport:
     _, _, name, node, output, path, size_bytes, adler32, blob = row
     return GroupReport(name, node, output, path, size_bytes, adler32, _without(blob, retracted))
 
 
-def _merged_of(row: tuple[Any, ...]) -> MergedOutput:
+def merged_of(row: Row) -> MergedOutput:
+    """The merged output in a row of the ledger."""
     _, _, output, lfn, path, guid, size_bytes, adler32, n_events, missing, wall_s = row
     indices = tuple(np.frombuffer(missing, dtype="<u4").tolist())
     return MergedOutput(output, lfn, path, guid, size_bytes, adler32, n_events, indices, wall_s)
 
 
-def _events_of(pending: list[tuple[Any, ...]]) -> npt.NDArray[np.void]:
+def _events_of(pending: list[Row]) -> npt.NDArray[np.void]:
     lengths = [len(entries) for entries, _, _, _ in pending]
     packed = np.concatenate([entries for entries, _, _, _ in pending])
     events = np.empty(len(packed), dtype=EVENT_DTYPE)

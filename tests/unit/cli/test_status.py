@@ -12,8 +12,8 @@ from collections.abc import Callable
 import pytest
 
 from raythena.cli import status as status_module
-from raythena.cli.snapshot import STALE_AFTER_S, read_snapshot
 from raythena.domain.errors import InvalidInput
+from raythena.monitor.snapshot import STALE_AFTER_S, read_snapshot
 
 
 @pytest.fixture

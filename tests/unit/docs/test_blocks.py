@@ -29,8 +29,13 @@ from raythena.cli.schema_command import Document, schema_of
 from raythena.cli.session import check_payload
 from raythena.cli.settings import load_settings
 from raythena.domain.errors import InvalidInput
+from raythena.domain.records import AttemptFailed, GroupStored
+from raythena.domain.results import FailureKind
 from raythena.gateways.file import load_job, load_payload
 from raythena.runtime.payload_interface import payload_plugin
+from raythena.storage.ledger import Ledger, SessionInfo
+from raythena.storage.taskdir import TaskDirectory
+from raythena.testing.simulation.samples import group_of, small_job
 
 JOB_SCHEMA, SETTINGS_SCHEMA = validator(schema_of(Document.JOB)), validator(schema_of(Document.SETTINGS))
 
@@ -182,6 +187,24 @@ def a_payload_function(block):
     """The whole of it, with Ray, is in tests/ray/test_documents.py."""
     module = _executed(block.text, simulate=lambda pfn, event: f"{pfn} {event}".encode())
     assert module.process(types.SimpleNamespace(pfn="/d/EVNT.root", first_event=7), None) == b"/d/EVNT.root 7"
+
+
+@proves(EXECUTED, "python", "docs/python.md", "raythena.Task")
+def task_in_python(block, tmp_path, monkeypatch, capsys):
+    """Run on a task of which one event failed and one is stored."""
+    job, task = small_job((3,), 3), TaskDirectory(tmp_path / "simulation.raythena")
+    task.root.mkdir()
+    task.job.write_text(json.dumps(job.to_dict()))
+    ledger = Ledger.create(task.ledger, job)
+    ledger.begin_session(SessionInfo("s1", "host", 1, 0.0))
+    failure = AttemptFailed(1, 1, "n1.1", FailureKind.CRASH, "signal 11", True, 5.0)
+    ledger.commit([GroupStored(group_of("g", "n1.1", 0, [0])), failure])
+    ledger.close()
+    monkeypatch.chdir(tmp_path)
+    exec(compile(block.text, str(block), "exec"), {})
+    told = capsys.readouterr().out
+    assert f"{job.inputs[0].lfn}-2 n1.1 1" in told
+    assert "attempt 1 on n1.1 failed (crash; given up): signal 11" in told
 
 
 @proves(EXECUTED, "python", "docs/event-server-protocol.md", "for event in EventServer()")

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from raythena.domain.errors import InvalidInput
+from raythena.domain.job import Job
 from raythena.domain.progress import NodeProgress, Progress
 from raythena.storage.taskdir import TaskDirectory
 
@@ -75,6 +76,17 @@ def read_snapshot(path: Path) -> Snapshot | None:
         return _snapshot(document)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InvalidInput(str(path), "", f"is no status of a job: {error}", hint="Was it written by this version?") from None
+
+
+def read_job(task: TaskDirectory) -> Job:
+    """The job of a task. Raises InvalidInput when there is none, or it cannot be read."""
+    document = read_json(task.job)
+    if document is None:
+        raise InvalidInput(str(task.job), "", "does not exist", expected="the job as it was accepted")
+    try:
+        return Job.from_dict(document)
+    except (KeyError, TypeError, ValueError) as error:
+        raise InvalidInput(str(task.job), "", f"is no job: {error}", hint="Was it written by this version?") from None
 
 
 def read_json(path: Path) -> Any:

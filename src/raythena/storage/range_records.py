@@ -1,0 +1,401 @@
+"""What became of every range of a task, as columns that can be searched: the event-range records.
+
+Built from a ledger and brought up to date by the rows added since, so that whoever looks again and again pays for what is new. A
+range is some forty bytes in NumPy columns, its row is its index: ten million of them are 400 MB, a filter over all takes
+milliseconds, and nothing is ever cut off. Why a database of its own would be worse: `docs/adr/0012-the-page.md`.
+
+Rules: a view is asked only in `update` and never kept; what a record means is not judged here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from raythena.domain.failure_causes import FailureCause, causes_of
+from raythena.domain.given_ranges import GivenRanges
+from raythena.domain.job import Job
+from raythena.domain.outputs import OutputMap
+from raythena.domain.ranges import Indices, RangeLayout, extended
+from raythena.domain.records import AttemptFailed
+from raythena.domain.results import ENTRY_DTYPE, Entries, MergedOutput
+from raythena.storage.ledger_view import LedgerView, Row, failure_of, merged_of
+
+_TABLES = ("groups", "retractions", "failures", "outputs", "chunks")
+_COLUMNS: tuple[tuple[str, str], ...] = (
+    ("state", "u1"),
+    ("attempt", "u1"),
+    ("session", "u2"),
+    ("node", "u4"),
+    ("output", "u4"),
+    ("group", "u4"),
+    ("failure", "u4"),
+    ("size", "u8"),
+    ("adler32", "u4"),
+    ("start", "f8"),
+    ("wall_s", "f4"),
+    ("cpu_s", "f4"),
+)
+_NO_OUTPUT = 0xFFFFFFFF
+
+Column = npt.NDArray[Any]
+Heard = Callable[[str, Entries], object]
+"""Is told each group that is new: its node, its entries."""
+
+
+COLUMNS = (
+    "range_id",
+    "lfn",
+    "first_event",
+    "last_event",
+    "output",
+    "state",
+    "node",
+    "session",
+    "attempt",
+    "started_at",
+    "wall_s",
+    "cpu_s",
+    "size_bytes",
+    "adler32",
+    "reason",
+    "message",
+)
+"""Of a record as it is exported. `started_at` is in seconds since the epoch; events count from 1."""
+
+
+class State(IntEnum):
+    """What the ledger says of a range."""
+
+    OPEN = 0
+    STORED = 1
+    MERGED = 2
+    FAILED = 3
+
+
+_STATES = [state.name.lower() for state in State]
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One range as people read it."""
+
+    index: int
+    range_id: str
+    lfn: str
+    first_event: int
+    last_event: int
+    state: str
+    output: str
+    node: str
+    session: int
+    attempt: int
+    """The one that counts; of a range that is open, how many failed."""
+    started_at: float | None
+    wall_s: float | None
+    cpu_s: float | None
+    size_bytes: int | None
+    failure: int
+    """Row of the last failed attempt in the ledger; 0: none failed."""
+
+
+class RangeRecords:
+    """All ranges of one task."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.layout = RangeLayout(job.inputs, given=job.ranges_given)
+        events = [] if job.ranges_given else [file.n_events for file in job.inputs]
+        self._outputs = OutputMap.plan(events, job.events_per_output)
+        size = len(self.layout)
+        self.columns: dict[str, Column] = {name: np.zeros(size, dtype=dtype) for name, dtype in _COLUMNS}
+        self.columns["output"][:] = _NO_OUTPUT
+        self.nodes: list[str] = [""]
+        """Names by the number in the column `node`; 0 is nobody."""
+        self._node_numbers = {"": 0}
+        self._read_to = dict.fromkeys(_TABLES, 0)
+        self._group_places: dict[str, int] = {}
+        self.merged: list[MergedOutput] = []
+        self.attempts_failed = 0
+        self._given_up: list[AttemptFailed] = []
+        self.causes: list[FailureCause] = []
+        """Why ranges were given up."""
+
+    def __len__(self) -> int:
+        return len(self.layout)
+
+    def update(self, view: LedgerView, heard: Heard | None = None) -> bool:
+        """Take what the ledger has that is new; False: nothing. Raises LedgerCorrupt, StorageError."""
+        before = dict(self._read_to)
+        for row in self._new(view, "chunks"):
+            self._add_chunk(GivenRanges.from_bytes(row[3]))
+        for row in self._new(view, "groups"):
+            self._add_group(row, heard)
+        for row in self._new(view, "retractions"):
+            self._take_back(row)
+        self._add_failures(view)
+        for row in self._new(view, "outputs"):
+            self._add_output(merged_of(row))
+        return self._read_to != before
+
+    def counts(self) -> dict[str, int]:
+        """How many ranges are in each state."""
+        counted = np.bincount(self.columns["state"], minlength=len(State)).tolist()
+        return {state.name.lower(): counted[state] for state in State}
+
+    def record(self, index: int) -> Record:
+        """One range. Raises IndexError if there is no such range."""
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        cell = {name: column[index].item() for name, column in self.columns.items()}
+        event_range = self.layout.event_range(index)
+        stored = cell["state"] in (State.STORED, State.MERGED)
+        return Record(
+            index=index,
+            range_id=event_range.range_id,
+            lfn=event_range.lfn,
+            first_event=event_range.first_event,
+            last_event=event_range.last_event,
+            state=State(cell["state"]).name.lower(),
+            output=self._output_name(index),
+            node=self.nodes[cell["node"]],
+            session=cell["session"],
+            attempt=cell["attempt"],
+            started_at=cell["start"] if cell["start"] else None,
+            wall_s=cell["wall_s"] if stored else None,
+            cpu_s=cell["cpu_s"] if stored else None,
+            size_bytes=cell["size"] if stored else None,
+            failure=cell["failure"],
+        )
+
+    def blocks(self, indices: Indices, size: int = 65536) -> Iterator[dict[str, list[object]]]:
+        """The ranges of these indices as columns of Python values, named by `COLUMNS`, `size` of them at a time.
+
+        What does not apply to a range, because it is open or failed, is None, or "" in text.
+        """
+        reasons = {int(failure.range_index): failure for failure in self._given_up}
+        for start in range(0, len(indices), size):
+            yield self._block(indices[start : start + size], reasons)
+
+    def _block(self, indices: Indices, reasons: Mapping[int, AttemptFailed]) -> dict[str, list[object]]:
+        cells = {name: column[indices] for name, column in self.columns.items()}
+        stored = (cells["state"] == State.STORED) | (cells["state"] == State.MERGED)
+        failed = [reasons.get(index) for index in indices[cells["state"] == State.FAILED].tolist()]
+        told = iter(failed)
+        why = [next(told) if state == State.FAILED else None for state in cells["state"].tolist()]
+
+        def where_stored(values: Column) -> list[object]:
+            cells = values.astype(object)
+            cells[~stored] = None
+            return list(cells.tolist())
+
+        return {
+            **self._names(indices),
+            "state": [_STATES[state] for state in cells["state"].tolist()],
+            "node": [self.nodes[node] for node in cells["node"].tolist()],
+            "session": [session or None for session in cells["session"].tolist()],
+            "attempt": cells["attempt"].tolist(),
+            "started_at": where_stored(cells["start"]),
+            "wall_s": where_stored(cells["wall_s"]),
+            "cpu_s": where_stored(cells["cpu_s"]),
+            "size_bytes": where_stored(cells["size"]),
+            "adler32": [None if value is None else f"{value:08x}" for value in where_stored(cells["adler32"])],
+            "reason": ["" if failure is None else str(failure.kind) for failure in why],
+            "message": ["" if failure is None else failure.message for failure in why],
+        }
+
+    def _names(self, indices: Indices) -> dict[str, list[object]]:
+        if self.layout.given:
+            ranges = self.layout.event_ranges(indices)
+            return {
+                "range_id": [one.range_id for one in ranges],
+                "lfn": [one.lfn for one in ranges],
+                "first_event": [one.first_event for one in ranges],
+                "last_event": [one.last_event for one in ranges],
+                "output": [""] * len(ranges),
+            }
+        files, events = self.layout.places_of(indices)
+        lfns = [self.job.inputs[file].lfn for file in files.tolist()]
+        promised = self.job.outputs
+        outputs = self._outputs.outputs_of(indices).tolist()
+        return {
+            "range_id": [f"{lfn}-{event}" for lfn, event in zip(lfns, events.tolist(), strict=True)],
+            "lfn": lfns,
+            "first_event": events.tolist(),
+            "last_event": events.tolist(),
+            "output": [promised[output] if output < len(promised) else str(output) for output in outputs],
+        }
+
+    def find(self, range_id: str) -> int | None:
+        """The index of the range that has this id; None: there is none."""
+        lfn, _, event = range_id.rpartition("-")
+        if not self.layout.given and event.isascii() and event.isdigit():
+            for number, file in enumerate(self.job.inputs):
+                if file.lfn == lfn and 1 <= int(event) <= file.n_events:
+                    return self.layout.segment(number)[0] + int(event) - 1
+            return None
+        return next((index for index in range(len(self)) if self.layout.range_id(index) == range_id), None)
+
+    def _new(self, view: LedgerView, table: str) -> Iterator[Row]:
+        for row in view.rows_after(table, self._read_to[table]):
+            self._read_to[table] = row[0]
+            yield row
+
+    def _output_name(self, index: int) -> str:
+        if self.layout.given:
+            return ""
+        number = int(self._outputs.outputs_of(np.array([index]))[0])
+        return self.job.outputs[number] if number < len(self.job.outputs) else str(number)
+
+    def _node(self, name: str) -> int:
+        number = self._node_numbers.setdefault(name, len(self.nodes))
+        if number == len(self.nodes):
+            self.nodes.append(name)
+        return number
+
+    def _add_chunk(self, chunk: GivenRanges) -> None:
+        self.layout.append(chunk)
+        fill = {"output": _NO_OUTPUT}
+        self.columns = {name: extended(column, len(self.layout), fill.get(name, 0)) for name, column in self.columns.items()}
+
+    def _add_group(self, row: Row, heard: Heard | None) -> None:
+        seq, session, name, node, output, _, _, _, blob = row
+        entries: Entries = np.frombuffer(blob, dtype=ENTRY_DTYPE)
+        self._group_places[name] = seq
+        indices = entries["range"].astype(np.int64)
+        columns = self.columns
+        for column in ("attempt", "size", "adler32", "start", "wall_s", "cpu_s"):
+            columns[column][indices] = entries[column]
+        fixed = {"state": State.STORED, "session": session, "node": self._node(node), "output": output, "group": seq}
+        for column, value in fixed.items():
+            columns[column][indices] = value
+        if heard is not None:
+            heard(node, entries)
+
+    def _take_back(self, row: Row) -> None:
+        """Stored outputs could not be read back; those that have been stored again since are not meant."""
+        indices = np.frombuffer(row[3], dtype="<u4").astype(np.int64)
+        mine = indices[self.columns["group"][indices] == self._group_places[row[2]]]
+        self.columns["state"][mine] = State.OPEN
+
+    def _add_failures(self, view: LedgerView) -> None:
+        given_up = len(self._given_up)
+        for row in self._new(view, "failures"):
+            failure, columns = failure_of(row), self.columns
+            index = int(failure.range_index)
+            columns["failure"][index] = row[0]
+            self.attempts_failed += 1
+            if columns["state"][index] != State.OPEN:
+                continue
+            columns["attempt"][index] = min(failure.attempt, 255)
+            if failure.final:
+                columns["state"][index] = State.FAILED
+                columns["node"][index], columns["session"][index] = self._node(failure.node), row[1]
+                columns["start"][index] = failure.at
+                self._given_up.append(failure)
+        if len(self._given_up) > given_up:
+            self.causes = causes_of(self._given_up)
+
+    def _add_output(self, merged: MergedOutput) -> None:
+        self.merged.append(merged)
+        start, stop = self._outputs.interval(merged.output)
+        state = self.columns["state"][start:stop]
+        state[state == State.STORED] = State.MERGED
+
+
+@dataclass(frozen=True, slots=True)
+class RangeQuery:
+    """Which ranges, and in which order. A part that is empty asks for nothing."""
+
+    states: frozenset[str] = frozenset()
+    node: str = ""
+    """Part of a node's name."""
+    lfn: str = ""
+    """Part of an input's LFN."""
+    failed_before: bool = False
+    """Only ranges of which an attempt failed."""
+    sort: str = ""
+    """A name of `SORTABLE`; empty: in the order of events."""
+    descending: bool = False
+
+
+SORTABLE = ("start", "wall_s", "cpu_s", "size", "attempt", "node")
+_FEW = 4096
+"""So many first ranges of an order are found without sorting all."""
+
+
+class RangeSearch:
+    """Answers queries page by page; remembers the last order, so that the next page costs nothing."""
+
+    def __init__(self, records: RangeRecords) -> None:
+        self._records = records
+        self._query: RangeQuery | None = None
+        self._matching: Indices | None = None
+        self._ordered: Indices | None = None
+
+    def forget(self) -> None:
+        """The records have changed."""
+        self._query = None
+
+    def page(self, query: RangeQuery, offset: int, limit: int) -> tuple[int, list[int]]:
+        """How many ranges match, and the indices of `limit` of them from place `offset`."""
+        if query != self._query:
+            self._query, self._matching, self._ordered = query, self._filtered(query), None
+        count = len(self._records) if self._matching is None else len(self._matching)
+        offset = max(0, min(offset, count))
+        stop = min(offset + limit, count)
+        if not query.sort:
+            return count, list(range(offset, stop)) if self._matching is None else self._matching[offset:stop].tolist()
+        return count, self._sorted(query, stop)[offset:stop].tolist()
+
+    def all_of(self, query: RangeQuery) -> Indices:
+        """The indices of every range that matches, in the order of events."""
+        matching = self._filtered(query)
+        return np.arange(len(self._records), dtype=np.int64) if matching is None else matching
+
+    def _filtered(self, query: RangeQuery) -> Indices | None:
+        """Indices that match, in the order of events; None: all."""
+        columns, masks = self._records.columns, []
+        if query.states:
+            wanted = np.array([state.name.lower() in query.states for state in State])
+            masks.append(wanted[columns["state"]])
+        if query.node:
+            named = np.array([query.node in name for name in self._records.nodes])
+            masks.append(named[columns["node"]])
+        if query.failed_before:
+            masks.append(columns["failure"] > 0)
+        if query.lfn:
+            masks.append(self._in_files(query.lfn))
+        return np.flatnonzero(np.logical_and.reduce(masks)) if masks else None
+
+    def _in_files(self, part: str) -> npt.NDArray[np.bool_]:
+        layout = self._records.layout
+        matches = np.array([part in file.lfn for file in layout.inputs], dtype=bool)
+        mask = np.zeros(len(layout), dtype=bool)
+        for segment in range(layout.n_segments):
+            start, stop = layout.segment(segment)
+            mask[start:stop] = matches[layout.file_of(start)] if stop > start else False
+        return mask
+
+    def _sorted(self, query: RangeQuery, stop: int) -> Indices:
+        """At least the first `stop` indices in the order that is asked for; ties stand in the order of events."""
+        if self._ordered is not None and len(self._ordered) >= stop:
+            return self._ordered
+        column = self._records.columns[query.sort]
+        values = column if self._matching is None else column[self._matching]
+        keys = -values.astype(np.float64) if query.descending else values
+        if stop <= _FEW < len(keys):
+            bound = np.partition(keys, _FEW)[_FEW]
+            few = np.flatnonzero(keys < bound)
+            if len(few) < stop:  # many have the value at the bound
+                few = np.concatenate((few, np.flatnonzero(keys == bound)[: stop - len(few)]))
+            order = few[np.argsort(keys[few], kind="stable")]
+        else:
+            order = np.argsort(keys, kind="stable")
+        self._ordered = order if self._matching is None else self._matching[order]
+        return self._ordered

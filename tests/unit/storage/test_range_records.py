@@ -1,0 +1,184 @@
+"""Records of ranges: the ledger told range by range, brought up to date by what is new, searched page by page."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from raythena.domain.given_ranges import GivenRanges
+from raythena.domain.records import AttemptFailed, GroupStored, OutputMerged, RangesRetracted, RangesTaken
+from raythena.domain.results import ENTRY_DTYPE, FailureKind, GroupReport, MergedOutput
+from raythena.storage.ledger import Ledger, SessionInfo
+from raythena.storage.ledger_view import LedgerView
+from raythena.storage.range_records import COLUMNS, SORTABLE, RangeQuery, RangeRecords, RangeSearch
+from raythena.testing.simulation.samples import given_job, given_range, small_job
+
+JOB = small_job((6, 6), 4)
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    ledger = Ledger.create(tmp_path / "ledger.sqlite", JOB)
+    ledger.begin_session(SessionInfo("s1", "host", 1, 1_700_000_000.0))
+    yield ledger
+    ledger.close()
+
+
+def group(name, output, ranges, node="a.1", wall_s=1.0):
+    entries = np.zeros(len(ranges), dtype=ENTRY_DTYPE)
+    entries["range"], entries["wall_s"], entries["attempt"], entries["size"] = ranges, wall_s, 1, 100
+    entries["start"] = 1_700_000_000.0 + np.asarray(ranges)
+    return GroupReport(name, node, output, f"staging/{name}", 100 * len(ranges), 1, entries)
+
+
+def stored(*arguments, **more):
+    return GroupStored(group(*arguments, **more))
+
+
+def failed(index, attempt=1, *, final=False):
+    return AttemptFailed(index, attempt, "b.1", FailureKind.CRASH, "signal 11", final, 1_700_000_009.0)
+
+
+def states(records):
+    return [records.record(index).state for index in range(len(records))]
+
+
+def seen(path, records):
+    with LedgerView.read(path, whole=False) as view:
+        return records.update(view)
+
+
+def test_a_range_on_its_way_through(ledger, tmp_path):
+    records, path = RangeRecords(JOB), tmp_path / "ledger.sqlite"
+    assert not seen(path, records)
+    assert set(states(records)) == {"open"}
+    ledger.commit([failed(0), stored("g1", 0, [0, 1]), failed(4, final=True)])
+    assert seen(path, records)
+    assert states(records)[:5] == ["stored", "stored", "open", "open", "failed"]
+    assert records.counts() == {"open": 9, "stored": 2, "merged": 0, "failed": 1}
+    ledger.commit([stored("g2", 0, [2, 3]), OutputMerged(MergedOutput(0, "o", "outputs/o", "g", 1, 1, 4), ("g1", "g2"))])
+    assert seen(path, records)
+    assert states(records)[:5] == ["merged"] * 4 + ["failed"]
+    assert not seen(path, records)
+
+
+def test_what_is_told_of_a_range(ledger, tmp_path):
+    ledger.commit([failed(7), stored("g1", 2, [7], node="n.2", wall_s=2.5), failed(4, attempt=3, final=True)])
+    records = RangeRecords(JOB)
+    seen(tmp_path / "ledger.sqlite", records)
+    done, given_up, waiting = (records.record(index) for index in (7, 4, 0))
+    assert (done.lfn, done.first_event, done.node, done.session, done.wall_s) == (JOB.inputs[1].lfn, 2, "n.2", 1, 2.5)
+    assert (done.output, done.size_bytes, done.failure) == (JOB.outputs[2], 100, 1)
+    assert (given_up.state, given_up.node, given_up.attempt, given_up.wall_s) == ("failed", "b.1", 3, None)
+    assert (waiting.state, waiting.node, waiting.started_at, waiting.failure) == ("open", "", None, 0)
+    assert [cause.count for cause in records.causes] == [1]
+    with pytest.raises(IndexError):
+        records.record(12)
+
+
+def test_stored_outputs_that_were_lost_are_open_again_until_they_are_stored_anew(ledger, tmp_path):
+    records, path = RangeRecords(JOB), tmp_path / "ledger.sqlite"
+    ledger.commit([stored("g1", 0, [0, 1])])
+    ledger.commit([RangesRetracted("g1", (1,))])
+    seen(path, records)
+    assert states(records)[:2] == ["stored", "open"]
+    ledger.commit([stored("g2", 0, [1])])
+    seen(path, records)
+    assert states(records)[:2] == ["stored", "stored"]
+    at_once = RangeRecords(JOB)
+    seen(path, at_once)
+    assert states(at_once) == states(records)
+
+
+def test_ranges_that_are_given_grow(tmp_path):
+    job = given_job(2)
+    records, path = RangeRecords(job), tmp_path / "ledger.sqlite"
+    with_ranges = [given_range(job, number) for number in range(5)]
+    ledger = Ledger.create(path, job)
+    ledger.begin_session(SessionInfo("s1", "host", 1, 0.0))
+    ledger.commit([RangesTaken(GivenRanges.pack(with_ranges, job.inputs))])
+    seen(path, records)
+    ledger.commit([stored("g1", 0, [3])])
+    seen(path, records)
+    ledger.close()
+    assert states(records) == ["open", "open", "open", "stored", "open"]
+    ids = [records.record(index).range_id for index in range(5)]
+    assert set(ids) == {one.range_id for one in with_ranges}
+    assert [records.find(range_id) for range_id in ids] == [0, 1, 2, 3, 4]
+    (block,) = records.blocks(np.arange(5))
+    assert block["range_id"] == ids
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        (RangeQuery(), list(range(12))),
+        (RangeQuery(states=frozenset({"failed"})), [4]),
+        (RangeQuery(states=frozenset({"failed", "stored"})), [0, 1, 4, 7]),
+        (RangeQuery(node="n.2"), [7]),
+        (RangeQuery(lfn=JOB.inputs[1].lfn), list(range(6, 12))),
+        (RangeQuery(failed_before=True), [1, 4]),
+        (RangeQuery(lfn="nothing"), []),
+        (RangeQuery(states=frozenset({"stored"}), sort="wall_s", descending=True), [7, 0, 1]),
+        (RangeQuery(states=frozenset({"stored"}), sort="start"), [0, 1, 7]),
+    ],
+)
+def test_what_is_asked_for_is_found(ledger, tmp_path, query, expected):
+    ledger.commit([failed(1), stored("g1", 0, [0, 1]), stored("g2", 1, [7], node="n.2", wall_s=3.0), failed(4, final=True)])
+    records = RangeRecords(JOB)
+    seen(tmp_path / "ledger.sqlite", records)
+    search = RangeSearch(records)
+    assert search.page(query, 0, 100) == (len(expected), expected)
+    pages = [search.page(query, offset, 2)[1] for offset in range(0, 12, 2)]
+    assert [index for page in pages for index in page] == expected
+    assert sorted(search.all_of(query).tolist()) == sorted(expected)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.data())
+def test_any_page_of_any_order_is_a_stretch_of_the_whole(data):
+    """Also where only the first few were sorted, and where many are equal."""
+    records = RangeRecords(small_job((9000,), 9000))
+    numbers = np.random.default_rng(data.draw(st.integers(0, 5)))
+    for name in ("wall_s", "start", "size"):
+        records.columns[name][:] = numbers.integers(0, data.draw(st.sampled_from([2, 50, 10_000])), 9000)
+    sort, descending = data.draw(st.sampled_from(["wall_s", "start", "size"])), data.draw(st.booleans())
+    keys = records.columns[sort].astype(float)
+    expected = np.argsort(-keys if descending else keys, kind="stable").tolist()
+    search, query = RangeSearch(records), RangeQuery(sort=sort, descending=descending)
+    for offset in data.draw(st.lists(st.integers(0, 9010), min_size=1, max_size=4)):
+        assert search.page(query, offset, 50) == (9000, expected[offset : offset + 50])
+
+
+def test_every_order_offered_is_there():
+    assert set(SORTABLE) <= set(RangeRecords(JOB).columns)
+
+
+def test_blocks_tell_the_same_as_records(ledger, tmp_path):
+    ledger.commit([stored("g1", 0, [0, 1]), failed(4, attempt=2, final=True)])
+    records = RangeRecords(JOB)
+    seen(tmp_path / "ledger.sqlite", records)
+    blocks = list(records.blocks(np.arange(12), size=5))
+    assert [len(block["state"]) for block in blocks] == [5, 5, 2]
+    assert all(set(block) == set(COLUMNS) for block in blocks)
+    joined = {name: [cell for block in blocks for cell in block[name]] for name in COLUMNS}
+    for index in range(12):
+        record = records.record(index)
+        for name in ("range_id", "lfn", "first_event", "output", "state", "node", "attempt", "wall_s", "size_bytes"):
+            assert joined[name][index] == getattr(record, name), name
+    assert (joined["reason"][4], joined["message"][4]) == ("crash", "signal 11")
+    assert joined["reason"][0] == ""
+
+
+@pytest.mark.parametrize("wrong", ["", "x", "f1-0", "f1-7", "f1-x", "f1-1-1", "nothing-1"])
+def test_an_id_that_is_none_is_not_found(wrong):
+    records = RangeRecords(JOB)
+    wrong = wrong.replace("f1", JOB.inputs[0].lfn)
+    assert records.find(wrong) is None
+
+
+def test_an_id_is_found():
+    records = RangeRecords(JOB)
+    assert [records.find(records.record(index).range_id) for index in range(12)] == list(range(12))
