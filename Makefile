@@ -85,11 +85,11 @@ pilot: $(INSTALLED)  ## the real pilot, from the package index, with stand-ins f
 	$(BIN)/python -m pytest tests/ray/test_pilot.py tests/ray/test_pilot_alone.py tests/ray/test_athenamp.py
 
 slurm: $(INSTALLED)  ## jobs on real Slurm with four nodes on this machine; takes root and slurmctld, slurmd, munge (minutes)
-	$(BIN)/python -m pytest -rs tests/slurm $(if $(SELECT),-m "$(SELECT)")
+	$(BIN)/python -m pytest tests/slurm $(if $(SELECT),-m "$(SELECT)")
 
 containers: $(INSTALLED) $(COMPILER)  ## a payload and merges in real apptainer and bubblewrap (a minute, two the first time as root)
 	tests/containers/install_apptainer.sh
-	$(BIN)/python -m pytest -rs tests/containers
+	$(BIN)/python -m pytest tests/containers
 
 bare:  ## the two commands on a bare machine, for each Python declared; takes root and debootstrap (an hour)
 	$(PYTHON) tests/campaigns/bare_machine.py $(ARGUMENTS) || test $$? = 77
