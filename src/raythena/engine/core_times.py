@@ -12,6 +12,7 @@ of more attempts at a time than there are cores, some waiting is negative, which
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sized
 from typing import Protocol
 
 from raythena.domain.core_time import NOT_WANTED, Idle, NodeTimes
@@ -25,7 +26,7 @@ class Holding(Protocol):
     """Why nothing can be begun now."""
 
     @property
-    def queued(self) -> int:
+    def queue(self) -> Sized:
         """Ranges not yet handed to the payload."""
 
     @property
@@ -73,7 +74,7 @@ class CoreTimes:
         self._looked_at = now
         if node.trouble:
             self._cause = Idle.DISK
-        elif self._idle_means is None or node.queued + node.computing > len(self._running):
+        elif self._idle_means is None or len(node.queue) + node.computing > len(self._running):
             self._cause = Idle.BETWEEN
         else:
             self._cause = self._idle_means

@@ -6,6 +6,7 @@ a node that is given up and comes back has a new one.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -51,7 +52,7 @@ class NodeReport:
     node: str
     queued: int
     """Ranges the node holds and has not begun."""
-    running: tuple[RunningRange, ...]
+    running: Collection[RunningRange]
     waiting: tuple[RangeIndex, ...] = ()
     unreported: int = 0
     """Ranges finished on the node whose group is not written yet."""
@@ -59,6 +60,8 @@ class NodeReport:
     """Events finished since the last report."""
     computed_s: float = 0.0
     """Core-seconds those events took together."""
+    next_report_s: float = 0.0
+    """When it will report again, at the latest."""
     trouble: str = ""
     """Why the node can take no work now."""
     remarks: tuple[str, ...] = ()

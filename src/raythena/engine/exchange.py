@@ -25,6 +25,8 @@ from raythena.engine.node_core import NodeConfig
 from raythena.engine.node_messages import CoordinatorReply, NodeMessage
 
 _MISSED_INTERVALS = 10
+_IMPATIENCE = 0.2
+"""A node that needs ranges at once waits for this share of the interval that the number of nodes demands."""
 
 EffectCommand = do.Commit | do.DiscardGroups | do.StartMerge | do.RequestRanges | do.AcceptRanges | do.PublishReport | do.Finish
 """Commands that are not for a node."""
@@ -157,6 +159,7 @@ class NodeExchange:
                 unreported=message.unreported,
                 computed=message.computed,
                 computed_s=message.computed_s,
+                next_report_s=max(self.config.exchange_interval_s, self._shortest_interval_s),
                 trouble=message.trouble,
                 remarks=message.remarks,
             ),
@@ -174,6 +177,7 @@ class NodeExchange:
             flush=box.flush,
             drain=box.drain,
             next_exchange_s=self._interval_s(box),
+            min_exchange_s=_IMPATIENCE * self._shortest_interval_s,
             given=self._described(leases),
             attempts=self._attempts(leases),
             idle_means=self.engine.idle_means,
@@ -197,7 +201,12 @@ class NodeExchange:
         config = self.config
         hungry = not box.leases or box.flush or box.drain
         wanted_s = config.hungry_interval_s if hungry else config.exchange_interval_s
-        return max(wanted_s, config.interval_per_node_s * self.engine.fleet.n_up)
+        return max(wanted_s, self._shortest_interval_s)
+
+    @property
+    def _shortest_interval_s(self) -> float:
+        """What the number of nodes demands."""
+        return self.config.interval_per_node_s * self.engine.fleet.n_up
 
     def _sort(self, command: do.Command) -> None:
         if isinstance(command, EffectCommand):

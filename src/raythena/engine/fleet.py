@@ -6,7 +6,7 @@ is in its `LeaseList`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -42,10 +42,12 @@ class Node:
     suspect: RangeIndex | None = None
     """The range suspected of killing nodes that it was given last."""
     queued: int = 0
-    running: tuple[RunningRange, ...] = ()
+    running: Collection[RunningRange] = ()
     waiting: tuple[RangeIndex, ...] = ()
     unreported: int = 0
     reported_at: float = 0.0
+    next_report_s: float = 0.0
+    """After that it will report again, at the latest."""
     recalling: int = 0
     """Ranges asked back and not answered for."""
     recalled_at: float = 0.0
@@ -101,6 +103,8 @@ class Fleet:
         self.n_up = 0
         self.n_aside = 0
         """Nodes that are up and set aside."""
+        self.idle: set[NodeNumber] = set()
+        """Nodes that are up and have cores with nothing to do."""
         self.deserted_since: float | None = None
         """Since when there has been nobody to do the work, as far as was noted; None: somebody is there."""
 
@@ -139,6 +143,7 @@ class Fleet:
         node.reported_at = now
         node.queued, node.running, node.waiting, node.recalling = 0, (), (), 0
         node.draining = False
+        self._note_idleness(node)
         return node
 
     def leave(self, node: Node) -> None:
@@ -150,6 +155,13 @@ class Fleet:
         node.leases.replace(_NO_RANGES)
         node.duplicates.clear()
         node.queued, node.running, node.waiting, node.recalling = 0, (), (), 0
+        self._note_idleness(node)
+
+    def _note_idleness(self, node: Node) -> None:
+        if node.up and node.idle_cores > 0:
+            self.idle.add(node.number)
+        else:
+            self.idle.discard(node.number)
 
     @property
     def n_usable(self) -> int:
@@ -169,12 +181,14 @@ class Fleet:
             self.total_speed -= node.speed
             node.aside = True
             self.n_aside += 1
+            self._note_idleness(node)
 
     def set_trouble(self, node: Node, trouble: str) -> None:
         """A node that is up can take no work now; "": it can again."""
         self.total_speed -= node.speed
         node.trouble = trouble
         self.total_speed += node.speed
+        self._note_idleness(node)
 
     def slowness(self, node: Node) -> float:
         """How many times longer than usual events take on a node; 1 while unknown."""
@@ -187,7 +201,8 @@ class Fleet:
     def report(self, node: Node, event: NodeReport, now: float) -> None:
         """A node says how it stands, and how long the events took that it finished."""
         node.queued, node.running, node.waiting = event.queued, event.running, event.waiting
-        node.unreported, node.reported_at = event.unreported, now
+        node.unreported, node.reported_at, node.next_report_s = event.unreported, now, event.next_report_s
+        self._note_idleness(node)
         if event.computed > 0:
             self.learn(node, event.computed, event.computed_s)
 
@@ -217,11 +232,13 @@ class Fleet:
         """Ranges are on their way to a node, its own from now on. The range table must say the same."""
         node.leases.add(ranges)
         node.queued += len(ranges)
+        self._note_idleness(node)
 
     def lease_duplicate(self, node: Node, index: RangeIndex) -> None:
         """A range is on its way to a second node."""
         node.duplicates.add(index)
         node.queued += 1
+        self._note_idleness(node)
 
     def drop_duplicate(self, node: Node, index: RangeIndex) -> None:
         """A node is not a range's second holder any more."""
@@ -251,4 +268,5 @@ class Fleet:
     def drain(self, node: Node) -> bool:
         """A node is to begin nothing more; False: it was told already."""
         told, node.draining = node.draining, True
+        self._note_idleness(node)
         return not told

@@ -141,6 +141,7 @@ def _tickets(engine: Engine) -> None:
 def _fleet(engine: Engine) -> None:
     up = engine.fleet.up()
     _require(engine.fleet.n_up == len(up), "the number of nodes that are up is wrong")
+    _require(engine.fleet.idle == {node.number for node in up if node.idle_cores > 0}, "the nodes with idle cores are others")
     _require(engine.fleet.n_aside == sum(node.aside for node in up), "the number of nodes set aside is wrong")
     speed = sum(node.speed for node in up)
     _require(abs(engine.fleet.total_speed - speed) <= 1e-6 * max(1.0, speed), "the speed of the fleet is wrong")

@@ -1,8 +1,8 @@
 """Which node gets how much of what: leases, and what is asked back because there will be no time for it.
 
-A lease is sized by time: `buffer_s` of computing ahead of the cores, less towards the end of the job, nothing that would not
-finish. Which ranges they are is the pool's choice, but for the few that have failed or got lost before: those pause, are tried
-elsewhere if anybody else is free, and suspects are given out one at a time.
+A lease is sized by time: `buffer_s` of computing ahead of the cores, and enough for two intervals between reports, less towards
+the end of the job, nothing that would not finish. Which ranges they are is the pool's choice, but for the few that have failed or
+got lost before: those pause, are tried elsewhere if anybody else is free, and suspects are given out one at a time.
 """
 
 from __future__ import annotations
@@ -19,6 +19,10 @@ from raythena.engine.state import JobState
 
 _SIFTINGS = 4
 """How often a lease is filled up when ranges had to be left for others."""
+_REPORTS_AHEAD = 2.0
+"""A node holds work for so many intervals between its reports, so that no core waits for one."""
+_SPARE_SHARE = 16
+"""For each so many cores a node holds one range that is not begun, at least one, however long events are."""
 _SHORTEST_LEASE_S = 0.05
 """Leases shrink towards the end of a job, but not below this much work: a message costs time too."""
 
@@ -74,15 +78,16 @@ class Leasing:
         return deadline.beginnable(now, node.cores, mean_s, fleet.slowness(node))
 
     def _lease_size(self, node: Node, ready: int, now: float) -> int:
-        """Enough for `buffer_s` of computing, no more than a fair share of what is left, never fewer than the idle cores, never
-        what cannot be finished."""
+        """Enough until the report after next, no more than a fair share of what is left, never fewer than the idle cores,
+        never what cannot be finished."""
         config, fleet = self._state.config, self._state.fleet
         in_hand = node.queued + len(node.running)
         mean_s = node.mean_event_s or fleet.mean_event_s
         if mean_s is None:
             target = node.cores * config.first_lease_per_core
         else:
-            target = node.cores + int(node.cores * config.buffer_s / mean_s)
+            ahead_s = max(config.buffer_s, _REPORTS_AHEAD * node.next_report_s)
+            target = node.cores + max(1, node.cores // _SPARE_SHARE, int(node.cores * ahead_s / mean_s))
         wanted = min(target - in_hand, config.max_lease)
         if fleet.total_speed > 0.0 and node.speed > 0.0:
             share = node.speed / fleet.total_speed
@@ -117,7 +122,9 @@ class Leasing:
     def _sift(self, node: Node, ranges: Indices, sifted: _Sifted) -> None:
         """Sort ranges for the node from ranges for other nodes. What pauses is in neither: it is put back when it is due."""
         state, holders = self._state, self._state.holders
-        others_are_idle = self._others_are_idle(node)
+        others_are_idle = len(state.fleet.idle) > (
+            node.number in state.fleet.idle
+        )  # if none is, a range is better tried again here
         is_shaky = state.budget.is_shaky(node.number) and state.fleet.n_usable > 1
         for index in ranges.tolist():
             if self._retries.is_pausing(index):
@@ -132,7 +139,3 @@ class Leasing:
                 (sifted.for_others if others_are_idle else sifted.failed_here).append(index)
                 continue
             sifted.kept.append(index)
-
-    def _others_are_idle(self, node: Node) -> bool:
-        """Whether another node will ask for work at once; if not, a range is better tried again here."""
-        return any(other.idle_cores > 0 for other in self._state.fleet.up() if other is not node)

@@ -59,7 +59,8 @@ class NodeCore:
         self.node = node
         self.config = config
         self._outputs = outputs
-        self._queue: deque[int] = deque()
+        self.queue: deque[int] = deque()
+        """Ranges not yet handed to the payload."""
         self._in_payload = PayloadRanges()
         self.times = CoreTimes()
         """What the cores do with their time. Whoever owns the node says when they are there."""
@@ -78,6 +79,7 @@ class NodeCore:
         self._low_water = 0
         self._last_exchange = float("-inf")
         self._interval_s = config.exchange_interval_s
+        self._min_interval_s = config.min_exchange_interval_s
         self.flushing = False
         self.draining = False
         self.trouble = ""
@@ -96,12 +98,11 @@ class NodeCore:
         for index in ranges:
             self._in_payload.keep(index)
             if index not in here:
-                self._queue.append(index)
-        self._low_water = len(self._queue) // 2
+                self.queue.append(index)
 
     def _under_way(self) -> set[int]:
         """Ranges of which a result or a failure is still to be told."""
-        return {*self._queue, *self._in_payload, *self._groups.indices()}
+        return {*self.queue, *self._in_payload, *self._groups.indices()}
 
     def started(self, index: int, at: float) -> None:
         """A core began working on a range at wall-clock time `at`."""
@@ -134,7 +135,7 @@ class NodeCore:
         if self._begins_nothing or why is AskedBack.RECALLED:
             self._news_returned.append(index)
         else:
-            self._queue.appendleft(index)
+            self.queue.appendleft(index)
 
     def payload_lost(self) -> list[int]:
         """The payload is gone with everything in it; its ranges go back to the queue. Returns those that were on a core."""
@@ -148,9 +149,9 @@ class NodeCore:
     # ---- what to do
 
     @property
-    def queued(self) -> int:
-        """Ranges not yet handed to the payload."""
-        return len(self._queue)
+    def unbegun(self) -> int:
+        """Ranges that no core has begun, in the payload or not."""
+        return len(self.queue) + self._in_payload.n_unbegun
 
     @property
     def computing(self) -> int:
@@ -168,8 +169,8 @@ class NodeCore:
 
     def to_feed(self, appetite: int) -> list[int]:
         """Ranges for the payload, which takes `appetite` more."""
-        count = min(appetite, len(self._queue))
-        taken = [self._queue.popleft() for _ in range(count)]
+        count = min(appetite, len(self.queue))
+        taken = [self.queue.popleft() for _ in range(count)]
         self._in_payload.feed(taken)
         return taken
 
@@ -207,27 +208,26 @@ class NodeCore:
         since_s = now - self._last_exchange
         if since_s >= self._interval_s:
             return True
-        starving = not self._queue and self._computed > 0
-        hungry = starving or len(self._queue) < self._low_water
+        starving = self.unbegun == 0 and self._computed > 0
+        hungry = starving or self.unbegun < self._low_water
         news = bool(self._news_groups or self._news_returned)
         urgent = self._recall_open or ((self.flushing or self._begins_nothing) and news)
-        return (hungry or urgent) and since_s >= self.config.min_exchange_interval_s
+        return (hungry or urgent) and since_s >= self._min_interval_s
 
     def message(self, now: float, wall_now: float) -> NodeMessage:
         """The message to send; the same one again until `answered`."""
         if self._pending is None:
             self._sequence += 1
             self.times.look(wall_now, self)
-            unbegun = self._in_payload.unbegun()
             self._pending = NodeMessage(
                 node=self.node,
                 sequence=self._sequence,
                 groups=tuple(self._news_groups),
                 failures=tuple(self._news_failures),
                 returned=np.asarray(self._news_returned, dtype=np.int64),
-                queued=len(self._queue) + len(unbegun),
+                queued=self.unbegun,
                 running=self._in_payload.running(wall_now),
-                waiting=tuple(map(RangeIndex, unbegun)) if self.flushing else (),
+                waiting=tuple(map(RangeIndex, self._in_payload.unbegun())) if self.flushing else (),
                 unreported=self._groups.n_unreported,
                 answers_recall=self._recall_open,
                 computed=self._computed,
@@ -253,13 +253,14 @@ class NodeCore:
     def apply(self, reply: CoordinatorReply) -> list[int]:
         """Do what the coordinator says, to a message or to a registration. Returns ranges the payload should release."""
         self._interval_s = reply.next_exchange_s or self.config.exchange_interval_s
+        self._min_interval_s = max(reply.min_exchange_s, self.config.min_exchange_interval_s)
         self.flushing = reply.flush
         self.times.told(reply.idle_means)
         for name in reply.acknowledged:
             self.unacknowledged.pop(name, None)
         settled = {index for ranges in reply.revoked for index in ranges.tolist()}
         if settled:
-            self._queue = deque(index for index in self._queue if index not in settled)
+            self.queue = deque(index for index in self.queue if index not in settled)
         wanted_back = self._in_payload.ask_back(settled, AskedBack.REVOKED)
         if reply.recall:
             wanted_back += self._recall(reply.recall)
@@ -267,8 +268,7 @@ class NodeCore:
             wanted_back += self.drain()
         for ranges in reply.leases:
             self.leased(ranges.tolist())
-        if not any(len(ranges) for ranges in reply.leases) and not self._queue:
-            self._low_water = 0  # nothing to be had now: wait for the interval, do not ask in a loop
+        self._low_water = self.unbegun // 2  # where nothing is to be had: wait for the interval, do not ask in a loop
         return wanted_back
 
     def drain(self) -> list[int]:
@@ -282,13 +282,13 @@ class NodeCore:
         return self._give_back() if trouble else []
 
     def _give_back(self) -> list[int]:
-        self._news_returned.extend(self._queue)
-        self._queue.clear()
+        self._news_returned.extend(self.queue)
+        self.queue.clear()
         return self._in_payload.unbegun()
 
     def _recall(self, count: int) -> list[int]:
         """Give back from the end of the queue first: those would be begun last."""
         self._recall_open = True
-        from_queue = min(count, len(self._queue))
-        self._news_returned.extend(self._queue.pop() for _ in range(from_queue))
+        from_queue = min(count, len(self.queue))
+        self._news_returned.extend(self.queue.pop() for _ in range(from_queue))
         return self._in_payload.ask_back_last(count - from_queue)

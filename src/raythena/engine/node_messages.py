@@ -5,8 +5,12 @@ Frozen values, given by keyword: half of their fields are numbers, and numbers a
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
 
 from raythena.domain.core_time import Idle, NodeTimes
 from raythena.domain.ids import RangeIndex
@@ -21,6 +25,24 @@ class RunningRange(NamedTuple):
     age_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class RunningRanges(Collection[RunningRange]):
+    """Everything that is on the cores of a node, as two arrays of one length: every message carries it, and packing and unpacking
+    arrays takes a tenth of the time that pairs take."""
+
+    indices: Indices
+    ages_s: npt.NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __iter__(self) -> Iterator[RunningRange]:
+        return map(RunningRange, map(RangeIndex, self.indices.tolist()), self.ages_s.tolist())
+
+    def __contains__(self, pair: object) -> bool:
+        return any(running == pair for running in self)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeMessage:
     """What a node tells the coordinator: news since the last message, and how it stands."""
@@ -31,7 +53,7 @@ class NodeMessage:
     failures: tuple[RangeFailure, ...]
     returned: Indices
     queued: int
-    running: tuple[RunningRange, ...]
+    running: Collection[RunningRange]
     waiting: tuple[RangeIndex, ...]
     unreported: int
     answers_recall: bool = False
@@ -60,6 +82,8 @@ class CoordinatorReply:
     stop: bool = False
     """The job is over."""
     next_exchange_s: float | None = None
+    min_exchange_s: float = 0.0
+    """However badly the node needs ranges, it says nothing sooner: the coordinator has many nodes."""
     given: tuple[EventRange, ...] = ()
     """The ranges of `leases`, one by one, in a job whose ranges are given: a node cannot derive them from the inputs."""
     attempts: tuple[tuple[int, int], ...] = ()

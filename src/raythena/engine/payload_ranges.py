@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Iterator
 from enum import Enum
 
-from raythena.domain.ids import RangeIndex
-from raythena.engine.node_messages import RunningRange
+import numpy as np
+
+from raythena.engine.node_messages import RunningRanges
 
 
 class AskedBack(Enum):
@@ -23,6 +24,8 @@ class PayloadRanges:
         self._began_at: dict[int, float | None] = {}
         """Wall-clock seconds; None: waits in the payload."""
         self._asked_back: dict[int, AskedBack] = {}
+        self.n_unbegun = 0
+        """How many wait for a core."""
 
     def __len__(self) -> int:
         return len(self._began_at)
@@ -32,11 +35,14 @@ class PayloadRanges:
 
     def feed(self, indices: Iterable[int]) -> None:
         """The payload gets ranges."""
-        self._began_at.update(dict.fromkeys(indices))
+        new = [index for index in indices if index not in self._began_at]
+        self._began_at.update(dict.fromkeys(new))
+        self.n_unbegun += len(new)
 
     def started(self, index: int, at: float) -> None:
         """A core began working on a range at wall-clock time `at`."""
         if index in self._began_at:
+            self.n_unbegun -= self._began_at[index] is None
             self._began_at[index] = at
             self._asked_back.pop(index, None)
 
@@ -45,7 +51,7 @@ class PayloadRanges:
         self._asked_back.pop(index, None)
         if index not in self._began_at:
             return False
-        del self._began_at[index]
+        self.n_unbegun -= self._began_at.pop(index) is None
         return True
 
     def unbegun(self) -> list[int]:
@@ -56,10 +62,11 @@ class PayloadRanges:
         """Ranges on a core."""
         return [index for index, at in self._began_at.items() if at is not None]
 
-    def running(self, wall_now: float) -> tuple[RunningRange, ...]:
+    def running(self, wall_now: float) -> RunningRanges:
         """Ranges on a core, and for how long."""
-        began = ((index, at) for index, at in self._began_at.items() if at is not None)
-        return tuple(RunningRange(RangeIndex(index), max(0.0, wall_now - at)) for index, at in began)
+        began = {index: at for index, at in self._began_at.items() if at is not None}
+        ages_s = wall_now - np.fromiter(began.values(), np.float64, len(began))
+        return RunningRanges(np.fromiter(began, np.int64, len(began)), np.maximum(ages_s, 0.0))
 
     # ---- wanted back
 

@@ -246,7 +246,7 @@ class Agent:
 
     def _feed(self) -> None:
         payload = self._payload
-        if payload is None or self.core.queued == 0:
+        if payload is None or not self.core.queue:
             return
         indices = self.core.to_feed(payload.appetite)
         if indices:

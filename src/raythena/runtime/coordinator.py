@@ -52,6 +52,8 @@ logger = logging.getLogger(__name__)
 
 _TICK_S = 0.1
 _STATUS_S = 1.0
+_STATUS_SHARE = 0.02
+"""Of the time, spent on saying how far the job is, however many nodes and however slow a disk it has."""
 _HEARTBEAT_S = 5.0
 
 
@@ -311,7 +313,7 @@ class Coordinator:
             logger.warning("cannot remove the group %s: %s", groups[0], problem)  # swept at the end of the session
 
     async def _keep_time(self) -> None:
-        status_at = heartbeat_at = float("-inf")
+        next_status_at = heartbeat_at = float("-inf")
         while not self.over:
             now = self._clock.monotonic_s()
             for name in self._node_exchange.lose_silent_nodes(now):
@@ -321,14 +323,14 @@ class Coordinator:
             if now - heartbeat_at >= _HEARTBEAT_S:
                 heartbeat_at = now
                 await self._beat()
-            if now - status_at >= _STATUS_S:
-                status_at = now
+            if now >= next_status_at:
                 progress = self.progress()
                 if self._gateway_runner is not None:
                     self._gateway_runner.progressed(progress)
                 await asyncio.to_thread(self._status.write, progress, {})
                 if self._core_times.is_due():
                     await asyncio.to_thread(self._core_times.write)
+                next_status_at = now + max(_STATUS_S, (self._clock.monotonic_s() - now) / _STATUS_SHARE)
             await self._clock.sleep(_TICK_S)
 
     async def _beat(self) -> None:

@@ -15,7 +15,7 @@ from raythena.engine.core_times import CoreTimes
 @dataclass
 class Node:
     trouble: str = ""
-    queued: int = 0
+    queue: tuple[int, ...] = ()
     computing: int = 0
 
 

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-import numpy as np
+from dataclasses import replace
 
+import numpy as np
+import pytest
+
+from raythena.domain.outputs import OutputMap
 from raythena.domain.ranges import RangeState
 from raythena.domain.results import FailureKind, RangeFailure
 from raythena.engine import commands as do
 from raythena.engine import events as ev
 from raythena.engine.engine import Engine
+from raythena.engine.engine_config import EngineConfig
 from raythena.engine.exchange import ExchangeConfig, NodeExchange
-from raythena.engine.node_messages import NodeMessage
+from raythena.engine.node_core import NodeConfig, NodeCore
+from raythena.engine.node_messages import CoordinatorReply, NodeMessage
+from raythena.engine.result_groups import FinishedRange
 from raythena.testing.simulation.samples import group_of, small_job
 
 NOTHING = np.empty(0, dtype=np.int64)
+OUTPUTS = OutputMap.plan((10, 10), 10)
 
 
 def node_exchange(**config):
@@ -141,3 +149,43 @@ def test_after_the_end_everybody_is_told_to_stop():
     it.step(ev.StopRequested(reason="enough"), 0.0)
     assert it.register("a", 1, NOTHING, 0.0).stop
     assert it.exchange(message(1), 0.0).stop
+
+
+@pytest.mark.parametrize(
+    ("nodes", "event_s", "held"),
+    [
+        pytest.param(1, 2.0, 4 + 4, id="two seconds of computing"),
+        pytest.param(1, 1000.0, 4 + 1, id="one to spare, however long events are"),
+        pytest.param(10, 10.0, 4 + 8, id="until the report after next"),
+    ],
+)
+def test_a_node_holds_what_it_computes_until_it_can_be_given_more(nodes, event_s, held):
+    config = ExchangeConfig(exchange_interval_s=0.5, interval_per_node_s=1.0)
+    it = NodeExchange(Engine(small_job((400,), 400), None, EngineConfig(buffer_s=2.0)), config)
+    for number in range(nodes):
+        it.register(f"n{number}", 4, NOTHING, 0.0)
+    first = it.exchange(replace(message(1), node="n0", computed=400, computed_s=400 * event_s), 0.0)
+    assert (len(leased(first)), first.min_exchange_s) == (held, 0.2 * nodes)
+
+
+def test_a_hungry_node_lets_the_others_speak():
+    core = NodeCore("n", OUTPUTS, NodeConfig(min_exchange_interval_s=0.02))
+    core.message(0.0, 0.0)
+    core.answered(CoordinatorReply(leases=(np.arange(8),), next_exchange_s=10.0, min_exchange_s=2.0))
+    core.to_feed(8)
+    for index in range(8):
+        core.started(index, 0.0)
+    assert [core.exchange_due(now) for now in (0.1, 1.9, 2.0)] == [False, False, True]
+
+
+def test_a_node_with_work_ahead_in_its_payload_is_not_hungry():
+    core = NodeCore("n", OUTPUTS, NodeConfig())
+    core.message(0.0, 0.0)
+    core.answered(CoordinatorReply(leases=(np.arange(8),), next_exchange_s=10.0))
+    assert core.to_feed(8) == list(range(8))
+    for index in range(4):
+        core.started(index, 0.0)
+        core.done(FinishedRange(index, "", 0, 10, True, 1, 1.0, 1.0, 0.0), 1.0)
+    assert not core.exchange_due(5.0)
+    core.started(4, 1.0)
+    assert core.exchange_due(5.0), "less than half of what it was given is left"

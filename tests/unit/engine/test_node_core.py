@@ -128,7 +128,7 @@ def test_a_range_released_late_still_goes_home():
     assert exchange(core, CoordinatorReply())[0].returned.tolist() == []
     core.released(1)
     assert exchange(core, CoordinatorReply())[0].returned.tolist() == [1]
-    assert (core.queued, core.has_results, core.unacknowledged) == (0, False, {})
+    assert (len(core.queue), core.has_results, core.unacknowledged) == (0, False, {})
 
 
 def test_revoked_ranges_are_dropped_wherever_they_wait_but_not_on_a_core():

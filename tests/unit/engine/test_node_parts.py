@@ -30,8 +30,15 @@ def fed() -> PayloadRanges:
 
 def test_what_has_begun_is_told_with_its_age(fed):
     assert (fed.begun(), fed.unbegun(), len(fed)) == ([2], [4, 7], 3)
-    assert fed.running(103.5) == ((2, 3.5),)
-    assert fed.running(99.0) == ((2, 0.0),), "clocks differ; an age is never negative"
+    assert list(fed.running(103.5)) == [(2, 3.5)]
+    assert len(fed.running(103.5)) == 1
+    assert (2, 3.5) in fed.running(103.5)
+    assert fed.n_unbegun == 2
+    assert (fed.remove(4), fed.n_unbegun) == (True, 1)
+    fed.started(7, 100.0)
+    fed.feed([7, 9])
+    assert fed.n_unbegun == len(fed.unbegun())
+    assert (2, 0.0) in fed.running(99.0), "clocks differ; an age is never negative"
 
 
 def test_a_range_leaves_the_payload_once(fed):

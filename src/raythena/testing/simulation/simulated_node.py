@@ -177,7 +177,7 @@ class SimulatedNode:
         core, now = self.core, self.site.now
         self._look_at_disks()
         core.times.look(now, core)
-        if core.queued and not core.trouble:
+        if core.queue and not core.trouble:
             fed = core.to_feed(self.payload.appetite)
             if fed:
                 self.payload.feed(fed)
