@@ -25,6 +25,9 @@ from raythena.engine.node_core import NodeConfig
 from raythena.engine.node_messages import CoordinatorReply, NodeMessage
 
 _MISSED_INTERVALS = 10
+_RELAXED_S = 2.0
+_PER_EVENT, _PER_EVENT_HUNGRY = 0.05, 0.002
+"""Where events are long, nodes report after this share of an event's time, but every `_RELAXED_S` at least."""
 _IMPATIENCE = 0.2
 """A node that needs ranges at once waits for this share of the interval that the number of nodes demands."""
 
@@ -99,7 +102,7 @@ class NodeExchange:
         line = self._lines.setdefault(node, _Line())
         line.outbox, line.reply, line.sequence = _Outbox(), None, 0
         self.step(ev.NodeJoined(node=node, cores=cores, held=held), now)
-        return self._reply(line)
+        return self._reply(line, node)
 
     def exchange(self, message: NodeMessage, now: float) -> CoordinatorReply:
         """Take a node's message and answer it."""
@@ -113,7 +116,7 @@ class NodeExchange:
         if line.reply is not None and message.sequence <= line.sequence:
             return line.reply if message.sequence == line.sequence else CoordinatorReply()
         self._take_in(message, now)
-        reply = CoordinatorReply(stop=True) if self.is_over() else self._reply(line)
+        reply = CoordinatorReply(stop=True) if self.is_over() else self._reply(line, message.node)
         line.sequence, line.reply = message.sequence, reply
         return reply
 
@@ -159,14 +162,14 @@ class NodeExchange:
                 unreported=message.unreported,
                 computed=message.computed,
                 computed_s=message.computed_s,
-                next_report_s=max(self.config.exchange_interval_s, self._shortest_interval_s),
+                next_report_s=self._usual_interval_s,
                 trouble=message.trouble,
                 remarks=message.remarks,
             ),
             now,
         )
 
-    def _reply(self, line: _Line) -> CoordinatorReply:
+    def _reply(self, line: _Line, name: str) -> CoordinatorReply:
         box, line.outbox = line.outbox, _Outbox()
         leases = tuple(lease for lease in box.leases if len(lease))
         return CoordinatorReply(
@@ -176,7 +179,7 @@ class NodeExchange:
             recall=box.recall,
             flush=box.flush,
             drain=box.drain,
-            next_exchange_s=self._interval_s(box),
+            next_exchange_s=self._interval_s(box, name),
             min_exchange_s=_IMPATIENCE * self._shortest_interval_s,
             given=self._described(leases),
             attempts=self._attempts(leases),
@@ -197,11 +200,20 @@ class NodeExchange:
         again = np.flatnonzero(failed)
         return tuple((int(ranges[at]), min(int(failed[at]) + 1, 255)) for at in again)
 
-    def _interval_s(self, box: _Outbox) -> float:
-        config = self.config
-        hungry = not box.leases or box.flush or box.drain
-        wanted_s = config.hungry_interval_s if hungry else config.exchange_interval_s
-        return max(wanted_s, self._shortest_interval_s)
+    def _interval_s(self, box: _Outbox, name: str) -> float:
+        config, node = self.config, self.engine.fleet.get(name)
+        hungry = node is None or node.number in self.engine.fleet.idle or box.flush or box.drain
+        if not hungry:
+            return self._usual_interval_s
+        return max(config.hungry_interval_s, self._stretched_s(_PER_EVENT_HUNGRY), self._shortest_interval_s)
+
+    @property
+    def _usual_interval_s(self) -> float:
+        """Of nodes whose cores are all busy."""
+        return max(self.config.exchange_interval_s, self._stretched_s(_PER_EVENT), self._shortest_interval_s)
+
+    def _stretched_s(self, per_event: float) -> float:
+        return min(_RELAXED_S, per_event * (self.engine.fleet.mean_event_s or 0.0))
 
     @property
     def _shortest_interval_s(self) -> float:

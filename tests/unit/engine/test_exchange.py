@@ -189,3 +189,23 @@ def test_a_node_with_work_ahead_in_its_payload_is_not_hungry():
     assert not core.exchange_due(5.0)
     core.started(4, 1.0)
     assert core.exchange_due(5.0), "less than half of what it was given is left"
+
+
+@pytest.mark.parametrize(
+    ("nodes", "event_s", "busy_s", "idle_s"),
+    [
+        pytest.param(1, 0.01, 0.5, 0.1, id="short events"),
+        pytest.param(1, 100.0, 2.0, 0.2, id="long events"),
+        pytest.param(20, 0.01, 20.0, 20.0, id="many nodes"),
+    ],
+)
+def test_how_often_a_node_reports_follows_nodes_and_event_times(nodes, event_s, busy_s, idle_s):
+    """Where nothing is ready any more: a node whose cores are all busy, and one that could compute."""
+    it = NodeExchange(Engine(small_job((4 * nodes,), 400)), ExchangeConfig(interval_per_node_s=1.0 if nodes > 1 else 0.0))
+    for number in range(nodes):
+        it.register(f"n{number}", 4, NOTHING, 0.0)
+        it.exchange(replace(message(1), node=f"n{number}"), 0.0)
+    reports = {"computed": 4, "computed_s": 4 * event_s}
+    busy = it.exchange(replace(message(2), node="n0", running=((0, 0.0), (1, 0.0), (2, 0.0), (3, 0.0)), **reports), 0.0)
+    idle = it.exchange(replace(message(3), node="n0", running=((3, 0.0),), **reports), 0.0)
+    assert (busy.next_exchange_s, idle.next_exchange_s) == (busy_s, idle_s)
