@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,6 +14,7 @@ from raythena.domain.errors import ExitCode, InvalidInput
 
 if TYPE_CHECKING:
     from raythena.testing.simulation.campaign import Tally
+    from raythena.testing.simulation.large_site import SitePlan
 
 _PROGRESS_S = 10.0
 
@@ -30,6 +32,19 @@ def simulate_command(
     processes: Annotated[
         int, typer.Option("--processes", metavar="N", min=0, help="Processes that share the work; 0 takes all cores.")
     ] = 0,
+    scale: Annotated[
+        bool,
+        typer.Option("--scale", help="One large site instead, on which little goes wrong: how busy it is, and its coordinator."),
+    ] = False,
+    event_s: Annotated[
+        float, typer.Option("--event-s", metavar="SECONDS", min=0.001, help="With --scale: mean time of an event.")
+    ] = 300.0,
+    message_us: Annotated[
+        float, typer.Option("--message-us", metavar="µs", min=0.0, help="With --scale: what a message costs the coordinator.")
+    ] = 700.0,
+    lost: Annotated[
+        float, typer.Option("--lost", metavar="SHARE", min=0.0, max=0.9, help="With --scale: share of the nodes that are lost.")
+    ] = 0.0,
 ) -> None:
     """Try the engine at made-up sites where everything goes wrong, and say whether a promise was broken.
 
@@ -43,7 +58,14 @@ def simulate_command(
       raythena simulate
       raythena simulate --seeds 1000 --first 5000
       raythena simulate --seeds 20 --nodes 64 --cores 8 --faults network,nodes
+      raythena simulate --scale --nodes 1000 --cores 128 --events 256000
     """
+    if scale:
+        from raythena.testing.simulation.large_site import SitePlan
+
+        plan = SitePlan(nodes=nodes or 1000, cores=cores or 128, events=events, event_s=event_s, lost_share=lost, seed=first)
+        typer.echo(_large_site(replace(plan, message_s=message_us / 1e6)))
+        return
     from raythena.testing.simulation.campaign import run_campaign
     from raythena.testing.simulation.draw import Size
 
@@ -55,6 +77,26 @@ def simulate_command(
     typer.echo(_summary(tally, time.monotonic() - began))
     if tally.broken:
         raise typer.Exit(ExitCode.INVALID_OUTPUT)
+
+
+def _large_site(plan: SitePlan) -> str:
+    from raythena.testing.simulation.large_site import simulate_large_site
+
+    figures = simulate_large_site(plan)
+    each_us = 1e6 * figures.engine_cpu_s / max(figures.messages, 1)
+    lines = [
+        f"site         {plan.nodes:,} nodes of {plan.cores} cores, {plan.n_events:,} events of {plan.event_s:g} s",
+        f"makespan     {figures.makespan_s:,.0f} s; list scheduling {figures.scheduling_s:,.0f}, bound {figures.bound_s:,.0f}",
+        f"occupancy    {100 * figures.occupancy:.2f} % of all cores, from the last node's start until all is handed out",
+        f"begun twice  {figures.begun_twice:,} events",
+        f"messages     {figures.messages:,}: {figures.messages / figures.makespan_s:,.0f} a second, "
+        f"{figures.messages / plan.n_events:.2f} an event; the longest waited {figures.longest_wait_s:.2f} s",
+        f"coordinator  {100 * figures.coordinator_busy:.0f} % of a core at {1e6 * plan.message_s:g} µs a message, "
+        f"of which engine and exchange take {each_us:.0f} µs here",
+        f"files        {figures.groups:,} groups, one for {plan.n_events / max(figures.groups, 1):.0f} events",
+        f"outcome      {figures.outcome}",
+    ]
+    return "\n".join(lines)
 
 
 def _kinds(faults: str) -> tuple[str, ...]:

@@ -44,3 +44,13 @@ def test_a_kind_of_fault_that_there_is_not(capsys):
     code, _, err = run(capsys, "--faults", "network,weather")
     assert code == ExitCode.INVALID_INPUT
     assert "'weather' is no kind of fault" in err
+
+
+def test_a_large_site_tells_how_busy_it_is(capsys):
+    code, out, _ = run(capsys, "--scale", "--nodes", "4", "--cores", "4", "--events", "64", "--event-s", "10")
+    assert code == ExitCode.OK
+    assert [line.split(maxsplit=1)[0] for line in out.splitlines()] == [
+        "site", "makespan", "occupancy", "begun", "messages", "coordinator", "files", "outcome",
+    ]  # fmt: skip
+    assert "4 nodes of 4 cores, 64 events of 10 s" in out
+    assert out.splitlines()[-1].split() == ["outcome", "complete"]
