@@ -25,6 +25,7 @@ from raythena.runtime.cluster import RayCluster
 from raythena.runtime.coordinator import Coordinator
 from raythena.runtime.log_files import log_to_file
 from raythena.runtime.merge_task import MergeOrder, check_sample, merge_output, merge_place
+from raythena.runtime.sample_check import LookBeforeMerge
 from raythena.runtime.session_config import SessionConfig, StopOrder
 from raythena.runtime.session_end import SessionResult
 
@@ -44,14 +45,18 @@ async def check_sample_in_ray(order: MergeOrder) -> None:
     await _in_ray(check_sample, order)
 
 
+def _carry_out(work: Callable[[MergeOrder], object], order: MergeOrder) -> object:
+    """One task for all kinds of work: Ray keeps a process for its kind of task a while, and would start another one."""
+    return work(order)
+
+
 async def _in_ray(work: Callable[[MergeOrder], object], order: MergeOrder) -> Any:
     nodes = [node["NodeID"] for node in await asyncio.to_thread(ray.nodes) if node["Alive"]]
     place = merge_place(order, ray.get_runtime_context().get_node_id(), nodes)
-    task = ray.remote(work).options(
-        num_cpus=0, max_retries=0, scheduling_strategy=NodeAffinitySchedulingStrategy(place, soft=True)
-    )
+    where = NodeAffinitySchedulingStrategy(place, soft=True)
+    task = ray.remote(_carry_out).options(name=work.__name__, num_cpus=0, max_retries=0, scheduling_strategy=where)
     try:
-        return await task.remote(order)
+        return await task.remote(work, order)
     except ray.exceptions.RayTaskError as problem:
         raise problem.cause if isinstance(problem.cause, RaythenaError) else problem from problem
 
@@ -110,7 +115,8 @@ class CoordinatorActor:
         async with self._lock:
             if self._coordinator is None:
                 log_to_file(Path(self._config.task_directory) / "logs" / self._config.session / "coordinator.log")
-                coordinator = await Coordinator.take_over(self._config, merge_in_ray, check_sample=check_sample_in_ray)
+                tasks = LookBeforeMerge(merge_in_ray, check_sample_in_ray)
+                coordinator = await Coordinator.take_over(self._config, tasks.merge, check_sample=tasks.check_sample)
                 self._coordinator = coordinator
                 self._supervision = asyncio.create_task(self._supervise(coordinator))
         return self._coordinator

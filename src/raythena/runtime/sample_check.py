@@ -10,6 +10,8 @@ Rule: only the merger's word stops a job. A disk that refuses, or a process that
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
 import uuid
 from collections.abc import Callable, Coroutine
@@ -17,7 +19,8 @@ from dataclasses import replace
 
 from raythena.domain.errors import MergeError, RaythenaError
 from raythena.domain.job import NO_MERGE
-from raythena.domain.results import GroupReport
+from raythena.domain.results import GroupReport, MergedOutput
+from raythena.runtime.merge_runner import Merge
 from raythena.runtime.merge_task import MergeOrder
 from raythena.runtime.session_config import SessionConfig
 
@@ -92,3 +95,31 @@ class SampleCheck:
         guid = str(uuid.uuid4()).upper()
         places = (config.task_directory, config.session, config.scratch_directory)
         return MergeOrder(*places, group.output, lfn, guid, config.job.merge, (group,), 1, (), "")
+
+
+class LookBeforeMerge:
+    """A merge that is ordered while a sample is looked at begins afterwards, in the process that looked.
+
+    Starting another process takes longer than any look should. One that takes more than `patience_s` is waited for no more.
+    """
+
+    def __init__(self, merge: Merge, sampler: Sampler, patience_s: float = 10.0) -> None:
+        self._merge = merge
+        self._sampler = sampler
+        self._patience_s = patience_s
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    async def check_sample(self, order: MergeOrder) -> None:
+        """Look at the sample; one at a time."""
+        self._idle.clear()
+        try:
+            await self._sampler(order)
+        finally:
+            self._idle.set()
+
+    async def merge(self, order: MergeOrder) -> MergedOutput:
+        """Merge, when nothing is looked at."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._idle.wait(), self._patience_s)
+        return await self._merge(order)

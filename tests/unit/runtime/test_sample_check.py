@@ -12,7 +12,7 @@ import pytest
 from raythena.domain.errors import MergeError, StorageError
 from raythena.domain.job import MergeSpec
 from raythena.domain.results import ENTRY_DTYPE, GroupReport
-from raythena.runtime.sample_check import TRIES, SampleCheck
+from raythena.runtime.sample_check import TRIES, LookBeforeMerge, SampleCheck
 
 NO_GOOD = MergeError("the output of range 0 is no good", (0,), ("has 2 entries",))
 LOST = MergeError("the output of range 0 is lost", (0,))
@@ -97,3 +97,56 @@ def test_an_output_that_is_gone_again_proves_nothing() -> None:
 
 def test_where_nothing_is_merged_nothing_is_looked_at() -> None:
     assert Session(merge="none").look(group(1)).seen == []
+
+
+class Process:
+    """Where samples are looked at and merges run; looks last until `looked` is set."""
+
+    def __init__(self) -> None:
+        self.did: list[str] = []
+        self.looked = asyncio.Event()
+
+    async def look(self, order: Any) -> None:
+        self.did.append(f"looks at {order}")
+        await self.looked.wait()
+        self.did.append("has looked")
+        if order == "bad":
+            raise NO_GOOD
+
+    async def merge(self, order: Any) -> Any:
+        self.did.append(f"merges {order}")
+        return order
+
+
+@pytest.mark.parametrize("sample", ["good", "bad"])
+def test_a_merge_begins_when_nothing_is_looked_at_any_more(sample: Any) -> None:
+    async def play() -> list[str]:
+        process = Process()
+        tasks = LookBeforeMerge(process.merge, process.look)
+        first: Any = "first"
+        await tasks.merge(first)
+        looking = asyncio.create_task(tasks.check_sample(sample))
+        await asyncio.sleep(0)
+        second: Any = "second"
+        merging = asyncio.create_task(tasks.merge(second))
+        await asyncio.sleep(0.01)
+        process.looked.set()
+        assert await merging == "second"
+        await asyncio.gather(looking, return_exceptions=True)
+        return process.did
+
+    assert asyncio.run(play()) == ["merges first", f"looks at {sample}", "has looked", "merges second"]
+
+
+def test_a_look_without_end_keeps_nothing_from_being_merged() -> None:
+    async def play() -> list[str]:
+        process = Process()
+        tasks = LookBeforeMerge(process.merge, process.look, patience_s=0.01)
+        sample: Any = "good"
+        looking = asyncio.create_task(tasks.check_sample(sample))
+        await asyncio.sleep(0)
+        await tasks.merge(sample)
+        looking.cancel()
+        return process.did
+
+    assert asyncio.run(play()) == ["looks at good", "merges good"]
