@@ -8,6 +8,8 @@ SEEDS ?= 200
 # Tests wait more than they compute: for processes that start, die or are late.
 TEST_PROCESSES ?= $(shell expr 2 \* $$(nproc))
 PIP_QUIET := -qq --disable-pip-version-check
+# What is compiled is kept, or each of the hundreds of programs that tests start would compile what it imports.
+unexport PYTHONDONTWRITEBYTECODE
 
 # The wheel of ACTS needs the GNU C library 2.34. On an older system everything is installed without it; only the demo needs it.
 LIBC ?= $(shell getconf GNU_LIBC_VERSION 2>/dev/null)
@@ -36,6 +38,7 @@ $(INSTALLED): requirements/lock.txt pyproject.toml
 	@test -z "$(TOO_OLD_FOR_ACTS)" || echo "note: the demo will not run here: ACTS needs the GNU C library 2.34, this system has $(or $(LIBC),another one)"
 	@$(LOCKED) | $(BIN)/python -m pip install $(PIP_QUIET) --only-binary :all: --no-deps -r /dev/stdin
 	@$(BIN)/python -m pip install $(PIP_QUIET) --no-deps --no-build-isolation -e .
+	@$(BIN)/python -m compileall -q src
 	@touch $@
 
 $(VENV)/.compiler: requirements/compiler.txt $(INSTALLED)

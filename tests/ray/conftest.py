@@ -45,8 +45,15 @@ def event_loop_program(tmp_path_factory):
     return program
 
 
-GROUPS = {"test_command": "commands", "test_limits": "commands", "test_athenamp": "commands"}
-"""Modules whose tests bring clusters of their own, by the process that runs them; the rest of those goes to `payloads`."""
+GROUPS = {
+    "test_athenamp": "commands",
+    "test_command": "commands",
+    "test_limits": "commands",
+    "test_security": "commands",
+    "test_pilot_alone": "pilots without Ray",
+    "test_pilot_words": "pilots without Ray",
+}
+"""Modules whose tests do not share the cluster, by the process that runs them; the rest of those goes to `payloads`."""
 
 
 @pytest.hookimpl(tryfirst=True)  # before the plug-in that reads the groups

@@ -5,11 +5,14 @@ from __future__ import annotations
 import statistics
 import textwrap
 
+import pytest
+
 MEDIAN_BODY = 9
 LONGEST_BODY = 50
 MOST_METHODS = 25
 ANY_IN_1000 = 5.0
 TESTS_TO_SOURCE = 0.9
+pytestmark = pytest.mark.xdist_group("measures")  # the whole tree is read for them, once
 
 
 def test_functions_are_short(measures):
