@@ -24,10 +24,10 @@ PYTHON ?= $(shell for python in python3.11 python3 python3.12 python3.13; do \
 # Tests compile small programs. Where the machine has no compiler, one comes from the package index.
 COMPILER := $(if $(shell command -v g++ || command -v c++ || command -v clang++),,$(VENV)/.compiler)
 
-.PHONY: help install demo test kill harvest harvester faults baseline disks check pilot hadd slurm containers bare bench docs lock clean
+.PHONY: help install demo demo-tune test kill harvest harvester faults baseline disks check pilot hadd slurm containers bare bench docs lock clean
 
 help:  ## say what can be made
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
 
 install: $(INSTALLED)  ## install Raythena and the pinned versions of everything it needs in .venv
 
@@ -51,6 +51,10 @@ $(VENV)/.compiler: requirements/compiler.txt $(INSTALLED)
 demo: $(INSTALLED)  ## two real jobs from generated events to validated tracks and jets, on this machine, from scratch
 	rm -rf raythena-demo
 	$(BIN)/raythena demo
+
+demo-tune: $(INSTALLED)  ## a scan of 60 networks on two logical nodes (a minute or two)
+	rm -rf digits-network.raythena
+	$(BIN)/raythena tune examples/tune/network.yaml --nodes 2
 
 check: $(INSTALLED) $(COMPILER)  ## lint, format, types, layers, fast unit tests
 	$(BIN)/ruff check
@@ -119,8 +123,8 @@ lock:  ## resolve every dependency anew and pin what was found
 	$(PYTHON) -m venv build/lock
 	sed -n 's/^requires = \["\(.*\)"\]/\1/p' pyproject.toml > build/lock/build.txt
 	build/lock/bin/python -m pip install $(PIP_QUIET) --only-binary :all: -r build/lock/build.txt editables
-	build/lock/bin/python -m pip install $(PIP_QUIET) --only-binary :all: --no-build-isolation -e '.[demo,dev,tables]'
-	@{ echo "# Exact versions of everything for [demo,dev,tables] and the build; written by 'make lock'."; \
+	build/lock/bin/python -m pip install $(PIP_QUIET) --only-binary :all: --no-build-isolation -e '.[demo,dev,tables,tune]'
+	@{ echo "# Exact versions of everything for [demo,dev,tables,tune] and the build; written by 'make lock'."; \
 	  build/lock/bin/python -m pip freeze --exclude-editable | LC_ALL=C sort -f; } > requirements/lock.txt
 	rm -rf build/lock
 

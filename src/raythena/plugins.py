@@ -4,6 +4,7 @@
     mergers         what makes one file of many outputs  entry point group `raythena.mergers`         names a `Merger`
     gateways        where ranges come from, news go to   entry point group `raythena.gateways`        names a `GatewayPlugin`
     launchers       what makes a cluster of machines     entry point group `raythena.launchers`       names a `LauncherPlugin`
+    searchers       what proposes points of a scan       entry point group `raythena.searchers`       names a `SearcherPlugin`
     event readers   event numbers of a file format       entry point group `raythena.event_readers`   names an `EventReader`
 
 Shapes, units and errors are described in `docs/plugins.md`. Programs that compute events need none of this, see
@@ -28,11 +29,20 @@ from raythena.domain.results import FailureKind
 from raythena.domain.taxonomy import EndCause
 from raythena.engine.memory_policy import MemoryLimits
 from raythena.engine.node_starts import StartPolicy
+from raythena.engine.scan_policy import Searcher, TrialOutcome
 from raythena.launch.launcher import Cluster, LauncherPlugin, LaunchOrder, NodeCommand
 from raythena.payloads.plugin_options import refuse_unknown, string_list, string_map
 from raythena.payloads.workers.python_worker import WorkerContext
 from raythena.runtime.clock import Clock
-from raythena.runtime.gateway_interface import CoordinatorLine, FinalOutput, Gateway, GatewayContext, GatewayPlugin
+from raythena.runtime.gateway_interface import (
+    CoordinatorLine,
+    FinalOutput,
+    Gateway,
+    GatewayContext,
+    GatewayPlugin,
+    HistoryReader,
+    TaskHistory,
+)
 from raythena.runtime.merger_interface import BadInputs, MergeContext, Merged, Merger
 from raythena.runtime.payload_interface import (
     Done,
@@ -48,6 +58,7 @@ from raythena.runtime.payload_interface import (
     TimeLimits,
 )
 from raythena.runtime.session_end import SessionResult
+from raythena.tune.searcher_interface import SearcherPlugin, SearchProblem
 from raythena.validation.readers import Numbers as EventNumbers
 from raythena.validation.readers import Reader as EventReader
 
@@ -69,6 +80,7 @@ __all__ = [
     "Gateway",
     "GatewayContext",
     "GatewayPlugin",
+    "HistoryReader",
     "InputFile",
     "InternalError",
     "InvalidInput",
@@ -98,11 +110,16 @@ __all__ = [
     "Released",
     "Remark",
     "ReportedRange",
+    "SearchProblem",
+    "Searcher",
+    "SearcherPlugin",
     "SessionResult",
     "StartPolicy",
     "Started",
     "StorageError",
+    "TaskHistory",
     "TimeLimits",
+    "TrialOutcome",
     "WorkerContext",
     "refuse_unknown",
     "string_list",

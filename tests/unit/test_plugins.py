@@ -33,7 +33,7 @@ EXPORTED = {
     "Done": "cpu_s index offset path size_bytes started_at wall_s whole_file",
     "EndCause": "",
     "EventNumbers": "",
-    "EventRange": "first_event guid last_event lfn pfn range_id scope to_panda",
+    "EventRange": "first_event guid last_event lfn pfn point range_id scope to_panda",
     "EventReader": "",
     "Failed": "index kind message wall_s",
     "FailureKind": "",
@@ -41,6 +41,7 @@ EXPORTED = {
     "Gateway": "ended output_merged progressed ranges_wanted report_due run",
     "GatewayContext": "job options session task_directory",
     "GatewayPlugin": "check_options factory name",
+    "HistoryReader": "resumed",
     "InputFile": "checksum guid lfn n_events pfn scope size_bytes",
     "InternalError": "",
     "InvalidInput": "",
@@ -66,7 +67,7 @@ EXPORTED = {
     "Payload": "appetite collected drain feed poll release start stop",
     "PayloadContext": (
         "clock cores first_time_limit_s job job_name log_dir memory min_time_limit_s node numbers options scratch "
-        "time_limit_factor"
+        "task_directory time_limit_factor"
     ),
     "PayloadError": "",
     "PayloadOutcome": "",
@@ -82,11 +83,19 @@ EXPORTED = {
     "Released": "index",
     "Remark": "text",
     "ReportedRange": "file message range_id status",
+    "SearchProblem": (
+        "check_options library needs_one_objective needs_plain_space objectives of options parallel points refuse seed source "
+        "space"
+    ),
+    "Searcher": "ask learns recall size tell",
+    "SearcherPlugin": "make name",
     "SessionResult": "core_s cores cpu_s error exit_code outcome progress reason span_s",
     "StartPolicy": "at_once first_pause_s last_pause_s max_absences max_failures stable_s start_limit_s",
     "Started": "at index",
     "StorageError": "",
+    "TaskHistory": "failed finished given",
     "TimeLimits": "first_time_limit_s min_time_limit_s time_limit_factor",
+    "TrialOutcome": "number reports stopped_early values wall_s",
     "WorkerContext": "new_output options scratch state worker",
     "refuse_unknown": "",
     "string_list": "",

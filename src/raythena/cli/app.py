@@ -36,6 +36,7 @@ from raythena.cli.simulate import simulate_command
 from raythena.cli.status import status_command
 from raythena.cli.submit import submit_command
 from raythena.cli.submitted_jobs import cancel_command, jobs_command
+from raythena.cli.tune import tune_command
 from raythena.cli.validate import validate_command
 from raythena.domain.errors import ExitCode, InternalError, RaythenaError
 from raythena.monitor.wording import printable
@@ -81,6 +82,7 @@ app = typer.Typer(
 )
 app.command("demo")(demo_command)
 app.command("run")(run_command)
+app.command("tune")(tune_command)
 app.command("harvest")(harvest_command)
 app.command("submit")(submit_command)
 app.command("jobs")(jobs_command)

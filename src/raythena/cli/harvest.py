@@ -209,10 +209,12 @@ def _session(
     from raythena.cli.session import prepare_task, run_session, session_config, takeover_patience_s
     from raythena.domain.errors import InvalidInput
     from raythena.gateways.file import load_payload
+    from raythena.gateways.harvester.gateway import is_scan
     from raythena.gateways.harvester.last_word import Ending
     from raythena.monitor.display import choose_display
     from raythena.runtime.session_config import Delivery, DeliveryForm
     from raythena.storage.taskdir import TaskDirectory
+    from raythena.tune.scan_job import suited_to_trials
 
     if outputs not in list(DeliveryForm):
         raise InvalidInput("--outputs", "", f"is {outputs!r}", expected=" or ".join(DeliveryForm))
@@ -221,11 +223,13 @@ def _session(
     directory = shift.choose_task_directory(taskdir)
     patience_s = takeover_patience_s(settings, os.environ)
     task = prepare_task(job, directory, resume=TaskDirectory(directory).ledger.exists(), patience_s=patience_s, tell=_complain)
+    scan = is_scan(job)
+    configured = session_config(job, task, settings, began)
     session = replace(
-        session_config(job, task, settings, began),
+        suited_to_trials(configured, waited_for=True) if scan else configured,
         gateway=shift.gateway(hurry_s),
         gateway_patience_s=shift.patience_s + 10.0,
-        delivery=Delivery(DeliveryForm(outputs)),
+        delivery=Delivery(DeliveryForm.ARCHIVES if scan else DeliveryForm(outputs)),
         batch_job=shift.worker_id,
     )
     with choose_display(settings.display.mode, sys.stdout) as shown:

@@ -18,6 +18,8 @@ class EventRange:
     scope: str = ""
     seeds: tuple[int, ...] = ()
     """Of each of the events, in a job without input files."""
+    point: str = ""
+    """In a hyper-parameter scan: what is to be tried, as JSON (`domain.scan.trial.Point`)."""
 
     @property
     def seed(self) -> int:

@@ -93,6 +93,8 @@ class GivenRanges:
     """The ids, if they are not in columns."""
     labels: Mapping[int, tuple[str, str]] = field(default_factory=dict)
     """(GUID, scope) of input files for which the chunk says something else than the job, by index of the file."""
+    points: _Texts | None = None
+    """Points of a hyper-parameter scan, one for each range; None: there are none."""
 
     @classmethod
     def pack(cls, ranges: Iterable[EventRange], inputs: Sequence[InputFile]) -> GivenRanges:
@@ -111,9 +113,10 @@ class GivenRanges:
             for each in unique.values()
             if (each.guid or each.scope) and (each.guid, each.scope) != (known[each.lfn][1].guid, known[each.lfn][1].scope)
         }
-        ids = list(unique)
-        id_columns, texts = _id_columns([ids[position] for position in order.tolist()])
-        return cls(len(ids), {**columns, **id_columns}, texts, labels)
+        ordered = list(map(list(unique.values()).__getitem__, order.tolist()))
+        id_columns, texts = _id_columns([each.range_id for each in ordered])
+        points = _Texts.of(each.point for each in ordered) if any(each.point for each in ordered) else None
+        return cls(len(ordered), {**columns, **id_columns}, texts, labels, points)
 
     def __len__(self) -> int:
         return self.count
@@ -146,17 +149,23 @@ class GivenRanges:
         else:
             ids = [self.texts.at(position) for position in positions.tolist()]
         ranges = []
-        for range_id, index, first, more in zip(ids, columns["file"], columns["first"], columns["more"], strict=True):
+        points = self._points_at(positions)
+        for range_id, index, first, more, point in zip(ids, *(columns[name] for name in _PLACES), points, strict=True):
             file = inputs[index]
             guid, scope = self.labels.get(index, (file.guid, file.scope))
-            ranges.append(EventRange(range_id, file.lfn, file.pfn, guid, first, first + more, scope))
+            ranges.append(EventRange(range_id, file.lfn, file.pfn, guid, first, first + more, scope, point=point))
         return ranges
 
     def take(self, positions: Numbers) -> GivenRanges:
         """A chunk of some of the ranges, in ascending order of position."""
         columns = {name: _Column.of(np.asarray(column.some(positions))) for name, column in self.columns.items()}
         texts = None if self.texts is None else _Texts.of(self.texts.at(position) for position in positions.tolist())
-        return GivenRanges(len(positions), columns, texts, self.labels)
+        points = None if self.points is None else _Texts.of(self._points_at(positions))
+        return GivenRanges(len(positions), columns, texts, self.labels, points)
+
+    def _points_at(self, positions: Numbers) -> list[str]:
+        points = self.points
+        return [""] * len(positions) if points is None else [points.at(position) for position in positions.tolist()]
 
     def id_hashes(self) -> npt.NDArray[np.uint32]:
         """A number for each id that is the same for the same id, whatever the others in its chunk look like."""
@@ -178,11 +187,13 @@ class GivenRanges:
             "columns": [[name, each.base, each.rest.dtype.str, len(each.rest)] for name, each in self.columns.items()],
             "texts": None if texts is None else len(texts.content),
             "labels": [[file, *label] for file, label in self.labels.items()],
+            "points": None if self.points is None else len(self.points.content),
         }
         head = json.dumps(header, separators=(",", ":")).encode()
         blobs = [each.rest.tobytes() for each in self.columns.values()]
-        if texts is not None:
-            blobs += [texts.bounds.astype("<u4").tobytes(), texts.content]
+        for each in (texts, self.points):
+            if each is not None:
+                blobs += [each.bounds.astype("<u4").tobytes(), each.content]
         return zlib.compress(b"".join((_LENGTH.pack(len(head)), head, *blobs)), 1)
 
     @classmethod
@@ -196,11 +207,15 @@ class GivenRanges:
         for name, base, width, count in header["columns"]:
             columns[name] = _Column(base, np.frombuffer(plain, dtype=width, count=count, offset=position))
             position += columns[name].rest.nbytes
-        texts = None
-        if header["texts"] is not None:
-            bounds = np.frombuffer(plain, dtype="<u4", count=header["count"] + 1, offset=position)
-            texts = _Texts(bounds, plain[position + bounds.nbytes :])
-        return cls(header["count"], columns, texts, {file: (guid, scope) for file, guid, scope in header["labels"]})
+        found: dict[str, _Texts | None] = {"texts": None, "points": None}
+        for name in found:
+            if (length := header.get(name)) is not None:
+                bounds = np.frombuffer(plain, dtype="<u4", count=header["count"] + 1, offset=position)
+                position += bounds.nbytes
+                found[name] = _Texts(bounds, plain[position : position + length])
+                position += length
+        labels = {file: (guid, scope) for file, guid, scope in header["labels"]}
+        return cls(header["count"], columns, found["texts"], labels, found["points"])
 
 
 def _file_of(each: EventRange, known: Mapping[str, tuple[int, InputFile]]) -> int:

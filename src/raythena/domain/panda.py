@@ -31,6 +31,7 @@ from raythena.domain.admission import (
 from raythena.domain.document import FieldPath, shown
 from raythena.domain.errors import InvalidInput
 from raythena.domain.job import InputFile, Job, MergeSpec, PayloadSpec
+from raythena.domain.scan.trial import OUTPUT_PREFIX, POINTS_LFN
 from raythena.domain.transform import CommandLine, vocabulary_of
 
 _ABSENT = ("", "NULL", "None")
@@ -176,6 +177,8 @@ class PandaJob(_PandaModel):
 
     event_service: Flag = False
     on_site_merging: Flag = False
+    is_scan: Annotated[Flag, Field(alias="isHPO")] = False
+    """Its event ranges are points of a hyper-parameter scan."""
     n_events_per_input_file: Events = None
     esmerge_spec: MergeStep | None = None
 
@@ -307,7 +310,7 @@ def _listed(place: FieldPath, key: str, values: Sequence[object]) -> list[FieldP
 
 def _check_names(place: FieldPath, job: PandaJob) -> None:
     for key, names in (("inFiles", job.in_files), ("outFiles", job.out_files)):
-        if not names:
+        if not names and not job.is_scan:
             raise place.entry(key).refuse("is missing or empty", expected="at least one file name")
         for item in _listed(place, key, names):
             check_lfn(item)
@@ -405,6 +408,8 @@ def to_given_job(panda_job: PandaJob, payload: PayloadSpec, *, place: FieldPath,
 
     `place` and `input_directory` as for `to_job`. Raises InvalidInput.
     """
+    if panda_job.is_scan:
+        return _scan_job(panda_job, payload, place, input_directory)
     if not panda_job.event_service:
         raise place.entry("eventService").refuse("is not set", expected="True, for a job whose event ranges PanDA hands out")
     inputs = _inputs(panda_job, place, input_directory, n_events=0)
@@ -424,6 +429,31 @@ def to_given_job(panda_job: PandaJob, payload: PayloadSpec, *, place: FieldPath,
         source=panda_job.document,
     )
 
+
+def _scan_job(panda_job: PandaJob, payload: PayloadSpec, place: FieldPath, input_directory: str) -> Job:
+    """A job whose event ranges are points of a scan. They belong to no file; training data are the program's own business."""
+    if payload.kind != SCAN_PAYLOAD:
+        raise place.entry("isHPO").refuse(
+            f"is set, and the payload is {payload.kind!r}", expected=f"the payload {SCAN_PAYLOAD!r} for points of a scan"
+        )
+    return Job(
+        name=f"panda-{panda_job.panda_id}",
+        inputs=(InputFile(POINTS_LFN, canonical_path(input_directory or "/", FieldPath(place.source, "", POINTS_LFN)), 0),),
+        outputs=(OUTPUT_PREFIX,),
+        payload=payload,
+        merge=MergeSpec("none"),
+        events_per_output=1,
+        job_id=str(panda_job.panda_id),
+        task_id=_id_text(panda_job.task_id),
+        jobset_id=_id_text(panda_job.jobset_id),
+        log_file=panda_job.log_file,
+        ranges_given=True,
+        source=panda_job.document,
+    )
+
+
+SCAN_PAYLOAD = "trial"
+"""What evaluates points."""
 
 _NOT_ON_SITE = "Only jobs with on-site merging can be cut into events here; this one gets its event ranges from PanDA"
 

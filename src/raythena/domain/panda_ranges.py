@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from raythena.domain.admission import MAX_EVENTS, check_guid, check_lfn
 from raythena.domain.document import FieldPath, read_json, shown
 from raythena.domain.ranges import EventRange
+from raythena.domain.scan.trial import POINTS_LFN, Point, finite
 
 _PANDA_ID = re.compile(r"(\d{1,19})-(\d{1,19})-(\d{1,19})-(\d{1,19})-(\d{1,10})", re.ASCII)
 _LOCAL_ID = re.compile(r"(?P<lfn>.+)-(?P<event>[1-9]\d{0,9})", re.ASCII)
@@ -84,10 +85,13 @@ def _range(place: FieldPath, pfn_of: Mapping[str, str], seen: dict[str, str]) ->
     if not isinstance(place.value, dict):
         raise place.refuse(f"is {shown(place.value)}", expected="a range with eventRangeID, LFN, startEvent and lastEvent")
     id_place, lfn_place = place.entry("eventRangeID"), place.entry("LFN")
-    range_id = str(parse_range_id(id_place))
+    found = parse_range_id(id_place)
+    range_id = str(found)
     if range_id in seen:
         raise id_place.refuse(f"the range {range_id} is listed twice", expected=f"another than {seen[range_id]}")
     seen[range_id] = id_place.field
+    if place.entry("hp_point").given and isinstance(found, EventRangeId) and POINTS_LFN in pfn_of:
+        return _point_range(place.entry("hp_point"), found, pfn_of[POINTS_LFN])
     lfn = lfn_place.text("the name of an input file")
     if lfn not in pfn_of:
         raise lfn_place.refuse(f"{shown(lfn)} is no input file of the job", expected=_some(pfn_of))
@@ -95,6 +99,20 @@ def _range(place: FieldPath, pfn_of: Mapping[str, str], seen: dict[str, str]) ->
     guid = place.entry("GUID")
     scope = _optional_text(place.entry("scope"))
     return EventRange(range_id, lfn, pfn_of[lfn], check_guid(guid) if guid.value else "", first, last, scope)
+
+
+def _point_range(place: FieldPath, range_id: EventRangeId, pfn: str) -> EventRange:
+    """A point of a hyper-parameter scan, as iDDS describes it: `{"id", "parameters", "loss"}`; the range says nothing else.
+
+    In a scan with segments `parameters` is a pair of the segment's name and the parameters.
+    """
+    parameters, loss = place.entry("parameters"), place.entry("loss")
+    pair = isinstance(parameters.value, list) and len(parameters.value) == 2 and isinstance(parameters.value[1], dict)
+    if not isinstance(parameters.value, dict) and not pair:
+        raise parameters.refuse(f"is {shown(parameters.value)}", expected="parameters by name, or a segment with parameters")
+    number = range_id.process_id
+    point = Point(number, parameters.plain(), known=finite(loss) if loss.given else None)
+    return EventRange(str(range_id), POINTS_LFN, pfn, "", number, number, point=point.to_text())
 
 
 def _events(place: FieldPath) -> tuple[int, int]:

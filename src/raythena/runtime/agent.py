@@ -180,6 +180,7 @@ class Agent:
             config.job,
             self._numbers,
             memory=config.memory,
+            task_directory=self._directory.root,
             **asdict(config.limits),
         )
         payload: Payload = payload_plugin(config.job.payload.kind).factory()

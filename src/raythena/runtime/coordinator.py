@@ -119,7 +119,7 @@ class Coordinator:
         self._status = StatusFile(self._directory.status, clock)
         self._core_times = CoreTimeFile(self._directory, config.session, config.began_at, clock)
         self._log = _Log(engine)
-        self._merged_before = restored.merged
+        self._restored = restored
         self._brought_along = brought_along
         self._gateway_runner = (
             None if gateway is None else GatewayRunner(config, gateway, self, engine.table, self._writer.settled, clock=clock)
@@ -187,9 +187,10 @@ class Coordinator:
         if self.config.ends_at is not None:
             self.tell(ev.DeadlineSet(self._clock.monotonic_s() + self.config.ends_at - self._clock.wall_s()))
         if self._gateway_runner is not None:
-            self._gateway_runner.begin(self._merged_before)
+            self._gateway_runner.begin(self._restored)
         for group in self._brought_along:  # its incarnation was one of another session
             self.tell(ev.GroupReported(replace(group, node=NodeName.parse(group.node).host)))
+        self._restored = Restored()  # the engine has what it needs of it, and it may be large
         self.tell(ev.Tick())
 
     async def ended(self) -> SessionResult:

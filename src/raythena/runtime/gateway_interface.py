@@ -18,7 +18,8 @@ Rules for a gateway:
   again by the next life when this one ended too early. Ranges given twice are computed once;
 - reports may be bundled, never split. A report is acknowledged when whoever it is for has taken it; what is not acknowledged is
   told again by the next life, and the job does not end by itself before everything is;
-- a new life is told all outputs merged so far, all reports not acknowledged, and asked for ranges, as if for the first time.
+- a new life is told all outputs merged so far, all reports not acknowledged, and asked for ranges, as if for the first time. One
+  that must know more than that is a `HistoryReader` as well.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from raythena.domain.errors import InvalidInput
 from raythena.domain.job import Job
@@ -109,6 +110,26 @@ class Gateway(Protocol):
         `result.error` names what went wrong, in the terms of the taxonomy. `SessionConfig.gateway_patience_s` are given to tell
         the outside; then the session ends without.
         """
+
+
+@dataclass(frozen=True, slots=True)
+class TaskHistory:
+    """What the ledger knew of a task when this life of the coordinator began."""
+
+    given: Sequence[EventRange]
+    """Every range that was handed out, in order."""
+    finished: Sequence[RangeReport]
+    """Everything that was finished, in order, whether its report was acknowledged or not."""
+    failed: frozenset[str]
+    """Ids of the ranges that were given up."""
+
+
+@runtime_checkable
+class HistoryReader(Protocol):
+    """A gateway that wants to know what was before it."""
+
+    def resumed(self, history: TaskHistory) -> None:
+        """Told once, before `Gateway.run`, with all there is: the first life of a task is told that there is nothing."""
 
 
 @dataclass(frozen=True)

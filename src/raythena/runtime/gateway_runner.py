@@ -12,17 +12,27 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
+
 from raythena.domain.errors import InternalError, RaythenaError
 from raythena.domain.given_ranges import GivenRanges
 from raythena.domain.progress import Progress
 from raythena.domain.range_report import DeliveredFile, RangeReport, RangeStatus, ReportedRange
 from raythena.domain.ranges import EventRange, RangeLayout
+from raythena.domain.records import Restored
 from raythena.domain.results import MergedOutput
 from raythena.domain.taxonomy import EndCause
 from raythena.engine import commands as do
 from raythena.engine import events as ev
 from raythena.runtime.clock import SYSTEM_CLOCK, Clock
-from raythena.runtime.gateway_interface import FinalOutput, Gateway, GatewayContext, gateway_plugin
+from raythena.runtime.gateway_interface import (
+    FinalOutput,
+    Gateway,
+    GatewayContext,
+    HistoryReader,
+    TaskHistory,
+    gateway_plugin,
+)
 from raythena.runtime.session_config import DeliveryForm, SessionConfig, StopOrder
 from raythena.runtime.session_end import SessionResult
 
@@ -69,10 +79,12 @@ class GatewayRunner:
         self._n_new = 0
         """Of the ranges that are being handed over, how many the engine did not know."""
 
-    def begin(self, merged: Iterable[MergedOutput]) -> None:
+    def begin(self, restored: Restored) -> None:
         """Tell what an earlier life has told, and let the gateway work."""
-        for output in merged:
+        for output in restored.merged:
             self.output_merged(output)
+        if isinstance(self._gateway, HistoryReader):
+            self._gateway.resumed(history_of(restored, self._layout, self._config))
         self._running = asyncio.create_task(self._gateway.run(self))
         self._running.add_done_callback(self._gateway_ended)
 
@@ -169,6 +181,14 @@ def gateway_of(config: SessionConfig) -> Gateway | None:
     if plugin.check_options is not None:
         plugin.check_options(spec.options, "session")
     return plugin.factory(GatewayContext(config.job, config.session, Path(config.task_directory), spec.options))
+
+
+def history_of(restored: Restored, layout: RangeLayout, config: SessionConfig) -> TaskHistory:
+    """What a ledger remembers of a job whose ranges are given, in the gateway's words."""
+    groups = [group for group in restored.groups if len(group.entries)]
+    reports = [range_report(do.PublishReport(number=0, group=group, failures=()), layout, config) for group in groups]
+    given = layout.event_ranges(np.arange(len(layout), dtype=np.int64)) if len(layout) else []
+    return TaskHistory(given, reports, frozenset(map(layout.range_id, restored.failed.tolist())))
 
 
 def range_report(command: do.PublishReport, layout: RangeLayout, config: SessionConfig) -> RangeReport:

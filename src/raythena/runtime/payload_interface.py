@@ -62,6 +62,8 @@ class PayloadContext(TimeLimits):
     """What the payload asks for the time."""
     memory: MemoryLimits = field(default_factory=MemoryLimits)
     """What the payload may take of the node's memory."""
+    task_directory: Path | None = None
+    """On the shared file system: for what must outlive the node and is no output. None in tests."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,11 +31,17 @@ from raythena.cli.settings import load_settings
 from raythena.domain.errors import InvalidInput
 from raythena.domain.records import AttemptFailed, GroupStored
 from raythena.domain.results import FailureKind
+from raythena.domain.scan.scan_file import parse_scan
+from raythena.domain.scan.stopping_rule import EarlyEnd, RuleKind
 from raythena.gateways.file import load_job, load_payload
+from raythena.payloads.trials.checkpoint_store import CheckpointStore
+from raythena.payloads.trials.training_report import TrainingReport
 from raythena.runtime.payload_interface import payload_plugin
 from raythena.storage.ledger import Ledger, SessionInfo
 from raythena.storage.taskdir import TaskDirectory
 from raythena.testing.simulation.samples import group_of, small_job
+from raythena.tune.scan_job import scan_job
+from raythena.tune.searcher_interface import SearchProblem, searcher_for
 
 JOB_SCHEMA, SETTINGS_SCHEMA = validator(schema_of(Document.JOB)), validator(schema_of(Document.SETTINGS))
 
@@ -127,6 +133,45 @@ def job_or_payload(block, tmp_path):
 def _with_container(fragment):
     container = {"engine": "apptainer", "image": "/cvmfs/image", **fragment["container"]}
     return {"payload": {"kind": "athenamp", "options": {"container": container}}}
+
+
+@proves(PARSED, "yaml", "docs/tune.md", "space:")
+def a_scan_file(block):
+    """It is read, its searcher made, and its payload looks at its options."""
+    document = yaml.safe_load(block.text)
+    scan = parse_scan(document, "scan.yaml")
+    assert searcher_for(SearchProblem.of(scan), scan.search.method).ask(1)
+    check = payload_plugin("trial").check_options
+    assert check is not None
+    check(scan_job(scan, document, Path("scan.yaml")).payload.options, "scan.yaml")
+
+
+@proves(EXECUTED, "python", "docs/tune.md", "def train(parameters, report)")
+def a_training(block, tmp_path, monkeypatch):
+    """From its beginning, and from its checkpoint."""
+
+    class Weights:
+        def __init__(self, epoch):
+            self.epoch = epoch
+
+        def learn(self):
+            self.epoch += 1
+            return 1.0 / self.epoch
+
+        def save(self, name):
+            Path(name).write_text(str(self.epoch))
+
+    monkeypatch.chdir(tmp_path)
+    train = _executed(block.text, start=lambda rate: Weights(0), load=lambda path: Weights(int(path.read_text()))).train
+    store = CheckpointStore(tmp_path / "task", 1, 1.0)
+    reports = []
+    for kept in (None, tmp_path / "kept"):
+        report = TrainingReport(lambda: 0.0, EarlyEnd((), RuleKind.NONE, 1.0), store, kept)
+        assert train({"rate": 0.1}, report) == {"loss": 0.05, "accuracy": 0.9}
+        reports.append(len(report.reports))
+        store.restore(tmp_path / "kept")
+        (tmp_path / "kept" / "weights.txt").write_text("15")
+    assert reports == [20, 5]
 
 
 @proves(PARSED, "toml")

@@ -25,6 +25,9 @@ from raythena.domain.short_reason import short_reason
 Entry = dict[str, Any]
 """One entry of an event status dump."""
 
+LEAST_LOSS = 2.2250738585072014e-308
+"""What a loss of 0 is told as."""
+
 _GUID_NAMESPACE = uuid.UUID("0b8f6c55-6d0f-5a3e-9d0b-6a5d8f5a7c11")
 
 
@@ -67,6 +70,19 @@ def _range_entry(each: ReportedRange, archive: DeliveredFile | None) -> Entry:
         "type": "zip_output" if archive else "es_output",
         "guid": path_guid(file.path),
     }
+
+
+def loss_entries(report: RangeReport, losses: Mapping[str, float]) -> list[Entry]:
+    """What became of points of a scan, for the file of updated events: only there does Harvester keep a loss.
+
+    A loss of exactly 0 is for iDDS one that is missing, for some of its searches at least; the smallest number there is is not.
+    """
+    return [
+        {"eventRangeID": each.range_id, "eventStatus": RangeStatus.FINISHED.value, "loss": losses[each.range_id] or LEAST_LOSS}
+        if each.status is RangeStatus.FINISHED
+        else {"eventRangeID": each.range_id, "eventStatus": RangeStatus.FAILED.value}
+        for each in report.ranges
+    ]
 
 
 def file_entry(kind: str, path: str, guid: str, size_bytes: int, adler32: int) -> Entry:

@@ -19,13 +19,15 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from raythena.domain.errors import InvalidInput, StorageError
+from raythena.domain.job import Job
 from raythena.domain.progress import Progress
-from raythena.domain.range_report import RangeReport
+from raythena.domain.range_report import RangeReport, RangeStatus
+from raythena.domain.scan.trial import POINTS_LFN
 from raythena.gateways.harvester import documents
 from raythena.gateways.harvester.access_point import AccessPoint
 from raythena.gateways.harvester.conversation import Patience
@@ -33,6 +35,7 @@ from raythena.gateways.harvester.deliverables import Deliverables
 from raythena.gateways.harvester.harvester_config import FileNames
 from raythena.gateways.harvester.messenger import JobIds, Messenger, News, RangesArrived, RangesEnded, ReportsTaken
 from raythena.runtime.gateway_interface import CoordinatorLine, FinalOutput, GatewayContext, GatewayPlugin
+from raythena.runtime.result_archive import results_in
 from raythena.runtime.session_end import SessionResult
 from raythena.storage.atomic import write_atomically
 
@@ -75,12 +78,18 @@ class HarvesterGateway:
     def __init__(self, context: GatewayContext) -> None:
         self._options = options = HarvesterOptions.of(context.options)
         job = context.job
-        self._point = AccessPoint(Path(options.access_point), FileNames(**options.names))
+        names = FileNames(**options.names)
+        self._scan = is_scan(job)
+        if self._scan:
+            # what a dump of files and events says of losses Harvester drops; the file of updated events it takes as it is
+            names = replace(names, event_status_dump_json_file=names.update_events_file)
+        self._point = AccessPoint(Path(options.access_point), names)
         ids = JobIds(job.job_id, job.task_id, job.jobset_id)
         self._messenger = Messenger(self._point, ids, {file.lfn: file.pfn for file in job.inputs}, Patience(**options.waits))
         self._given = job.ranges_given
         self._deliverables = None if job.ranges_given else Deliverables(job)
         self._basket: list[Callable[[], None]] = []
+        self._losses_due: list[RangeReport] = []
         self._wake = asyncio.Event()
         self._turning = threading.Lock()
         self._state_due = False
@@ -100,7 +109,11 @@ class HarvesterGateway:
         for each in report.ranges:
             if each.message:
                 logger.info("event %s: %s: %s", each.range_id, each.status, each.message)
-        self._put(lambda: self._messenger.tell(documents.report_entries(report), report.number))
+        if self._scan:
+            self._losses_due.append(report)
+            self._wake.set()
+        else:
+            self._put(lambda: self._messenger.tell(documents.report_entries(report), report.number))
 
     def output_merged(self, output: FinalOutput) -> None:
         """See `Gateway`."""
@@ -139,9 +152,22 @@ class HarvesterGateway:
         basket, self._basket = self._basket, []
         for what in basket:
             what()
+        await self._tell_losses()
         now = time.monotonic()
         await self._write_what_is_due(now)
         return await asyncio.to_thread(self._one_turn, now)
+
+    async def _tell_losses(self) -> None:
+        """Read the losses of finished points, and tell them. What cannot be read now is told later."""
+        due, self._losses_due = self._losses_due, []
+        for report in due:
+            try:
+                losses = await asyncio.to_thread(losses_in, report)
+            except StorageError as problem:
+                logger.error("%s", problem)
+                self._losses_due.append(report)
+            else:
+                self._messenger.tell(documents.loss_entries(report, losses), report.number)
 
     def _one_turn(self, now: float) -> tuple[list[News], float]:
         """In a thread. One that was cancelled goes on, so the next one waits for it."""
@@ -216,12 +242,26 @@ class HarvesterGateway:
     async def _tell_the_rest(self, limit: float) -> None:
         while True:
             _, pause_s = await self._turn()
-            if self._messenger.reports.idle:
+            if self._messenger.reports.idle and not self._losses_due:
                 return
             if time.monotonic() > limit:
                 logger.warning("Harvester has not taken the last reports in")
                 return
             await asyncio.sleep(min(pause_s, 1.0))
+
+
+def is_scan(job: Job) -> bool:
+    """Whether the event ranges of a job are points of a hyper-parameter scan."""
+    return any(file.lfn == POINTS_LFN for file in job.inputs)
+
+
+def losses_in(report: RangeReport) -> dict[str, float]:
+    """The losses of finished points by the id of their range: the first objective of each. Raises StorageError."""
+    finished = [each.range_id for each in report.ranges if each.status is RangeStatus.FINISHED]
+    if report.archive is None:
+        return {}
+    results = results_in(Path(report.archive.path), finished)
+    return {range_id: next(iter(result.values.values())) for range_id, result in zip(finished, results, strict=True)}
 
 
 def write_task_state(path: Path, state: dict[str, object]) -> None:

@@ -125,10 +125,12 @@ def load_harvester_job(specification: Path, directory: Path, payload: PayloadSpe
     document = read_document(specification)
     source = str(specification)
     chosen = _only_job(document, source)
-    if chosen.esmerge_spec is not None or not chosen.event_service:
+    if not chosen.is_scan and (chosen.esmerge_spec is not None or not chosen.event_service):
         return load_job(specification, payload=payload, merge=merge, panda_id=str(chosen.panda_id), input_directory=directory)
     place = FieldPath(source, str(chosen.panda_id), chosen.document)
     job = to_given_job(chosen, payload, place=place, input_directory=os.path.abspath(directory))  # noqa: PTH100 (links are kept)
+    if chosen.is_scan:
+        return job
     reader = DiskInputs()
     fields = [partial(input_place, place, index) for index in range(len(job.inputs))]
     inputs = tuple(confirmed(file, reader, where) for file, where in zip(job.inputs, fields, strict=True))

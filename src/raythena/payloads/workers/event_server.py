@@ -46,6 +46,7 @@ class Event:
         "last",
         "lfn",
         "pfn",
+        "point",
         "seeds",
         "started_at",
         "token",
@@ -62,6 +63,7 @@ class Event:
         self.last: int = message["last"]
         self.attempt: int = message["attempt"]
         self.seeds: tuple[int, ...] = tuple(message.get("seeds", ()))
+        self.point: str = message.get("point", "")
         self.started_at = time.time()
         self._start = time.perf_counter()
         self._cpu = time.process_time()

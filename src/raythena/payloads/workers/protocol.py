@@ -66,7 +66,7 @@ WorkerMessage = Ready | DoneMessage | FailedMessage | ReleasedMessage
 class RangeMessage(msgspec.Struct, tag_field="type", tag="range", gc=False, omit_defaults=True):
     """One range to compute. `range` is the token results refer to, `id` the name people know.
 
-    `seeds` are those of its events, in a job without input files.
+    `seeds` are those of its events, in a job without input files, `point` that of a hyper-parameter scan.
     """
 
     range: str
@@ -78,6 +78,7 @@ class RangeMessage(msgspec.Struct, tag_field="type", tag="range", gc=False, omit
     last: int
     attempt: int
     seeds: tuple[int, ...] = ()
+    point: str = ""
 
 
 class CancelMessage(msgspec.Struct, tag_field="type", tag="cancel", gc=False):

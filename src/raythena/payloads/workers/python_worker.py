@@ -97,7 +97,7 @@ def told(problem: BaseException) -> str:
 
 
 def _range_of(event: Event) -> EventRange:
-    return EventRange(event.id, event.lfn, event.pfn, event.guid, event.first, event.last, seeds=event.seeds)
+    return EventRange(event.id, event.lfn, event.pfn, event.guid, event.first, event.last, seeds=event.seeds, point=event.point)
 
 
 def answer(event: Event, function: Function, context: WorkerContext) -> None:

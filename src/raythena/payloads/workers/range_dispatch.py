@@ -87,7 +87,7 @@ class RangeDispatch:
         token = str(self._tokens)
         slot.queue[token] = InFlight(lease, token, now)
         what = lease.event_range
-        events = (what.first_event, what.last_event, lease.attempt, what.seeds)
+        events = (what.first_event, what.last_event, lease.attempt, what.seeds, what.point)
         return encode(RangeMessage(token, what.range_id, what.lfn, what.pfn, what.guid, *events))
 
     def _recall(self, slot: WorkerSlot, recalled: list[InFlight]) -> None:

@@ -1,0 +1,153 @@
+"""The gateway `tune`: points of a scan as event ranges, results of trials as news for the searcher.
+
+It owns the policy of the scan and decides nothing else. A point is in the ledger, with its parameters, before a node gets it; a
+result is in the ledger before the searcher hears of it. So a new life of the coordinator is told everything there is to know
+(`resumed`), leads a new searcher through it, and proposes what the old one would have proposed.
+
+Searchers compute, some for seconds: in a thread, one question at a time, and asked for by the engine before a core is idle.
+
+Options: `scan`, the scan file's content; `source`, its name; `warm`, results of earlier scans (`warm_start`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from raythena.domain.event_range import EventRange
+from raythena.domain.progress import Progress
+from raythena.domain.range_report import RangeReport
+from raythena.domain.scan.scan_file import Scan, parse_scan
+from raythena.domain.scan.trial import Point, TrialResult
+from raythena.engine.scan_policy import PolicyRules, ScanPolicy, TrialOutcome
+from raythena.runtime.gateway_interface import CoordinatorLine, FinalOutput, GatewayContext, GatewayPlugin, TaskHistory
+from raythena.runtime.session_end import SessionResult
+from raythena.tune.searcher_interface import SearchProblem, searcher_for
+from raythena.tune.trial_archives import number_of, outcome_of, outcomes_of, range_id_of
+
+logger = logging.getLogger(__name__)
+
+_MOST_AT_ONCE = 5000
+"""Points that are proposed in one go: the ledger takes them together, and results that came meanwhile are not kept waiting."""
+
+
+def read_options(options: dict[str, Any]) -> tuple[Scan, SearchProblem, list[TrialResult]]:
+    """The scan, the problem its searcher solves, and what is known before. Raises InvalidInput."""
+    source = str(options.get("source", "scan"))
+    scan = parse_scan(options.get("scan"), source)
+    warm = [TrialResult.from_bytes(text.encode()) for text in options.get("warm", ())]
+    return scan, SearchProblem.of(scan, source), warm
+
+
+class ScanGateway:
+    """See the module, and `Gateway`."""
+
+    def __init__(self, context: GatewayContext) -> None:
+        self._scan, self._problem, self._warm = read_options(context.options)
+        self._file = context.job.inputs[0]
+        self._history: TaskHistory | None = None
+        self._policy: ScanPolicy | None = None
+        self._wanted = 0
+        self._reports: list[RangeReport] = []
+        self._wake = asyncio.Event()
+
+    # ---- told by the coordinator
+
+    def resumed(self, history: TaskHistory) -> None:
+        """See `HistoryReader`."""
+        self._history = history
+
+    def ranges_wanted(self, count: int) -> None:
+        """See `Gateway`."""
+        self._wanted = count
+        self._wake.set()
+
+    def report_due(self, report: RangeReport) -> None:
+        """See `Gateway`."""
+        self._reports.append(report)
+        self._wake.set()
+
+    def output_merged(self, output: FinalOutput) -> None:
+        """See `Gateway`: nothing is merged."""
+
+    def progressed(self, progress: Progress) -> None:
+        """See `Gateway`: nobody is told."""
+
+    async def ended(self, result: SessionResult) -> None:
+        """See `Gateway`: everything is in the ledger."""
+
+    # ---- at work
+
+    async def run(self, coordinator: CoordinatorLine) -> None:
+        """See `Gateway`."""
+        history, self._history = self._history, None
+        policy = self._policy = await asyncio.to_thread(self._rebuilt, history)
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            await self._take_reports(policy, coordinator)
+            await self._propose(policy, coordinator)
+
+    def _rebuilt(self, history: TaskHistory | None) -> ScanPolicy:
+        """In a thread: the policy, led through everything that happened. Raises InvalidInput, StorageError, SearchDiverged."""
+        scan = self._scan
+        searcher = searcher_for(self._problem, scan.search.method)
+        for number, result in enumerate(self._warm, start=1):
+            searcher.recall(-number, result.parameters)
+            outcome = outcome_of(result, scan.objectives)
+            searcher.tell(TrialOutcome(-number, outcome.values))
+        policy = ScanPolicy(PolicyRules(scan.objectives, scan.budget, scan.search.parallel, scan.stopping), searcher)
+        if history is not None:
+            _lead_through(policy, history, scan)
+            logger.info("%d points were proposed before, %d of them are open", policy.n_proposed, policy.n_open)
+        return policy
+
+    async def _take_reports(self, policy: ScanPolicy, coordinator: CoordinatorLine) -> None:
+        reports, self._reports = self._reports, []
+        if not reports:
+            return
+        for outcome in await asyncio.to_thread(self._outcomes, reports):
+            policy.settled(outcome)
+        await coordinator.reports_acknowledged([report.number for report in reports])
+
+    def _outcomes(self, reports: Sequence[RangeReport]) -> list[TrialOutcome]:
+        return [outcome for report in reports for outcome in outcomes_of(report, self._scan.objectives)]
+
+    async def _propose(self, policy: ScanPolicy, coordinator: CoordinatorLine) -> None:
+        if not self._wanted:
+            return
+        possible = policy.can_propose()
+        count = min(self._wanted, _MOST_AT_ONCE, self._wanted if possible is None else possible)
+        if count:
+            points = await asyncio.to_thread(lambda: [policy.propose() for _ in range(count)])
+            self._wanted = 0
+            await coordinator.ranges_given([self._range_of(point) for point in points])
+        elif policy.is_exhausted:
+            self._wanted = 0
+            coordinator.ranges_ended()
+
+    def _range_of(self, point: Point) -> EventRange:
+        file = self._file
+        return EventRange(
+            range_id_of(point.number), file.lfn, file.pfn, file.guid, point.number, point.number, point=point.to_text()
+        )
+
+
+def _lead_through(policy: ScanPolicy, history: TaskHistory, scan: Scan) -> None:
+    for report in history.finished:
+        for outcome in outcomes_of(report, scan.objectives):
+            policy.settled(outcome)
+    for range_id in history.failed:
+        policy.settled(TrialOutcome(number_of(range_id), None))
+    for point in sorted((Point.from_text(each.point) for each in history.given), key=lambda point: point.number):
+        policy.recall(point)
+
+
+def _check_options(options: dict[str, object], source: str) -> None:
+    scan, problem, _ = read_options(options)
+    searcher_for(problem, scan.search.method)
+
+
+PLUGIN = GatewayPlugin("tune", ScanGateway, _check_options)
