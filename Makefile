@@ -24,7 +24,7 @@ PYTHON ?= $(shell for python in python3.11 python3 python3.12 python3.13; do \
 # Tests compile small programs. Where the machine has no compiler, one comes from the package index.
 COMPILER := $(if $(shell command -v g++ || command -v c++ || command -v clang++),,$(VENV)/.compiler)
 
-.PHONY: help install demo demo-tune test kill harvest harvester faults baseline disks check pilot hadd slurm containers bare bench docs lock clean
+.PHONY: help install demo demo-tune test kill scans harvest harvester faults baseline disks check pilot hadd slurm containers bare bench docs lock clean
 
 help:  ## say what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -71,6 +71,9 @@ test: $(INSTALLED) $(COMPILER)  ## every test that does not take minutes
 kill: $(INSTALLED)  ## kill -9 at 60 random moments of jobs under load, a link cut; every event compared (half an hour)
 	$(BIN)/python tests/campaigns/kills.py
 	$(BIN)/python tests/campaigns/cut_link.py || test $$? = 77
+
+scans: $(INSTALLED)  ## kill -9 at 100 random moments of hyper-parameter scans; every point compared (an hour)
+	$(BIN)/python tests/campaigns/scans.py
 
 harvest: $(INSTALLED)  ## 200 made-up jobs through the real `raythena harvest`, every race and fault on (an hour)
 	$(BIN)/python tests/campaigns/harvester_command.py --seeds $(SEEDS)

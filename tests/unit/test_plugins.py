@@ -33,7 +33,7 @@ EXPORTED = {
     "Done": "cpu_s index offset path size_bytes started_at wall_s whole_file",
     "EndCause": "",
     "EventNumbers": "",
-    "EventRange": "first_event guid last_event lfn pfn point range_id scope to_panda",
+    "EventRange": "first_event guid last_event lfn pfn point range_id scope seed seeds to_panda",
     "EventReader": "",
     "Failed": "index kind message wall_s",
     "FailureKind": "",
