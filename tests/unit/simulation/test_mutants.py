@@ -35,16 +35,16 @@ SCHEDULES = 2000
 LIKELY = {
     "AcceptsBothDuplicates": 30,
     "AcknowledgesWhatItRefusesTooEarly": 96,
-    "BlamesPayloadsForFullDisks": 143,
+    "BlamesPayloadsForFullDisks": 76,
     "CountsOnVanishedNodes": 160,
     "ForgetsReportsWhenRestarted": 35,
-    "ForgetsTheRestartedOne": 121,
+    "ForgetsTheRestartedOne": 193,
     "HoldsOldFailuresAgainstAgents": 59,
     "NeverAsksTheSilent": 142,
     "NeverGivesAPayloadUp": 21,
     "StartsAgentsAgainInVain": 21,
     "TakesRangesTwice": 43,
-    "TearsCommits": 23,
+    "TearsCommits": 35,
     "WaitsWithoutNodes": 36,
 }
 """Where those that are noticed late were noticed when somebody last looked. It saves time, nothing else: all seeds are tried."""

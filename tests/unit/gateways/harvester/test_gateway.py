@@ -156,7 +156,7 @@ def test_a_harvester_that_is_away_is_not_waited_for_for_ever(point, caplog):
 
 
 def test_a_disk_that_refuses_is_tried_again(point, caplog):
-    gateway, line = made(point), Line(point)
+    gateway, line = made(point, waits={"invisible_s": 0.1}), Line(point)
     (point.directory / ".raythena").write_text("in the way")
 
     async def play():
