@@ -30,7 +30,7 @@ from raythena.domain.taxonomy import EndCause
 from raythena.engine.memory_policy import MemoryLimits
 from raythena.engine.node_starts import StartPolicy
 from raythena.engine.scan_policy import Searcher, TrialOutcome
-from raythena.launch.launcher import Cluster, LauncherPlugin, LaunchOrder, NodeCommand
+from raythena.launch.launcher import Cluster, Continuation, LauncherPlugin, LaunchOrder, NodeCommand
 from raythena.payloads.plugin_options import refuse_unknown, string_list, string_map
 from raythena.payloads.workers.python_worker import WorkerContext
 from raythena.runtime.clock import Clock
@@ -57,6 +57,7 @@ from raythena.runtime.payload_interface import (
     Started,
     TimeLimits,
 )
+from raythena.runtime.session_config import JoinedNodes
 from raythena.runtime.session_end import SessionResult
 from raythena.tune.searcher_interface import SearcherPlugin, SearchProblem
 from raythena.validation.readers import Numbers as EventNumbers
@@ -67,6 +68,7 @@ __all__ = [
     "Clock",
     "Cluster",
     "ClusterError",
+    "Continuation",
     "CoordinatorLine",
     "DeliveredFile",
     "Done",
@@ -86,6 +88,7 @@ __all__ = [
     "InvalidInput",
     "Job",
     "JobNumbers",
+    "JoinedNodes",
     "LaunchOrder",
     "LauncherPlugin",
     "LeasedRange",

@@ -28,6 +28,7 @@ EXPORTED = {
     "Clock": "monotonic_s sleep wall_s",
     "Cluster": "add_nodes ends_at failure start stop",
     "ClusterError": "",
+    "Continuation": "argv directory environ session task_directory",
     "CoordinatorLine": "ranges_ended ranges_given reports_acknowledged stop",
     "DeliveredFile": "adler32 checksum path size_bytes",
     "Done": "cpu_s index offset path size_bytes started_at wall_s whole_file",
@@ -50,9 +51,10 @@ EXPORTED = {
         "outputs payload ranges_given source task_id to_dict"
     ),
     "JobNumbers": "take",
+    "JoinedNodes": "cores most",
     "LaunchOrder": (
-        "cores environ head_cores hosts interface nodes policy ray_directory remote_shell remote_stdin scratch_directory "
-        "shared_directory step_options tell"
+        "continuation cores environ head_cores hosts interface nodes policy ray_address ray_directory remote_shell remote_stdin "
+        "scratch_directory shared_directory step_options tell"
     ),
     "NodeCommand": "argv name",
     "LauncherPlugin": "commands is_here launch name words",

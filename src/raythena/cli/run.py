@@ -40,7 +40,9 @@ CoresOption = Annotated[
 ]
 OnOption = Annotated[
     str | None,
-    typer.Option("--on", metavar="LAUNCHER", help="Where the nodes are: auto, local, slurm or a plug-in.", show_default=False),
+    typer.Option(
+        "--on", metavar="LAUNCHER", help="Where the nodes are: auto, local, slurm, ssh, ray or a plug-in.", show_default=False
+    ),
 ]
 HeadCoresOption = Annotated[
     int | None,

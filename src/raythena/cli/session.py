@@ -193,6 +193,8 @@ class _Run:
 
     async def _settle(self) -> None:
         """What the cluster knows better: the job must be over when the allocation is, or earlier when the command was told so."""
+        if self._cluster.joined_nodes is not None:
+            self._config = replace(self._config, joined=self._cluster.joined_nodes)
         if self._cluster.keeps_scratch:
             self._config = replace(self._config, scratch_directory="")
         ends_at = await self._cluster.ends_at()

@@ -75,7 +75,7 @@ class LaunchSettings(_Group):
     on: str = setting(
         "launcher: auto (slurm and ssh inside of jobs of Slurm and PBS, else local) or the name of one",
         default="auto",
-        expected="auto, local, slurm, ssh or the name of a plug-in",
+        expected="auto, local, slurm, ssh, ray or the name of a plug-in",
         pattern=r"^[a-z][a-z0-9_-]*$",
     )
     head_cores: int = setting(
@@ -92,6 +92,9 @@ class LaunchSettings(_Group):
     )
     hosts: str = setting(
         "file with a host in each line, for launcher ssh; empty: the node file of PBS", Target(LaunchOrder, "hosts")
+    )
+    ray_address: str = setting(
+        "host:port of a running Ray cluster, for launcher ray; empty: RAY_ADDRESS", Target(LaunchOrder, "ray_address")
     )
     remote_shell: str = setting("command that runs a program on a host, {host} in its place", Target(LaunchOrder, "remote_shell"))
     remote_stdin: bool = setting(

@@ -17,6 +17,7 @@ from typing import Protocol
 
 from raythena.domain.errors import InvalidInput
 from raythena.engine.node_starts import StartPolicy
+from raythena.runtime.session_config import JoinedNodes
 
 ENTRY_POINT_GROUP = "raythena.launchers"
 AUTO = "auto"
@@ -75,6 +76,8 @@ class LaunchOrder:
     """More options for whatever starts a process on a node."""
     hosts: str = ""
     """A file that names hosts."""
+    ray_address: str = ""
+    """`host:port` of a cluster of somebody else's."""
     remote_shell: str = "ssh -T -o BatchMode=yes {host}"
     """What runs a program on a host."""
     remote_stdin: bool = True
@@ -89,6 +92,8 @@ class LaunchOrder:
 class Cluster(Protocol):
     """A Ray cluster with this process as its driver."""
 
+    joined_nodes: JoinedNodes | None
+    """Which nodes of a cluster that is not ours are to be used; None: all are ours, and marked."""
     keeps_scratch: bool
     """Whether `$TMPDIR` of every process is a directory of the cluster's own, where `LaunchOrder.scratch_directory` says."""
 

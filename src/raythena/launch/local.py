@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from raythena.launch.launcher import LauncherPlugin, LaunchOrder, NodeCommand
 from raythena.launch.ray_environment import start_node
 from raythena.launch.ray_head import RayHead, ray_nodes
-from raythena.runtime.session_config import NODE_RESOURCE
+from raythena.runtime.session_config import NODE_RESOURCE, JoinedNodes
 
 _ADDRESS = "127.0.0.1"
 _NODES, _CORES = 2, 1
@@ -25,6 +25,7 @@ _LOOK_S = 0.1
 class LocalCluster:
     """`nodes` logical nodes of `cores` cores each. Use `start`, then `add_nodes`, and always `stop`."""
 
+    joined_nodes: JoinedNodes | None = None
     keeps_scratch = False
 
     def __init__(self, nodes: int, cores: int, ray_directory: str = "") -> None:

@@ -18,6 +18,7 @@ from raythena.launch.launcher import LaunchOrder
 from raythena.launch.node_process import NodeOrder
 from raythena.launch.ray_head import RayHead
 from raythena.launch.remote_nodes import NodeSpec, RemoteNodes
+from raythena.runtime.session_config import JoinedNodes
 
 _MANY_CORES = 4
 """A head node with so many cores leaves one to the coordinator."""
@@ -34,6 +35,7 @@ def head_cores(order: LaunchOrder, given: int) -> int:
 class ManyMachines:
     """This machine and others, at most `order.nodes` in all. `names` are how the others are known to the network."""
 
+    joined_nodes: JoinedNodes | None = None
     keeps_scratch = True
 
     def __init__(

@@ -122,7 +122,7 @@ class CoordinatorActor:
         return self._coordinator
 
     async def _supervise(self, coordinator: Coordinator) -> None:
-        supervisor = Supervisor(self._config, coordinator, RayCluster(self._config.namespace))
+        supervisor = Supervisor(self._config, coordinator, RayCluster(self._config.namespace, self._config.joined))
         try:
             await supervisor.run()
         except Exception:  # a defect; without a supervisor nothing goes on, so it must end the job

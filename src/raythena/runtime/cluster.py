@@ -7,7 +7,7 @@ Rules: no error of Ray's passes this module. A call that failed because nobody k
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import ray
@@ -18,9 +18,11 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from raythena.domain.errors import ClusterError
 from raythena.domain.node_name import NodeName
 from raythena.runtime.agent import AgentExit, NodeAgentActor
-from raythena.runtime.session_config import NODE_RESOURCE, AgentOrder
+from raythena.runtime.session_config import NODE_RESOURCE, AgentOrder, JoinedNodes
 
 _AGENT = "agent-"
+_PROCESSORS = "CPU"
+"""What Ray counts processors under."""
 
 
 class AgentDied(Exception):
@@ -73,15 +75,31 @@ class Cluster(Protocol):
 class RayCluster:
     """The real one, for one Ray namespace."""
 
-    def __init__(self, namespace: str) -> None:
+    def __init__(self, namespace: str, joined: JoinedNodes | None = None) -> None:
         self._namespace = namespace
+        self._joined = joined
+        self._used: dict[str, int] = {}
+        """Machines of a joined cluster that we use, and the cores we reserve there."""
 
     async def machines(self) -> list[Machine]:
         """See `Cluster`."""
         try:
-            return [_machine(entry) for entry in await asyncio.to_thread(ray.nodes)]
+            entries = await asyncio.to_thread(ray.nodes)
         except RayError as problem:
             raise ClusterError(_one_line(problem)) from problem
+        if self._joined is None:
+            return [_machine(entry, NODE_RESOURCE) for entry in entries]
+        return self._chosen([_machine(entry, _PROCESSORS) for entry in entries], self._joined)
+
+    def _chosen(self, machines: list[Machine], joined: JoinedNodes) -> list[Machine]:
+        """Of a joined cluster: once chosen, a machine stays so for as long as it lives."""
+        alive = {machine.machine_id for machine in machines if machine.alive}
+        self._used = {machine_id: cores for machine_id, cores in self._used.items() if machine_id in alive}
+        for machine in machines:
+            cores = min(machine.cores, joined.cores or machine.cores)
+            if machine.alive and cores and (not joined.most or len(self._used) < joined.most):
+                self._used.setdefault(machine.machine_id, cores)
+        return [replace(machine, cores=self._used.get(machine.machine_id, 0)) for machine in machines]
 
     async def living_agents(self) -> list[NodeName]:
         """See `Cluster`."""
@@ -96,10 +114,10 @@ class RayCluster:
         """See `Cluster`."""
         factory: Any = ray.remote(NodeAgentActor)
         actor = factory.options(
-            num_cpus=0,
+            num_cpus=self._used.get(machine_id, 0),
             max_restarts=0,
             max_concurrency=16,
-            lifetime="detached",
+            lifetime=None if self._joined else "detached",
             get_if_exists=True,
             scheduling_strategy=NodeAffinitySchedulingStrategy(machine_id, soft=False),
             name=f"{_AGENT}{name}",
@@ -149,10 +167,10 @@ class RayAgent:
             raise _translated(problem) from problem
 
 
-def _machine(entry: dict[str, object]) -> Machine:
+def _machine(entry: dict[str, object], resource: str) -> Machine:
     machine_id = str(entry["NodeID"])
     resources = entry["Resources"]
-    cores = int(resources.get(NODE_RESOURCE, 0)) if isinstance(resources, dict) else 0
+    cores = int(resources.get(resource, 0)) if isinstance(resources, dict) else 0
     host = str(entry.get("NodeManagerHostname") or entry.get("NodeManagerAddress") or "node")
     return Machine(machine_id, f"{host.partition('.')[0]}-{machine_id[:6]}", cores, bool(entry["Alive"]))
 

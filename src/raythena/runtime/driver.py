@@ -53,7 +53,7 @@ class Session:
             num_cpus=0,
             name=COORDINATOR,
             namespace=self._config.namespace,
-            lifetime="detached",
+            lifetime=None if self._config.joined else "detached",
             max_restarts=-1,
             max_task_retries=0,
             max_concurrency=10_000,

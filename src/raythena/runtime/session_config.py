@@ -59,6 +59,16 @@ class Delivery:
 
 
 @dataclass(frozen=True, slots=True)
+class JoinedNodes:
+    """Nodes of a Ray cluster that somebody else runs."""
+
+    most: int = 0
+    """So many at a time, 0: all."""
+    cores: int = 0
+    """To use on each, 0: as many as it has for Ray."""
+
+
+@dataclass(frozen=True, slots=True)
 class SessionConfig:
     """One session: one run of one job in one allocation. A task may take several."""
 
@@ -82,6 +92,8 @@ class SessionConfig:
     """An agent that is silent, and does not answer for so long when it is asked whether it lives, is replaced."""
     scratch_directory: str = ""
     """Node-local directory; empty: `$TMPDIR` or the system's."""
+    joined: JoinedNodes | None = None
+    """Set in a cluster that is not ours: nothing may outlive the command there, and cores are reserved."""
     batch_job: str = ""
     """Id of the batch job, for the lease file."""
     command_line: str = ""

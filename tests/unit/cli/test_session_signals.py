@@ -20,6 +20,7 @@ class Cluster:
     """Nothing but a cluster's end, in which a signal comes."""
 
     keeps_scratch = False
+    joined_nodes = None
 
     def __init__(self, *_):
         self.stopped = False
