@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from raythena.domain.event_range import EventRange
@@ -24,6 +24,7 @@ from raythena.domain.scan.trial import Point, TrialResult
 from raythena.engine.scan_policy import PolicyRules, ScanPolicy, TrialOutcome
 from raythena.runtime.gateway_interface import CoordinatorLine, FinalOutput, GatewayContext, GatewayPlugin, TaskHistory
 from raythena.runtime.session_end import SessionResult
+from raythena.storage.checkpoint_files import KeptCheckpoints
 from raythena.tune.searcher_interface import SearchProblem, searcher_for
 from raythena.tune.trial_archives import number_of, outcome_of, outcomes_of, range_id_of
 
@@ -49,6 +50,7 @@ class ScanGateway:
         self._file = context.job.inputs[0]
         self._history: TaskHistory | None = None
         self._policy: ScanPolicy | None = None
+        self._checkpoints = KeptCheckpoints(context.task_directory)
         self._wanted = 0
         self._reports: list[RangeReport] = []
         self._wake = asyncio.Event()
@@ -100,6 +102,8 @@ class ScanGateway:
             searcher.tell(TrialOutcome(-number, outcome.values))
         policy = ScanPolicy(PolicyRules(scan.objectives, scan.budget, scan.search.parallel, scan.stopping), searcher)
         if history is not None:
+            for report in history.finished:
+                self._forget_checkpoints(outcomes_of(report, scan.objectives))
             _lead_through(policy, history, scan)
             logger.info("%d points were proposed before, %d of them are open", policy.n_proposed, policy.n_open)
         return policy
@@ -112,8 +116,17 @@ class ScanGateway:
             policy.settled(outcome)
         await coordinator.reports_acknowledged([report.number for report in reports])
 
+    def _forget_checkpoints(self, outcomes: Iterable[TrialOutcome]) -> None:
+        """Trials are recorded: of their checkpoints, that of the best stays."""
+        sign = self._scan.objectives[0].sign
+        for outcome in outcomes:
+            counts = outcome.values is not None and not outcome.stopped_early
+            self._checkpoints.settled(outcome.number, sign * outcome.values[0] if counts and outcome.values else None)
+
     def _outcomes(self, reports: Sequence[RangeReport]) -> list[TrialOutcome]:
-        return [outcome for report in reports for outcome in outcomes_of(report, self._scan.objectives)]
+        outcomes = [outcome for report in reports for outcome in outcomes_of(report, self._scan.objectives)]
+        self._forget_checkpoints(outcomes)
+        return outcomes
 
     async def _propose(self, policy: ScanPolicy, coordinator: CoordinatorLine) -> None:
         if not self._wanted:

@@ -14,9 +14,10 @@ import pytest
 from raythena.domain.errors import InvalidInput, PayloadError
 from raythena.domain.event_range import EventRange
 from raythena.domain.scan.trial import Point, TrialResult
-from raythena.payloads.trials.checkpoint_store import CheckpointStore, CheckpointTooLarge, checkpoint_path
+from raythena.payloads.trials.checkpoint_store import CheckpointStore, CheckpointTooLarge
 from raythena.payloads.trials.trial_payload import TrialOptions, check_options
 from raythena.payloads.trials.trial_worker import evaluate, prepare
+from raythena.storage.checkpoint_files import checkpoint_path
 
 
 @dataclass

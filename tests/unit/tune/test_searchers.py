@@ -22,6 +22,48 @@ def parameters_of(points) -> list[str]:
     return [json.dumps(point.parameters, sort_keys=True) for point in points]
 
 
+@pytest.mark.parametrize("method", ["nevergrad", "hyperopt"])
+def test_those_of_other_libraries_too_where_they_are_installed(method):
+    pytest.importorskip(method)
+    scan = make_scan(method, 30)
+    undisturbed = ScanRun(scan, order=1).go()
+    assert parameters_of(ScanRun(scan, 2, frozenset({3, 20, 41, 60})).go()) == parameters_of(undisturbed)
+    assert all(scan.space.holds(point.parameters) for point in undisturbed)
+    with pytest.raises(InvalidInput, match=f"{method} takes one objective"):
+        new_policy(make_scan(method, objective={"a": "minimize", "b": "minimize"}))
+
+
+@pytest.mark.parametrize(
+    ("package", "searcher", "arguments"),
+    [
+        ("optuna", "ray.tune.search.optuna:OptunaSearch", {"seed": 3}),
+        ("hyperopt", "ray.tune.search.hyperopt:HyperOptSearch", {"random_state_seed": 3}),
+    ],
+)
+def test_searchers_of_ray_tune_where_it_is_installed(package, searcher, arguments):
+    for needed in ("pandas", package):
+        pytest.importorskip(needed)
+    options = {"searcher": searcher, "arguments": arguments}
+    scan = make_scan("ray", 16, search={"options": options})
+    undisturbed = ScanRun(scan, order=1).go()
+    assert parameters_of(ScanRun(scan, 2, frozenset({3, 20, 30})).go()) == parameters_of(undisturbed)
+    assert all(scan.space.holds(point.parameters) for point in undisturbed)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({}, "search.options.searcher: is missing; expected module:class"),
+        ({"searcher": "no.such:Thing"}, "cannot be made: No module named 'no'"),
+        ({"searcher": "ray.tune.search.optuna:OptunaSearch", "arguments": {"sead": 1}}, "cannot be made: .*sead"),
+    ],
+)
+def test_searchers_of_ray_tune_that_cannot_be_made(options, told):
+    pytest.importorskip("pandas")
+    with pytest.raises(InvalidInput, match=told):
+        new_policy(make_scan("ray", search={"options": options}))
+
+
 @pytest.mark.parametrize("method", ["random", *LEARNING])
 def test_the_same_points_are_proposed_whatever_is_killed_and_in_whatever_order_trials_end(method):
     scan = make_scan(method, 30)

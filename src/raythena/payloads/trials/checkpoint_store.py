@@ -13,6 +13,7 @@ from pathlib import Path
 
 from raythena.domain.errors import RaythenaError
 from raythena.storage.atomic import make_directory, replacing
+from raythena.storage.checkpoint_files import checkpoint_path
 
 _MB = 1e6
 
@@ -51,11 +52,6 @@ class CheckpointStore:
             for member in archive.infolist():
                 archive.extract(member, directory)
         return True
-
-
-def checkpoint_path(task_directory: Path, number: int) -> Path:
-    """Where the checkpoint of a trial lies."""
-    return task_directory / "trials" / f"{number:08d}.zip"
 
 
 def _size_of(path: Path) -> int:
