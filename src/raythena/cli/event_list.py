@@ -47,13 +47,13 @@ def event_rows(job: Job, view: LedgerView) -> Iterator[Row]:
     """One row of `COLUMNS` per event of the job."""
     names = _Names(job, view.chunks())
     merged = np.zeros(names.n_outputs, dtype=bool)
-    merged[[output.output for output in view.restore().merged]] = True
+    merged[[output.output for output in view.outputs()]] = True
     seen = np.zeros(names.n_ranges, dtype=bool)
     for chunk in view.iter_events():
         seen[chunk.events["range"]] = True
         yield from _committed(chunk, names, merged)
-    for failure in view.failures():
-        if failure.final and not seen[failure.range_index]:
+    for failure in view.given_up():
+        if not seen[failure.range_index]:
             seen[failure.range_index] = True
             yield _given_up(failure, names)
     for name in names.of(np.flatnonzero(~seen)):

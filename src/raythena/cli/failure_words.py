@@ -38,7 +38,7 @@ def causes_in(view: LedgerView) -> list[FailureCause]:
     """The causes of all events given up. Raises LedgerCorrupt, StorageError."""
     from raythena.domain.failure_causes import causes_of
 
-    return causes_of(failure for failure in view.failures() if failure.final)
+    return causes_of(view.given_up())
 
 
 def lines(causes: Sequence[FailureCause], layout: RangeLayout, logs: Path) -> list[str]:

@@ -126,13 +126,13 @@ def _record(task: TaskDirectory, job: Job, view: LedgerView) -> TaskRecord:
     from raythena.runtime.core_time_file import kept_by_life, read_sessions
 
     report = read_json(task.report)
-    failed = tuple(failure for failure in view.failures() if failure.final)
+    failed = tuple(view.given_up())
     layout = RangeLayout.of(job, view.chunks())
     told = report if isinstance(report, dict) else {}
     summary = view.summary()
     accounting = account(read_sessions(task), kept_by_life(summary))
     latencies = node_latencies(task.logs)
-    return TaskRecord(job, summary, view.restore().merged, failed, told, layout, latencies, accounting, task.logs)
+    return TaskRecord(job, summary, view.outputs(), failed, told, layout, latencies, accounting, task.logs)
 
 
 def _list_events(job: Job, view: LedgerView, style: EventFormat) -> None:

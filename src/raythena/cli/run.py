@@ -18,6 +18,7 @@ from raythena.cli.output import be_patient
 if TYPE_CHECKING:
     from raythena.cli.settings import Settings
     from raythena.domain.job import Job
+    from raythena.domain.reopening import RetryRequest
     from raythena.runtime.session_end import SessionResult
     from raythena.storage.taskdir import TaskDirectory
 
@@ -26,6 +27,16 @@ TaskdirOption = Annotated[
     typer.Option("--taskdir", metavar="DIR", help="Where the task lives. Default: NAME.raythena here.", show_default=False),
 ]
 ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on with the task in the task directory.")]
+RetryOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--retry-failed",
+        metavar="WHAT",
+        help="With --resume: give events that failed for good new attempts, once their cause is mended. all, a cause "
+        "(reported, crash, hang, ...) or the id of an event range; may be repeated.",
+        show_default=False,
+    ),
+]
 NodesOption = Annotated[
     int | None,
     typer.Option(
@@ -90,6 +101,7 @@ def run_command(  # noqa: PLR0917 (one parameter per option)
     ] = None,
     taskdir: TaskdirOption = None,
     resume: ResumeOption = False,
+    retry_failed: RetryOption = None,
     nodes: NodesOption = None,
     cores: CoresOption = None,
     on: OnOption = None,
@@ -113,31 +125,49 @@ def run_command(  # noqa: PLR0917 (one parameter per option)
       raythena run simulation.yaml
       raythena run simulation.yaml --nodes 2 --cores 8 --taskdir /scratch/simulation.raythena
       raythena run simulation.yaml --resume --walltime 2h
+      raythena run simulation.yaml --resume --retry-failed all
+      raythena run simulation.yaml --resume --retry-failed hang --retry-failed EVNT.000001.root-17
       raythena run HPCJobs.json --payload payload.yaml
     """
-    from raythena.cli.session import prepare_task, takeover_patience_s
+    from raythena.cli.session import look_at_retry, prepare_task, takeover_patience_s
     from raythena.gateways.file import load_job, load_payload
 
     be_patient()
     began = time.time()
+    retry = retry_request(retry_failed, resume=resume)
     overrides = {**cluster_options(nodes, cores, "json" if as_json else display, on, head_cores), **time_limits(walltime, grace)}
     settings = settings_from(config, assignments, overrides).settings
     computed_by, merged_by = load_payload(payload) if payload else (None, None)
     loaded = load_job(job, payload=computed_by, merge=merged_by)
     patience_s = takeover_patience_s(settings, os.environ)
     directory = taskdir or Path(f"{loaded.name}.raythena")
-    task = prepare_task(loaded, directory, resume=resume, patience_s=patience_s, tell=partial(typer.echo, err=True))
-    work = partial(_work, loaded, task, settings, began)
+    tell = partial(typer.echo, err=True)
+    task = prepare_task(loaded, directory, resume=resume, patience_s=patience_s, tell=tell)
+    if retry is not None:
+        look_at_retry(loaded, task, retry, tell)
+    work = partial(_work, loaded, task, settings, began, retry)
     raise typer.Exit(_in_chain(task, work) if chained else work())
 
 
-def _work(job: Job, task: TaskDirectory, settings: Settings, began: float) -> int:
+def retry_request(words: list[str] | None, *, resume: bool) -> RetryRequest | None:
+    """What is to be tried again; None: nothing was asked for. Raises InvalidInput."""
+    from raythena.domain.errors import InvalidInput
+    from raythena.domain.reopening import SOURCE, RetryRequest
+
+    if not words:
+        return None
+    if not resume:
+        raise InvalidInput(SOURCE, "", "is for a task that has begun", expected="--resume with it")
+    return RetryRequest.parse(words)
+
+
+def _work(job: Job, task: TaskDirectory, settings: Settings, began: float, retry: RetryRequest | None) -> int:
     """Run the job and say what became of it; its exit code. Raises RaythenaError."""
     from raythena.cli.session import run_session, session_config
     from raythena.monitor.display import choose_display
 
     with choose_display(settings.display.mode, sys.stdout) as shown:
-        result = run_session(session_config(job, task, settings, began), settings, shown)
+        result = run_session(session_config(job, task, settings, began, retry), settings, shown)
     tell_result(result, task.root, settings.display.mode)
     return int(result.exit_code)
 

@@ -27,13 +27,16 @@ from raythena.cli.launching import continuation, make_cluster
 from raythena.cli.settings import Settings, placed
 from raythena.domain.errors import ClusterError, ExitCode, InvalidInput, LedgerBusy, RaythenaError
 from raythena.domain.job import Job
+from raythena.domain.reopening import RetryRequest
 from raythena.domain.taxonomy import EndCause
 from raythena.monitor.display import Display
 from raythena.runtime.core_time_file import extend_session
 from raythena.runtime.merger_interface import check_merge
 from raythena.runtime.payload_interface import payload_plugin
+from raythena.runtime.replacement import reopening_in
 from raythena.runtime.session_config import SESSION_VARIABLE, SessionConfig, StopOrder, new_session_name
 from raythena.storage.atomic import write_atomically
+from raythena.storage.ledger_view import LedgerView
 from raythena.storage.task_lease import SILENCE_S, TaskLease
 from raythena.storage.taskdir import TaskDirectory
 
@@ -109,6 +112,17 @@ def _wait_until_free(lease: TaskLease, patience_s: float, tell: Callable[[str], 
         time.sleep(_SHOW_S)
 
 
+def look_at_retry(job: Job, task: TaskDirectory, request: RetryRequest, tell: Callable[[str], None]) -> None:
+    """Refuse what cannot be tried again before a cluster is started for it, and say what is meant; the coordinator decides.
+
+    Raises InvalidInput, LedgerError, StorageError.
+    """
+    with LedgerView.read(task.ledger) as view:
+        meant = reopening_in(view, job, request)
+    count = len(meant.ranges) if meant else 0
+    tell(f"{count:,} events that were given up get new attempts" if count else "no event that was given up is to be tried again")
+
+
 def check_payload(job: Job) -> None:
     """Have payload and merger look at their options before anything is started. Raises InvalidInput."""
     check_merge(job.merge)
@@ -121,10 +135,13 @@ def check_payload(job: Job) -> None:
         raise InvalidInput("job", "events", problem, expected="inputs", hint=hint)
 
 
-def session_config(job: Job, task: TaskDirectory, settings: Settings, began: float | None = None) -> SessionConfig:
+def session_config(
+    job: Job, task: TaskDirectory, settings: Settings, began: float | None = None, retry: RetryRequest | None = None
+) -> SessionConfig:
     """The settings of a command as the runtime wants them, under a new session's name or the one whose lease is held for us.
 
-    `began` is when the command was started, in seconds since the epoch: from then on its walltime counts.
+    `began` is when the command was started, in seconds since the epoch: from then on its walltime counts. `retry` says which
+    events that were given up get new attempts.
     """
     plugin = payload_plugin(job.payload.kind)
     name = os.environ.pop(SESSION_VARIABLE, "") or new_session_name()
@@ -137,6 +154,7 @@ def session_config(job: Job, task: TaskDirectory, settings: Settings, began: flo
         command_line=command_line(),
         began_at=began,
         ends_at=began + walltime_s if walltime_s else None,
+        retry=retry,
     )
     return placed(config, settings).made_to_suit(plugin)
 

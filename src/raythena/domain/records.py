@@ -56,6 +56,13 @@ class RangesRetracted:
 
 
 @dataclass(frozen=True, slots=True)
+class RangesReopened:
+    """These ranges were given up, and get new attempts: their failures so far are history."""
+
+    ranges: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class RangesTaken:
     """Ranges handed out by somebody else are ours now. They are the task's next ones: indices are counted on."""
 
@@ -70,7 +77,7 @@ class ReportsTaken:
     failed: tuple[int, ...]
 
 
-Record = GroupStored | AttemptFailed | OutputMerged | RangesRetracted | RangesTaken | ReportsTaken
+Record = GroupStored | AttemptFailed | OutputMerged | RangesRetracted | RangesReopened | RangesTaken | ReportsTaken
 
 
 @dataclass(frozen=True)
@@ -78,10 +85,11 @@ class Restored:
     """What a ledger remembers, in the form the engine starts from."""
 
     groups: tuple[GroupReport, ...] = ()
-    """Groups of outputs not merged yet; entries without the retracted ones, perhaps none."""
+    """Groups of outputs not merged yet, or without some of their events; entries without the retracted ones, perhaps none."""
     merged: tuple[MergedOutput, ...] = ()
+    """Of each output that was merged the latest file."""
     failed: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
-    """Range indices given up for good, sorted."""
+    """Range indices given up and not reopened since, sorted."""
     attempts: tuple[tuple[int, int], ...] = ()
     """(range index, attempts charged) of ranges that failed at least once and are not given up."""
     losses: tuple[tuple[int, int], ...] = ()

@@ -11,7 +11,7 @@ from enum import StrEnum
 from raythena.domain.ids import OutputNumber, RangeIndex
 from raythena.domain.ranges import Indices
 from raythena.domain.records import AttemptFailed, Record
-from raythena.domain.results import GroupReport
+from raythena.domain.results import GroupReport, MergedOutput
 from raythena.domain.taxonomy import EndCause
 
 
@@ -89,6 +89,15 @@ class StartMerge:
     delay_s: float = 0.0
     attempt: int = 1
     """How often it is tried with this one."""
+    beside: bool = False
+    """A file of this output is in place already, with fewer events: the new one stays beside it until it is to be placed."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceOutput:
+    """The ledger knows a new file of an output, which lies beside the one in place: put it there."""
+
+    merged: MergedOutput
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +172,7 @@ Command = (
     | DiscardGroups
     | Commit
     | StartMerge
+    | PlaceOutput
     | RequestRanges
     | AcceptRanges
     | PublishReport

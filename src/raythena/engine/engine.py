@@ -38,7 +38,7 @@ What follows is only who is told of which event. The rules that hold after every
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -189,7 +189,7 @@ class Engine:
 
     @property
     def stored_groups(self) -> set[str]:
-        """Names of groups in the ledger whose output is not merged yet."""
+        """Names of groups in the ledger whose output is not merged yet, or lacks events."""
         return self._results.stored
 
     @property
@@ -263,18 +263,14 @@ class Engine:
 
     def _restore(self, restored: Restored) -> None:
         """Take over what the ledger remembers. Everything else is READY."""
-        table, merges = self.table, self.merges
+        table = self.table
         self._completion.restore_ranges(restored)
         for index, attempts in restored.attempts:
             table.restore_attempts(index, attempts)
         self._restore_failed(restored.failed)
-        for merged in restored.merged:
-            start, stop = self.outputs.interval(merged.output)
-            indices = np.arange(start, stop, dtype=np.int64)
-            kept = indices[table.state[start:stop] != RangeState.FAILED]
-            for state in (RangeState.ACCEPTED, RangeState.STORED, RangeState.MERGED):
-                table.move(kept, state)
-            merges.restore_merged(merged.output)
+        final = self._merges.restore(restored)
+        self._results.stored.update(group.name for group in restored.groups if group.output in final)
+        restored = replace(restored, groups=tuple(group for group in restored.groups if group.output not in final))
         for group in restored.groups:
             self._results.restore(group)
         self._completion.restore_groups(restored)

@@ -93,6 +93,8 @@ class EngineConfig:
     max_merges: int = 2
     """Merges running at the same time."""
     max_merge_attempts: int = 3
+    keep_incomplete: bool = True
+    """Whether the groups of an output that was merged without its failed events are kept, so that it can be merged again."""
     merge_retry_delay_s: float = 1.0
     no_node_limit_s: float = 300.0
     """The job is given up when no node has been up for this long."""

@@ -31,7 +31,16 @@ _PER_EVENT, _PER_EVENT_HUNGRY = 0.05, 0.002
 _IMPATIENCE = 0.2
 """A node that needs ranges at once waits for this share of the interval that the number of nodes demands."""
 
-EffectCommand = do.Commit | do.DiscardGroups | do.StartMerge | do.RequestRanges | do.AcceptRanges | do.PublishReport | do.Finish
+EffectCommand = (
+    do.Commit
+    | do.DiscardGroups
+    | do.StartMerge
+    | do.PlaceOutput
+    | do.RequestRanges
+    | do.AcceptRanges
+    | do.PublishReport
+    | do.Finish
+)
 """Commands that are not for a node."""
 
 

@@ -38,7 +38,9 @@ class OutputState(StrEnum):
 TRANSITIONS: dict[OutputState, frozenset[OutputState]] = {
     OutputState.OPEN: frozenset({OutputState.QUEUED, OutputState.EMPTY, OutputState.KEPT, OutputState.MERGED}),
     OutputState.QUEUED: frozenset({OutputState.MERGING}),
-    OutputState.MERGING: frozenset({OutputState.COMMITTING, OutputState.QUEUED, OutputState.UNMERGEABLE, OutputState.OPEN}),
+    OutputState.MERGING: frozenset(
+        {OutputState.COMMITTING, OutputState.QUEUED, OutputState.UNMERGEABLE, OutputState.OPEN, OutputState.MERGED}
+    ),
     OutputState.COMMITTING: frozenset({OutputState.MERGED}),
     OutputState.MERGED: frozenset(),
     OutputState.EMPTY: frozenset(),
@@ -46,7 +48,8 @@ TRANSITIONS: dict[OutputState, frozenset[OutputState]] = {
     OutputState.UNMERGEABLE: frozenset(),
 }
 """OPEN → MERGED is an output that an earlier session merged; MERGING → OPEN one whose stored ranges could not be read; MERGING →
-QUEUED is another attempt. A state from which nothing leads is final."""
+QUEUED is another attempt, MERGING → MERGED one that nothing would come of: the file in place holds as much. A state from which
+nothing leads is final."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +80,8 @@ class MergePlanner:
         self._committing = 0
         self.n_final = 0
         self.n_merged = 0
+        self.in_place: dict[OutputNumber, frozenset[int]] = {}
+        """Of outputs to be merged again the ranges that the file in place lacks."""
         self.unmergeable: dict[OutputNumber, str] = {}
         self.stalled: dict[int, str] = {}
         """Running merges that wait for a disk, and why."""
@@ -99,6 +104,10 @@ class MergePlanner:
         """An earlier session merged this output."""
         self.open_ranges[output] = 0
         self._move(output, OutputState.MERGED)
+
+    def restore_in_place(self, output: OutputNumber, missing: frozenset[int]) -> None:
+        """An earlier session merged this output without some of its events, and that is not the last word."""
+        self.in_place[output] = missing
 
     def stored_in(self, output: OutputNumber, group: str, count: int) -> None:
         """`count` ranges of an output are stored in a group."""
@@ -138,8 +147,22 @@ class MergePlanner:
         """A merged output is in the ledger. Returns the groups that are not needed any more."""
         self._committing -= 1
         groups = tuple(self._groups.pop(output, ()))
+        self.in_place.pop(output, None)
         self._move(output, OutputState.MERGED)
         return groups
+
+    def needless(self, merge: int) -> None:
+        """The file in place holds all that this merge would put together."""
+        output = self._ended(merge).output
+        self._groups.pop(output, None)
+        del self.in_place[output]
+        self._move(output, OutputState.MERGED)
+
+    def impossible(self, merge: int, message: str) -> None:
+        """No attempt at this merge would do any good."""
+        output = self._ended(merge).output
+        self.unmergeable[output] = message
+        self._move(output, OutputState.UNMERGEABLE)
 
     def waits(self, merge: int, reason: str) -> None:
         """A disk refuses a running merge."""
@@ -184,7 +207,7 @@ class MergePlanner:
         if left == 0:
             if not self._merges and self.stored[output]:
                 self._move(output, OutputState.KEPT)
-            elif self.stored[output]:
+            elif self.stored[output] or output in self.in_place:
                 self._enqueue(output)
             else:
                 self._move(output, OutputState.EMPTY)

@@ -6,11 +6,12 @@ import numpy as np
 
 from raythena.domain.ids import OutputNumber, RangeIndex
 from raythena.domain.ranges import RangeState
-from raythena.domain.records import OutputMerged, RangesRetracted
+from raythena.domain.records import OutputMerged, RangesRetracted, Restored
 from raythena.domain.results import FailureKind, RangeFailure
 from raythena.engine import commands as do
 from raythena.engine import events as ev
 from raythena.engine.failures import Failures
+from raythena.engine.merge_planner import RunningMerge
 from raythena.engine.result_intake import Results
 from raythena.engine.state import JobState
 
@@ -31,6 +32,9 @@ class Merges:
             output = planned.output
             start, stop = self._state.outputs.interval(output)
             missing = np.flatnonzero(self._table.state[start:stop] == RangeState.FAILED) + start
+            lacking = tuple(map(RangeIndex, missing.tolist()))
+            if output in self._planner.in_place and not self._adds_events(planned, lacking):
+                continue
             groups, n_events = self._planner.groups_of(output), stop - start - len(missing)
             delay_s = self._state.config.merge_retry_delay_s * (planned.attempt - 1)
             self._state.journal.do(
@@ -39,11 +43,30 @@ class Merges:
                     output=output,
                     groups=groups,
                     expected=n_events,
-                    missing=tuple(map(RangeIndex, missing.tolist())),
+                    missing=lacking,
                     delay_s=delay_s,
                     attempt=planned.attempt,
+                    beside=output in self._planner.in_place,
                 )
             )
+
+    def _adds_events(self, planned: RunningMerge, lacking: tuple[RangeIndex, ...]) -> bool:
+        """Whether a file is worth merging again: it loses no event that the one in place has, and wins some."""
+        before = self._planner.in_place[planned.output]
+        if before > set(lacking):
+            return True
+        if before == set(lacking):
+            self._planner.needless(planned.merge)
+            self._settle(planned.output)
+        else:
+            lost = len(set(lacking) - before)
+            self._planner.impossible(planned.merge, f"{lost} events of the file in place could not be computed again; it stays")
+        return False
+
+    def _settle(self, output: OutputNumber) -> None:
+        start, stop = self._state.outputs.interval(output)
+        stored = np.flatnonzero(self._table.state[start:stop] == RangeState.STORED) + start
+        self._table.move(stored, RangeState.MERGED)
 
     def succeeded(self, event: ev.MergeSucceeded, now: float) -> None:
         """An output is merged and in its place: the ledger is to know."""
@@ -102,10 +125,34 @@ class Merges:
                 self._state.holders.make_ready(np.asarray([index], dtype=np.int64))
 
     def committed(self, record: OutputMerged) -> None:
-        """A merged output is in the ledger: the groups it was made from are not needed any more."""
-        start, stop = self._state.outputs.interval(record.merged.output)
-        stored = np.flatnonzero(self._table.state[start:stop] == RangeState.STORED) + start
-        self._table.move(stored, RangeState.MERGED)
-        groups = self._planner.committed(record.merged.output)
-        self._results.stored.difference_update(groups)
-        self._state.journal.do(do.DiscardGroups(groups))
+        """A merged output is in the ledger. The groups it was made from are needed again only if events are missing."""
+        merged, beside = record.merged, record.merged.output in self._planner.in_place
+        self._settle(merged.output)
+        groups = self._planner.committed(merged.output)
+        if beside:
+            self._state.journal.do(do.PlaceOutput(merged))
+        if not merged.missing or not self._state.config.keep_incomplete:
+            self._results.stored.difference_update(groups)
+            self._state.journal.do(do.DiscardGroups(groups))
+
+    # ---- starting from a ledger
+
+    def restore(self, restored: Restored) -> frozenset[OutputNumber]:
+        """Take over what was merged; returns the outputs whose files are the last word.
+
+        A file is not when events it lacks have been given new attempts, or are there: then its output is merged again when
+        it is complete. Failed ranges must be restored before.
+        """
+        final = set()
+        for merged in restored.merged:
+            start, stop = self._state.outputs.interval(merged.output)
+            failed = np.flatnonzero(self._table.state[start:stop] == RangeState.FAILED) + start
+            if not np.array_equal(failed, np.asarray(merged.missing, dtype=np.int64)):
+                self._planner.restore_in_place(merged.output, frozenset(merged.missing))
+                continue
+            final.add(merged.output)
+            kept = np.flatnonzero(self._table.state[start:stop] != RangeState.FAILED) + start
+            for state in (RangeState.ACCEPTED, RangeState.STORED, RangeState.MERGED):
+                self._table.move(kept, state)
+            self._planner.restore_merged(merged.output)
+        return frozenset(final)

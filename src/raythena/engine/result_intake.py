@@ -34,7 +34,7 @@ class Results:
         self.waiting: dict[str, GroupReport] = {}
         """Groups whose record is on its way to the ledger, by name."""
         self.stored: set[str] = set()
-        """Names of groups in the ledger whose output is not merged yet."""
+        """Names of groups in the ledger whose output is not merged yet, or lacks events."""
         self._refused: dict[str, tuple[int, str]] = {}
         """Groups nobody needs, by name: (ticket all earlier ones of which must be committed first, node)."""
 

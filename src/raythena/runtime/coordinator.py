@@ -22,8 +22,8 @@ from raythena.domain.errors import ExitCode, InternalError, InvalidInput, Ledger
 from raythena.domain.node_name import NodeName
 from raythena.domain.progress import Progress
 from raythena.domain.ranges import Indices
-from raythena.domain.records import GroupStored, Restored
-from raythena.domain.results import GroupReport
+from raythena.domain.records import GroupStored, RangesReopened, Restored
+from raythena.domain.results import GroupReport, MergedOutput
 from raythena.domain.taxonomy import EndCause, of_exit_code
 from raythena.engine import commands as do
 from raythena.engine import events as ev
@@ -37,6 +37,7 @@ from raythena.runtime.gateway_runner import GatewayRunner, gateway_of
 from raythena.runtime.ledger_writer import LedgerWriter
 from raythena.runtime.merge_runner import Merge, MergeRunner
 from raythena.runtime.progress_meter import ProgressMeter
+from raythena.runtime.replacement import put_into_place, reopening_in
 from raythena.runtime.sample_check import SampleCheck, Sampler
 from raythena.runtime.session_config import SessionConfig, StopOrder
 from raythena.runtime.session_end import SessionResult, sweep_staging, write_report
@@ -104,7 +105,7 @@ class Coordinator:
         self.number = ledger.session
         """Of this life among all those the task has seen, from 1."""
         now = self._clock.monotonic_s()
-        engine = Engine(config.job, restored, config.engine, self._clock.wall_s() - now)
+        engine = Engine(config.job, restored, config.engine_rules, self._clock.wall_s() - now)
         self._node_exchange = NodeExchange(engine, config.node_exchange)
         self._meter = ProgressMeter(engine, now)
         self._writer = LedgerWriter(ledger, config.commit_interval_s, config.storage_patience_s, self.tell, clock)
@@ -282,15 +283,13 @@ class Coordinator:
                     self._spawn(self._discard(command.groups))
                 case do.StartMerge():
                     self._spawn(self._run_merge(command))
-                case do.RequestRanges() if self._gateway_runner is not None:
-                    self._gateway_runner.ranges_wanted(command)
-                case do.AcceptRanges() if self._gateway_runner is not None:
-                    self._gateway_runner.ranges_accepted(command)
-                case do.PublishReport() if self._gateway_runner is not None:
-                    self._gateway_runner.report_due(command)
+                case do.PlaceOutput():
+                    self._spawn(self._place(command.merged))
                 case do.Finish() if self._finish is None:
                     self._finish = command
                     self._spawn(self._end(command))
+                case do.RequestRanges() | do.AcceptRanges() | do.PublishReport() if self._gateway_runner is not None:
+                    _converse(self._gateway_runner, command)
 
     def _spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
@@ -372,6 +371,13 @@ class Coordinator:
             await self._writer.settled()
             self._gateway_runner.output_merged(merged)
 
+    async def _place(self, merged: MergedOutput) -> None:
+        """Let a merged output replace the older file; what the disk refuses is done at the end, or by the next session."""
+        try:
+            await self._writer.in_thread(lambda: put_into_place(self._directory, [merged]))
+        except StorageError as problem:
+            logger.error("cannot put %s into its place yet: %s", merged.lfn, problem)
+
     # ---- the end
 
     async def _end(self, finish: do.Finish) -> None:
@@ -384,6 +390,7 @@ class Coordinator:
                 lambda: write_report(self.config, self._ledger, finish, progress, self._cause)
             )
             if not isinstance(self._cause, StorageError):
+                await self._writer.in_thread(lambda: put_into_place(self._directory, self._ledger.outputs()))
                 await self._writer.in_thread(lambda: sweep_staging(self.config, self._ledger))
             more = {"verdict": str(finish.outcome), "exit_code": int(self.result.exit_code)}
             await asyncio.to_thread(self._status.write, replace(progress, phase="ended", message=finish.reason), more)
@@ -413,9 +420,36 @@ class Coordinator:
                 self._writing.cancel()
 
 
+def _converse(gateway: GatewayRunner, command: do.RequestRanges | do.AcceptRanges | do.PublishReport) -> None:
+    """Hand on what is for whoever gives ranges out."""
+    match command:
+        case do.RequestRanges():
+            gateway.ranges_wanted(command)
+        case do.AcceptRanges():
+            gateway.ranges_accepted(command)
+        case do.PublishReport():
+            gateway.report_due(command)
+
+
 def _open_ledger(config: SessionConfig, directory: TaskDirectory, clock: Clock) -> tuple[Ledger, Restored]:
     path = directory.ledger
     ledger = Ledger.open(path, config.job) if path.exists() else Ledger.create(path, config.job)
-    info = SessionInfo(config.session, socket.gethostname(), os.getpid(), clock.wall_s(), config.batch_job, __version__)
-    ledger.begin_session(info)
-    return ledger, ledger.restore()
+    gateway = config.gateway.kind if config.gateway is not None else ""
+    info = SessionInfo(config.session, socket.gethostname(), os.getpid(), clock.wall_s(), config.batch_job, __version__, gateway)
+    try:
+        ledger.begin_session(info, _reopening(config, ledger))
+        put_into_place(directory, ledger.outputs())
+        return ledger, ledger.restore()
+    except BaseException:
+        ledger.close()
+        raise
+
+
+def _reopening(config: SessionConfig, ledger: Ledger) -> RangesReopened | None:
+    """What was given up and gets new attempts: in the first life of the session, for what fails in it has had them.
+
+    Raises InvalidInput.
+    """
+    if config.retry is None or any(session.name == config.session for session in ledger.sessions()):
+        return None
+    return reopening_in(ledger, config.job, config.retry)

@@ -55,7 +55,7 @@ def job_report(job: Job, ledger: Ledger, summary: LedgerSummary, verdict: Verdic
             message=verdict.finish.reason,
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             outputs=restored.merged,
-            failures=(failure for failure in ledger.failures() if failure.final),
+            failures=ledger.given_up(),
             unfinished=_unfinished(ledger, restored.failed),
             resources=_resources(summary, verdict.cores_per_node),
             sessions=_sessions(summary),

@@ -1,6 +1,7 @@
 """Merges from the engine's order to the file in its place: run somewhere, moved here, tried again while a disk refuses.
 
-Merged outputs are moved into place here and nowhere else, before they are committed, so an output in the ledger exists.
+Merged outputs are moved into place here, before they are committed, so an output in the ledger exists. Only a file that is to
+take the place of an older one lies beside it until it is committed (see `replacement`).
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from raythena.runtime.clock import Clock
 from raythena.runtime.merge_task import MergeOrder
 from raythena.runtime.session_config import SessionConfig
 from raythena.storage.atomic import durable_rename
+from raythena.storage.taskdir import TaskDirectory
 
 logger = logging.getLogger(__name__)
 
@@ -88,9 +90,9 @@ class MergeRunner:
                 groups[:] = await self._find_groups(command.groups)
                 order = self._order(command, tuple(groups))
                 merged = await self._merge(order)
-                final = Path("outputs") / order.lfn
-                await asyncio.to_thread(durable_rename, self._root / merged.path, self._root / final)
-                return replace(merged, path=str(final))
+                final = self._final_place(command, order)
+                await asyncio.to_thread(durable_rename, self._root / merged.path, final)
+                return replace(merged, path=str(final.relative_to(self._root)))
             except StorageError as problem:
                 since = since or self._clock.monotonic_s()
                 if self._is_over() or self._clock.monotonic_s() - since > self._config.storage_patience_s:
@@ -98,6 +100,14 @@ class MergeRunner:
                 logger.error("merging waits for the disk: %s", problem)
                 self._tell(ev.MergeStalled(merge=command.merge, reason=str(problem)))
                 await self._clock.sleep(_DISK_PAUSE_S)
+
+    def _final_place(self, command: do.StartMerge, order: MergeOrder) -> Path:
+        """Where the ledger will know the file: where people look for it, unless an older one lies there and still counts."""
+        directory = TaskDirectory(self._root)
+        if not command.beside:
+            return directory.outputs / order.lfn
+        directory.replacing.mkdir(exist_ok=True)
+        return directory.replacing / Path(order.temporary).name
 
     def _order(self, command: do.StartMerge, groups: tuple[GroupReport, ...]) -> MergeOrder:
         job = self._config.job

@@ -9,6 +9,7 @@ from enum import StrEnum
 
 from raythena.domain.job import Job
 from raythena.domain.range_report import archive_name, delivered_name
+from raythena.domain.reopening import RetryRequest
 from raythena.domain.taxonomy import EndCause
 from raythena.engine.engine_config import EngineConfig
 from raythena.engine.exchange import ExchangeConfig
@@ -103,11 +104,18 @@ class SessionConfig:
     ends_at: float | None = None
     """Wall-clock seconds since the epoch at which the allocation ends and everything is killed; None: not known."""
 
+    retry: RetryRequest | None = None
+    """Events that were given up and get new attempts; None: none do."""
     gateway: GatewaySpec | None = None
     """None: ranges are cut here, and nobody is told anything."""
     gateway_patience_s: float = 60.0
     """How long the gateway may take for its last word."""
     delivery: Delivery = field(default_factory=Delivery)
+
+    @property
+    def engine_rules(self) -> EngineConfig:
+        """What the engine decides by. An output told to somebody outside is never merged again, so nothing is kept for that."""
+        return self.engine if self.gateway is None else replace(self.engine, keep_incomplete=False)
 
     def group_path(self, name: str) -> str:
         """Where a group lies: relative to the task directory, or absolute."""

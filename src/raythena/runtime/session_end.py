@@ -98,14 +98,16 @@ def sweep_staging(config: SessionConfig, ledger: Ledger) -> None:
     know."""
     directory = TaskDirectory(Path(config.task_directory))
     needed = {directory.root / group.path for group in ledger.restore().groups}
+    needed.update(directory.root / merged.path for merged in ledger.outputs())
     temporary = directory.outputs / ".merging"
     delivered = Path(config.delivery.directory or directory.staging)
-    for base in (directory.staging, temporary, *(delivered / session.name for session in ledger.sessions())):
+    for base in (directory.staging, temporary, directory.replacing, *(delivered / session.name for session in ledger.sessions())):
         paths = sorted(base.rglob("*"), reverse=True) if base.is_dir() else []
         for path in paths:
             _remove(path, needed)
-    if temporary.is_dir():
-        _remove(temporary, needed)
+    for base in (temporary, directory.replacing):
+        if base.is_dir():
+            _remove(base, needed)
 
 
 def _remove(path: Path, needed: set[Path]) -> None:

@@ -34,7 +34,16 @@ import numpy.typing as npt
 from raythena.domain.errors import InternalError, LedgerBusy, LedgerError, LedgerForeign
 from raythena.domain.job import Job
 from raythena.domain.ranges import extended
-from raythena.domain.records import AttemptFailed, GroupStored, OutputMerged, RangesRetracted, RangesTaken, Record, ReportsTaken
+from raythena.domain.records import (
+    AttemptFailed,
+    GroupStored,
+    OutputMerged,
+    RangesReopened,
+    RangesRetracted,
+    RangesTaken,
+    Record,
+    ReportsTaken,
+)
 from raythena.domain.results import ENTRY_DTYPE, Entries
 from raythena.domain.short_reason import storable_reason
 from raythena.storage.atomic import disk_errors, durable_rename
@@ -77,6 +86,8 @@ class SessionInfo:
     """Wall-clock seconds since the epoch."""
     batch_job: str = ""
     version: str = ""
+    gateway: str = ""
+    """Kind of the gateway through which somebody is told what becomes of the ranges; empty: nobody is."""
 
 
 class Ledger(LedgerView):
@@ -91,6 +102,8 @@ class Ledger(LedgerView):
         self._next = dict.fromkeys(NUMBERED_TABLES, 1)
         self._group_places: dict[str, int] = {}
         self._session = 0
+        self._missing: dict[int, frozenset[int]] = {}
+        """Of each merged output the ranges its latest file lacks."""
         # Closing must not be left to the connection: see `_end_in_peace`. This also runs when a ledger is forgotten, or at exit.
         self._ending = weakref.finalize(self, _end_in_peace, path, connection, self._next, os.getpid())
 
@@ -134,13 +147,17 @@ class Ledger(LedgerView):
         """Fold the journal into the ledger and let go of it. Safe to call twice. Raises StorageError, having let go."""
         self._ending()
 
-    def begin_session(self, info: SessionInfo) -> int:
-        """Record the life of a coordinator; what is committed from now on belongs to it. Returns its number, from 1."""
+    def begin_session(self, info: SessionInfo, reopened: RangesReopened | None = None) -> int:
+        """Record the life of a coordinator; what is committed from now on belongs to it. Returns its number, from 1.
+
+        `reopened` is committed with it, or nothing is: a session that is there has reopened what it was to reopen. Raises as
+        `commit`.
+        """
         number = self._next["sessions"]
-        fields = (number, info.name, info.host, info.pid, info.batch_job, info.version, float(info.began_at), None, None)
-        with self._transaction():
-            self._connection.execute(insertion("sessions"), sealed(fields))
-        self._next["sessions"] += 1
+        who = (info.name, info.host, info.pid, info.batch_job, info.version, info.gateway)
+        row = sealed((number, *who, float(info.began_at), None, None))
+        batch = _Batch(self._outcome, self._group_places, self._missing, {**self._next, "sessions": number + 1}, number)
+        self._commit(batch, [reopened] if reopened is not None else [], {"sessions": [row]})
         self._session = number
         return number
 
@@ -155,10 +172,10 @@ class Ledger(LedgerView):
             row = self._connection.execute("SELECT * FROM sessions WHERE seq = ?", (self._session,)).fetchone()
         if row is None:
             raise InternalError("no session was begun")
-        fields = sealed((*row[:7], float(ended_at), verdict))
+        fields = sealed((*row[:8], float(ended_at), verdict))
         with self._transaction():
             self._connection.execute(
-                "UPDATE sessions SET ended_at = ?, verdict = ?, crc = ? WHERE seq = ?", (*fields[7:], self._session)
+                "UPDATE sessions SET ended_at = ?, verdict = ?, crc = ? WHERE seq = ?", (*fields[8:], self._session)
             )
 
     def commit(self, records: Sequence[Record]) -> None:
@@ -166,22 +183,26 @@ class Ledger(LedgerView):
 
         Raises StorageError (nothing was committed; the same records may be tried again), LedgerCorrupt, and InternalError for a
         record that contradicts what is committed: a group, output or final failure committed before, a range that already has an
-        outcome, a range out of bounds, a retraction of what is not stored, a report of what is not finished.
+        outcome, a range out of bounds, a retraction of what is not stored, a report of what is not finished, new attempts at what
+        is not given up.
         """
         if not records:
             return
-        batch = _Batch(self._outcome, self._group_places, dict(self._next), self._session)
+        self._commit(_Batch(self._outcome, self._group_places, self._missing, dict(self._next), self._session), records, {})
+
+    def _commit(self, batch: _Batch, records: Sequence[Record], more: Mapping[str, list[tuple[Field, ...]]]) -> None:
         try:
             for record in records:
                 batch.add(record)
             with self._transaction():
-                for table, rows in batch.rows.items():
+                for table, rows in {**batch.rows, **more}.items():
                     self._connection.executemany(insertion(table), rows)
         except BaseException:
             batch.undo()
             raise
         self._next.update(batch.next)
         self._group_places.update(batch.group_places)
+        self._missing.update(batch.missing)
         self._outcome = extended(self._outcome, len(self._outcome) + batch.n_new, OPEN)
 
     def _places(self) -> dict[str, int]:
@@ -199,9 +220,8 @@ class Ledger(LedgerView):
         self._outcome = np.zeros(self.n_ranges, dtype=np.uint8)
         for group in self.groups():
             self._outcome[group.entries["range"]] = STORED
-        with self._reading():
-            for (index,) in self._connection.execute("SELECT range FROM failures WHERE final > 0"):
-                self._outcome[index] = FAILED
+        self._outcome[[failure.range_index for failure in self.given_up()]] = FAILED
+        self._missing = {output.output: frozenset(output.missing) for output in self.outputs()}
         with self._transaction():
             _write_rows(self._connection, OPEN_ROWS)
         with contextlib.suppress(sqlite3.Error):  # the mark is durable; folding it in is tried again with the commits
@@ -256,7 +276,12 @@ class _Batch:
     """The rows of one commit, checked against the outcomes so far. Marks outcomes as it goes; `undo` takes the marks back."""
 
     def __init__(
-        self, outcome: npt.NDArray[np.uint8], known_groups: Mapping[str, int], next_rows: dict[str, int], session: int
+        self,
+        outcome: npt.NDArray[np.uint8],
+        known_groups: Mapping[str, int],
+        known_missing: Mapping[int, frozenset[int]],
+        next_rows: dict[str, int],
+        session: int,
     ) -> None:
         self.rows: dict[str, list[tuple[Field, ...]]] = {table: [] for table in NUMBERED_TABLES}
         self.next = next_rows
@@ -264,7 +289,10 @@ class _Batch:
         """Row numbers of the groups of this batch, by name."""
         self.n_new = 0
         """Ranges this batch adds. They have no outcome before it is committed."""
+        self.missing: dict[int, frozenset[int]] = {}
+        """What the outputs of this batch lack."""
         self._known_groups = known_groups
+        self._known_missing = known_missing
         self._outcome = outcome
         self._session = session
         self._marks: list[tuple[npt.NDArray[np.integer] | int, int]] = []
@@ -280,6 +308,8 @@ class _Batch:
                 self._add_output(record)
             case RangesRetracted():
                 self._add_retraction(record)
+            case RangesReopened():
+                self._add_reopening(record)
             case RangesTaken():
                 self._add_chunk(record)
             case ReportsTaken():
@@ -345,6 +375,11 @@ class _Batch:
 
     def _add_output(self, record: OutputMerged) -> None:
         merged = record.merged
+        number, lacks = int(merged.output), frozenset(map(int, merged.missing))
+        before = self.missing.get(number, self._known_missing.get(number))
+        if before is not None and not lacks < before:
+            raise InternalError(f"output {number} was merged before, and the new file does not hold more events than that one")
+        self.missing[number] = lacks
         missing = np.asarray(merged.missing, dtype="<u4").tobytes()
         sizes = (int(merged.size_bytes), int(merged.adler32), int(merged.n_events))
         self._append("outputs", int(merged.output), merged.lfn, merged.path, merged.guid, *sizes, missing, float(merged.wall_s))
@@ -358,6 +393,14 @@ class _Batch:
                 raise InternalError(f"range {index} of the group {record.group} is retracted, but is not stored")
             self._mark(index, STORED, OPEN)
         self._append("retractions", record.group, np.asarray(record.ranges, dtype="<u4").tobytes())
+
+    def _add_reopening(self, record: RangesReopened) -> None:
+        for index in map(int, record.ranges):
+            self._check_bounds(index)
+            if self._outcome[index] != FAILED:
+                raise InternalError(f"range {index} is to be tried anew, but is not given up")
+            self._mark(index, FAILED, OPEN)
+        self._append("reopenings", np.asarray(record.ranges, dtype="<u4").tobytes())
 
     def _knows(self, group_name: str) -> bool:
         return group_name in self._known_groups or group_name in self.group_places

@@ -29,7 +29,7 @@ from raythena.storage.atomic import disk_errors
 
 APPLICATION_ID = 0x52595448
 """`RYTH` in the database header: what makes a SQLite file a ledger of ours."""
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 PAGE_BYTES = 16384
 """Seven groups of 64 events on a page; 4 KiB pages would be half empty."""
 
@@ -37,8 +37,8 @@ SCHEMA: dict[str, str] = {
     "meta": "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL, crc INTEGER NOT NULL) WITHOUT ROWID",
     "sessions": (
         "CREATE TABLE sessions (seq INTEGER PRIMARY KEY, name TEXT NOT NULL, host TEXT NOT NULL, pid INTEGER NOT NULL, "
-        "batch_job TEXT NOT NULL, version TEXT NOT NULL, began_at REAL NOT NULL, ended_at REAL, verdict TEXT, "
-        "crc INTEGER NOT NULL)"
+        "batch_job TEXT NOT NULL, version TEXT NOT NULL, gateway TEXT NOT NULL, began_at REAL NOT NULL, ended_at REAL, "
+        "verdict TEXT, crc INTEGER NOT NULL)"
     ),
     "groups": (
         "CREATE TABLE groups (seq INTEGER PRIMARY KEY, session INTEGER NOT NULL, name TEXT NOT NULL, node TEXT NOT NULL, "
@@ -55,9 +55,12 @@ SCHEMA: dict[str, str] = {
         "at REAL NOT NULL, crc INTEGER NOT NULL)"
     ),
     "outputs": (
-        "CREATE TABLE outputs (seq INTEGER PRIMARY KEY, session INTEGER NOT NULL, output INTEGER NOT NULL UNIQUE, "
+        "CREATE TABLE outputs (seq INTEGER PRIMARY KEY, session INTEGER NOT NULL, output INTEGER NOT NULL, "
         "lfn TEXT NOT NULL, path TEXT NOT NULL, guid TEXT NOT NULL, size_bytes INTEGER NOT NULL, adler32 INTEGER NOT NULL, "
         "n_events INTEGER NOT NULL, missing BLOB NOT NULL, wall_s REAL NOT NULL, crc INTEGER NOT NULL)"
+    ),
+    "reopenings": (
+        "CREATE TABLE reopenings (seq INTEGER PRIMARY KEY, session INTEGER NOT NULL, ranges BLOB NOT NULL, crc INTEGER NOT NULL)"
     ),
     "chunks": (
         "CREATE TABLE chunks (seq INTEGER PRIMARY KEY, session INTEGER NOT NULL, n_ranges INTEGER NOT NULL, "
@@ -68,18 +71,19 @@ SCHEMA: dict[str, str] = {
         "failed BLOB NOT NULL, crc INTEGER NOT NULL)"
     ),
 }
-NUMBERED_TABLES = ("sessions", "groups", "retractions", "failures", "outputs", "chunks", "reported")
+NUMBERED_TABLES = ("sessions", "groups", "retractions", "failures", "outputs", "reopenings", "chunks", "reported")
 META_KEYS = frozenset({"job", "fingerprint", "n_ranges", "rows"})
 """`rows` is `OPEN_ROWS` while a writer has the ledger open (a journal belongs to it), else the lengths of the numbered tables."""
 OPEN_ROWS = "open"
 RETRIED, GIVEN_UP, FATAL = 0, 1, 2
 """What `final` says of a failed attempt. Of a fatal one, that nobody else need try either."""
 COLUMNS = {
-    "sessions": ("seq", "name", "host", "pid", "batch_job", "version", "began_at", "ended_at", "verdict"),
+    "sessions": ("seq", "name", "host", "pid", "batch_job", "version", "gateway", "began_at", "ended_at", "verdict"),
     "groups": ("seq", "session", "name", "node", "output", "path", "size_bytes", "adler32", "entries"),
     "retractions": ("seq", "session", "group_name", "ranges"),
     "failures": ("seq", "session", "range", "attempt", "node", "kind", "message", "final", "at"),
     "outputs": ("seq", "session", "output", "lfn", "path", "guid", "size_bytes", "adler32", "n_events", "missing", "wall_s"),
+    "reopenings": ("seq", "session", "ranges"),
     "chunks": ("seq", "session", "n_ranges", "ranges"),
     "reported": ("seq", "session", "groups", "failed"),
 }

@@ -12,6 +12,7 @@ import contextlib
 import shutil
 import sqlite3
 import tempfile
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,6 +73,8 @@ class SessionRecord:
     pid: int
     batch_job: str
     version: str
+    gateway: str
+    """Kind of the gateway it served; empty: nobody was told anything."""
     began_at: float
     ended_at: float | None
     """None: still running, or died."""
@@ -194,24 +197,16 @@ class LedgerView:
 
     def restore(self) -> Restored:
         """What the engine must know to go on. Raises LedgerCorrupt, StorageError."""
-        merged = tuple(sorted((merged_of(row) for row in self._rows("outputs")), key=lambda output: output.output))
-        done = {output.output for output in merged}
+        merged = self.outputs()
+        done = {output.output for output in merged if not output.missing}
         retracted = self._retracted()
         groups = []
         for row in self._rows("groups"):
             if row[4] not in done:
                 # also those with nothing left: their nodes may report them again, and must be told that they are known
                 groups.append(_group_of(row, retracted.get(row[2])))
-        with self._reading():
-            failed = [index for (index,) in self._connection.execute("SELECT range FROM failures WHERE final > 0 ORDER BY range")]
-            attempts = self._connection.execute(
-                "SELECT range, max(attempt) FROM failures GROUP BY range HAVING max(final) = 0 ORDER BY range"
-            ).fetchall()
-            losses = self._connection.execute(
-                "SELECT range, sum(kind = ?) AS times FROM failures GROUP BY range HAVING max(final) = 0 AND times > 0 "
-                "ORDER BY range",
-                (FailureKind.NODE_LOST,),
-            ).fetchall()
+        failed = sorted(failure.range_index for failure in self.given_up())
+        attempts, losses = self._charges()
         given = tuple(self.chunks())
         reported, taken = self._reported() if given else (frozenset[str](), set[int]())
         unreported = (each for each in self.failures() if each.final and each.range_index not in taken) if given else ()
@@ -219,12 +214,53 @@ class LedgerView:
             groups=tuple(groups),
             merged=merged,
             failed=np.asarray(failed, dtype=np.int64),
-            attempts=tuple(attempts),
-            losses=tuple(losses),
+            attempts=attempts,
+            losses=losses,
             given=given,
             reported=reported,
             unreported_failures=tuple(unreported),
         )
+
+    def outputs(self) -> tuple[MergedOutput, ...]:
+        """Of each merged output the latest file, in order of the outputs."""
+        latest = {merged.output: merged for merged in map(merged_of, self._rows("outputs"))}
+        return tuple(latest[output] for output in sorted(latest))
+
+    def given_up(self) -> Iterator[AttemptFailed]:
+        """The final failures of ranges that are given up now, in order. Those that were given new attempts are history."""
+        reopened = self._reopened()
+        for session, failure in self._failures():
+            if failure.final and session >= reopened.get(failure.range_index, 0):
+                yield failure
+
+    def reopened(self) -> frozenset[int]:
+        """Ranges that were given up once, and given new attempts."""
+        return frozenset(self._reopened())
+
+    def _reopened(self) -> dict[int, int]:
+        """The session in which a range was last given new attempts. That was its first commit: what failed in it failed later."""
+        sessions: dict[int, int] = {}
+        for _, session, ranges in self._rows("reopenings"):
+            sessions.update(dict.fromkeys(np.frombuffer(ranges, dtype="<u4").tolist(), session))
+        return sessions
+
+    def _charges(self) -> tuple[tuple[tuple[int, int], ...], tuple[tuple[int, int], ...]]:
+        """(range, attempts charged) and (range, losses) of ranges that failed and are not given up, sorted."""
+        reopened = self._reopened()
+        attempts: dict[int, int] = {}
+        losses: Counter[int] = Counter()
+        final = set()
+        for session, failure in self._failures():
+            index = failure.range_index
+            if session < reopened.get(index, 0):
+                continue
+            attempts[index] = max(attempts.get(index, 0), failure.attempt)
+            losses[index] += failure.kind is FailureKind.NODE_LOST
+            if failure.final:
+                final.add(index)
+        charged = sorted((index, count) for index, count in attempts.items() if index not in final)
+        lost = sorted((index, count) for index, count in losses.items() if count and index not in final)
+        return tuple(charged), tuple(lost)
 
     def chunks(self) -> Iterator[GivenRanges]:
         """Every chunk of ranges handed out by somebody else, in order."""
@@ -271,7 +307,11 @@ class LedgerView:
 
     def failures(self) -> Iterator[AttemptFailed]:
         """Every failed attempt, in order."""
-        yield from map(failure_of, self._rows("failures"))
+        return (failure for _, failure in self._failures())
+
+    def _failures(self) -> Iterator[tuple[int, AttemptFailed]]:
+        """Every failed attempt with its session."""
+        return ((row[1], failure_of(row)) for row in self._rows("failures"))
 
     def sessions(self) -> tuple[SessionRecord, ...]:
         """Every life of a coordinator, in order."""
@@ -298,10 +338,10 @@ class LedgerView:
         totals = _Totals()
         for chunk in self.iter_events():
             totals.add(chunk)
-        merged = [merged_of(row) for row in self._rows("outputs")]
+        merged = self.outputs()
+        failed = sum(1 for _ in self.given_up())
         with self._reading():
             kinds = dict(self._connection.execute("SELECT kind, count(*) FROM failures GROUP BY kind ORDER BY kind"))
-            ((failed,),) = self._connection.execute("SELECT count(*) FROM failures WHERE final > 0")
             ((groups,),) = self._connection.execute("SELECT count(*) FROM groups")
         nodes = totals.by_node()
         return LedgerSummary(
@@ -414,8 +454,8 @@ def failure_of(row: Row) -> AttemptFailed:
 
 
 def _session_of(row: Row) -> SessionRecord:
-    number, name, host, pid, batch_job, version, began_at, ended_at, verdict = row
-    return SessionRecord(number, name, host, pid, batch_job, version, began_at, ended_at, verdict or "")
+    number, name, host, pid, batch_job, version, gateway, began_at, ended_at, verdict = row
+    return SessionRecord(number, name, host, pid, batch_job, version, gateway, began_at, ended_at, verdict or "")
 
 
 def _group_of(row: Row, retracted: npt.NDArray[np.uint32] | None) -> GroupReport:

@@ -5,7 +5,7 @@ ledger.sqlite       what has happened, durable
 coordinator.lease   who is writing the ledger now
 status.json         a snapshot for people, replaced about once a second
 jobReport.json      what became of the job
-outputs/            merged outputs
+outputs/            merged outputs; in .replacing those that are to take the place of one that lacks events
 staging/            groups of outputs waiting to be merged, by session and node
 logs/               of the coordinator, the agents and the payload, by session and node
 """
@@ -14,6 +14,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+
+from raythena.domain.results import MergedOutput
 
 CORE_TIMES = "core-times.json"
 """Among the logs of each session: where its core-seconds went."""
@@ -54,6 +56,16 @@ class TaskDirectory:
     def outputs(self) -> Path:
         """Directory of the merged outputs."""
         return self.root / "outputs"
+
+    @property
+    def replacing(self) -> Path:
+        """Directory of merged outputs that wait for the ledger before they take the place of an older file."""
+        return self.outputs / ".replacing"
+
+    def output(self, merged: MergedOutput) -> Path:
+        """The file of a merged output. One that replaces another is where the ledger says until it is put into its place."""
+        path = self.root / merged.path
+        return self.outputs / merged.lfn if path.parent == self.replacing and not path.exists() else path
 
     @property
     def staging(self) -> Path:

@@ -74,7 +74,7 @@ def read_ledger(task: TaskDirectory, job: Job) -> Recorded | Finding:
                 text = f"the ledger belongs to the job {view.job_name!r} with other inputs or outputs"
                 return Finding("ledger-foreign", Severity.ERROR, task.ledger.name, text)
             restored = view.restore()
-            failures = {int(failure.range_index): failure for failure in view.failures() if failure.final}
+            failures = {int(failure.range_index): failure for failure in view.given_up()}
             joined = concatenations(view) if job.merge.kind == "concat" else {}
     except (LedgerError, StorageError) as error:
         return Finding("ledger-unreadable", Severity.ERROR, task.ledger.name, str(error))

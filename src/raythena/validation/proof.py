@@ -159,7 +159,7 @@ class _Proof:
         kept[lost] = False
         mine = numbers[start:stop]
         merged = self._recorded.merged.get(output)
-        path = self._task.root / merged.path if merged else self._task.outputs / lfn
+        path = self._task.output(merged) if merged else self._task.outputs / lfn
         if merged is not None:
             self._check_record(merged, lfn, stop - start, (lost + start).tolist())
         if not path.is_file():

@@ -7,13 +7,14 @@ import pytest
 
 from raythena.domain.errors import InternalError
 from raythena.domain.ranges import RangeState
-from raythena.domain.records import AttemptFailed
+from raythena.domain.records import AttemptFailed, RangesReopened
 from raythena.domain.results import FailureKind, RangeFailure
 from raythena.engine import commands as do
 from raythena.engine import events as ev
 from raythena.engine.engine import Engine
 from raythena.engine.engine_config import EngineConfig
 from raythena.engine.invariants import check
+from raythena.engine.merge_planner import OutputState
 from raythena.testing.simulation.memory_ledger import MemoryLedger
 from raythena.testing.simulation.samples import group_of, merged_of, small_job
 
@@ -363,3 +364,124 @@ def test_a_merge_that_waits_for_a_disk_loses_no_chance():
     it.tell(ev.MergeSucceeded(merge=start.merge, merged=merged_of(it.job, start.output, 4)))
     assert it.engine.merges.stalled == {}
     assert ends(it.commit())[0][0] is do.Outcome.COMPLETE
+
+
+# ---- events that were given up, and are tried again
+
+
+def merged_without(*failing, ledger=None, **config):
+    """A job of one output of four events, merged without some of them."""
+    it = Driver((4,), 4, ledger=ledger, max_attempts=1, **config)
+    it.join(cores=4)
+    it.report()
+    it.group("g", [index for index in range(4) if index not in failing])
+    for index in failing:
+        it.fail(index)
+    (merge,) = only(do.StartMerge, it.commit())
+    assert not merge.beside
+    it.tell(ev.MergeSucceeded(merge=merge.merge, merged=merged_of(it.job, 0, 4 - len(failing), failing)))
+    return it, it.commit()
+
+
+def reopened(it, *ranges):
+    """The next session, in which these get new attempts."""
+    it.ledger.begin_session(RangesReopened(ranges))
+    again = Driver((4,), 4, ledger=it.ledger, max_attempts=1)
+    again.join("b", cores=4)
+    return again
+
+
+def test_what_an_output_was_made_from_is_kept_while_it_lacks_events():
+    _, commands = merged_without(2)
+    assert only(do.DiscardGroups, commands) == []
+    _, commands = merged_without(2, keep_incomplete=False)
+    assert only(do.DiscardGroups, commands) == [do.DiscardGroups(("g",))]
+
+
+def test_an_event_tried_again_is_merged_with_all_that_were_there():
+    it, _ = merged_without(2)
+    again = reopened(it, 2)
+    assert leased(again.report("b")) == {"b": [2]}, "the others are done"
+    again.group("late", [2], "b")
+    (merge,) = only(do.StartMerge, again.commit())
+    assert (merge.groups, merge.expected, merge.missing, merge.beside) == (("g", "late"), 4, (), True)
+    merged = merged_of(again.job, 0, 4)
+    again.tell(ev.MergeSucceeded(merge=merge.merge, merged=merged))
+    assert only(do.PlaceOutput, again.log) == [], "not before the ledger knows"
+    commands = again.commit()
+    assert only(do.PlaceOutput, commands) == [do.PlaceOutput(merged)]
+    assert only(do.DiscardGroups, commands) == [do.DiscardGroups(("g", "late"))]
+    assert ends(commands) == [(do.Outcome.COMPLETE, "every event is in an output")]
+
+
+def test_the_file_stays_as_it_is_when_no_event_is_won():
+    it, _ = merged_without(2)
+    again = reopened(it, 2)
+    again.report("b")
+    again.fail(2, "b")
+    commands = again.commit()
+    assert only(do.StartMerge, commands) == []
+    assert ends(commands) == [(do.Outcome.INCOMPLETE, "1 of 4 events failed")]
+    assert again.engine.merges.state(0) is OutputState.MERGED
+
+
+def test_some_are_won_and_some_fail_again():
+    it, _ = merged_without(1, 2)
+    again = reopened(it, 1, 2)
+    again.report("b")
+    again.group("late", [1], "b")
+    again.fail(2, "b")
+    (merge,) = only(do.StartMerge, again.commit())
+    assert (merge.expected, merge.missing, merge.beside) == (3, (2,), True)
+    again.tell(ev.MergeSucceeded(merge=merge.merge, merged=merged_of(again.job, 0, 3, (2,))))
+    commands = again.commit()
+    assert only(do.DiscardGroups, commands) == [], "it may be tried once more"
+
+
+def test_a_coordinator_that_dies_before_the_merge_leaves_it_to_the_next_one():
+    it, _ = merged_without(2)
+    again = reopened(it, 2)
+    again.report("b")
+    again.group("late", [2], "b")
+    again.commits and again.ledger.commit([commit.record for commit in again.commits])
+    third = Driver((4,), 4, ledger=again.ledger, max_attempts=1)
+    (merge,) = only(do.StartMerge, third.tell(ev.Tick()))
+    assert (merge.expected, merge.beside) == (4, True)
+
+
+def test_a_node_that_tells_of_a_kept_group_again_is_told_that_it_is_known():
+    it, _ = merged_without(2)
+    later = Driver((4,), 4, ledger=it.ledger)
+    assert only(do.DiscardGroups, later.group("g", [0, 1, 3])) == []
+    assert only(do.Acknowledge, later.log) == [do.Acknowledge(node="a", group="g")]
+
+
+def test_an_event_that_the_file_has_is_never_lost_to_a_new_one():
+    """The stored outputs are gone and cannot all be computed again: the file in place is better, and stays."""
+    it, _ = merged_without(2)
+    again = reopened(it, 2)
+    again.report("b")
+    again.group("late", [2], "b")
+    (merge,) = only(do.StartMerge, again.commit())
+    again.tell(ev.MergeFailed(merge=merge.merge, message="gone", bad=(("g", (0, 1, 3)),)))
+    commands = again.commit()
+    assert again.ledger.failed.keys() == {0, 1, 3}
+    assert only(do.StartMerge, commands) == []
+    assert ends(commands) == [(do.Outcome.UNMERGED, ends(commands)[0][1])]
+    assert "stays" in again.engine.merges.unmergeable[0]
+
+
+def test_stored_outputs_that_are_gone_are_computed_again():
+    it, _ = merged_without(2)
+    again = reopened(it, 2)
+    again = Driver((4,), 4, ledger=again.ledger, max_attempts=3)
+    again.join("b", cores=4)
+    again.report("b")
+    again.group("late", [2], "b")
+    (merge,) = only(do.StartMerge, again.commit())
+    again.tell(ev.MergeFailed(merge=merge.merge, message="gone", bad=(("g", (0, 1, 3)),)))
+    again.commit()
+    assert leased(again.report("b")) == {"b": [0, 1, 3]}
+    again.group("once more", [0, 1, 3], "b")
+    (merge,) = only(do.StartMerge, again.commit())
+    assert (merge.expected, merge.beside) == (4, True)

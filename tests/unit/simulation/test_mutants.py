@@ -23,6 +23,7 @@ from raythena.engine.failures import Failures
 from raythena.engine.journal import Journal
 from raythena.engine.leasing import Leasing
 from raythena.engine.membership import Membership
+from raythena.engine.merges import Merges
 from raythena.engine.range_source import RangeSource
 from raythena.engine.restarts import PAYLOAD_LIMITS, AgentEnd, AgentRestarts, GiveUp, PayloadEnd, PayloadRestarts
 from raythena.engine.result_intake import Results
@@ -340,7 +341,49 @@ class BlamesPayloadsForFullDisks(PayloadRestarts):
         return super().ended(PayloadEnd.FAILED, now)
 
 
-# ---- ledgers
+class DiscardsWhatIsNeededAgain(Engine):
+    """What an output was made from that lacks events is thrown away with the rest."""
+
+    def __init__(self, job, restored, config, *others):
+        super().__init__(job, restored, replace(config, keep_incomplete=False), *others)
+
+
+class ReplacesWhatTheLedgerKnows(Journal):
+    """The better file takes the place of the older one before the ledger knows it."""
+
+    def do(self, command):
+        super().do(replace(command, beside=False) if isinstance(command, do.StartMerge) else command)
+
+
+class MergesAgainForNothing(Merges):
+    """A file is made anew though no event was won."""
+
+    def _adds_events(self, planned, lacking):
+        return True
+
+
+class TakesEveryFileForTheLastWord(Merges):
+    """After a restart an output that was merged once is done, whatever was reopened."""
+
+    def restore(self, restored):
+        failed = set(restored.failed.tolist())
+        told = []
+        for merged in restored.merged:
+            start, stop = self._state.outputs.interval(merged.output)
+            told.append(replace(merged, missing=tuple(index for index in range(start, stop) if index in failed)))
+        return super().restore(replace(restored, merged=tuple(told)))
+
+
+class ForgetsWhatWasReopened(MemoryLedger):
+    def begin_session(self, reopened):
+        pass
+
+
+class HoldsOldFailuresAgainstEvents(MemoryLedger):
+    """What was reopened has only the attempts left that it had before."""
+
+    def _failures_that_count(self):
+        return [record for record in self.records if isinstance(record, AttemptFailed)]
 
 
 class ForgetsTheLastOfABatch(MemoryLedger):
@@ -431,6 +474,10 @@ MUTANTS = [
             engine_with(results=ReportsWhatIsNotDurable),
             engine_with(stopping=EndsBeforeItsReportsAreTaken),
             engine_with(journal=CountsEverythingAsNew),
+            DiscardsWhatIsNeededAgain,
+            engine_with(journal=ReplacesWhatTheLedgerKnows),
+            engine_with(merges=MergesAgainForNothing),
+            engine_with(merges=TakesEveryFileForTheLastWord),
         )
     ),
     *(
@@ -463,6 +510,8 @@ MUTANTS = [
             TearsCommits,
             RemembersWhatItRefused,
             ForgetsWhatWasNotSynchronised,
+            ForgetsWhatWasReopened,
+            HoldsOldFailuresAgainstEvents,
         )
     ),
     *(Parts(lease=mutant) for mutant in (RefusesNobody, ForgetsTheRestartedOne)),

@@ -12,6 +12,7 @@ import pytest
 from ledger_kit import contents, failed, files_below, job, merged, ranges_of, retracted, stored
 
 from raythena.domain.errors import InternalError, LedgerBusy, LedgerCorrupt, LedgerError
+from raythena.domain.records import RangesReopened
 from raythena.domain.results import ENTRY_DTYPE, FailureKind
 from raythena.storage.ledger import MAX_MESSAGE_CHARACTERS, Ledger, SessionInfo
 
@@ -72,13 +73,13 @@ def test_how_often_an_event_went_down_with_its_node_is_remembered_until_it_is_gi
 
 
 def test_groups_of_a_merged_output_are_not_restored_but_their_events_stay_known(ledger: Ledger) -> None:
-    ledger.commit([stored("a", [0, 1]), stored("b", [60], output=1), failed(2, final=True)])
-    ledger.commit([merged(0, missing=(2,), n_events=2, groups=("a",))])
+    ledger.commit([stored("a", [0, 1]), stored("b", [60], output=1)])
+    ledger.commit([merged(0, n_events=2, groups=("a",))])
     with reopened(ledger) as again:
         restored = again.restore()
         known = np.concatenate([chunk.events for chunk in again.iter_events()])
     assert [group.name for group in restored.groups] == ["b"]
-    assert restored.merged == (merged(0, missing=(2,), n_events=2).merged,)
+    assert restored.merged == (merged(0, n_events=2).merged,)
     assert known["range"].tolist() == [0, 1, 60]
 
 
@@ -111,7 +112,11 @@ CONTRADICTIONS = {
     "a failed range stored": ([stored("b", [7])], "range 7 "),
     "a failure beyond the job": ([failed(100)], "range 100 "),
     "a failure before the job": ([failed(-1)], "range -1 "),
-    "an output merged twice": ([merged(1)], "outputs.output"),
+    "an output merged twice": ([merged(1)], "output 1 was merged before"),
+    "an output merged anew with fewer events": ([merged(1, missing=(60,))], "output 1 was merged before"),
+    "new attempts at what is not given up": ([RangesReopened((1,))], "range 1 "),
+    "new attempts at what is given up twice": ([RangesReopened((7, 7))], "range 7 "),
+    "new attempts beyond the job": ([RangesReopened((100,))], "range 100 "),
     "a retraction of what is not stored": ([retracted("a", 50)], "range 50 "),
     "a retraction of a failed range": ([retracted("a", 7)], "range 7 "),
     "a retraction from an unknown group": ([retracted("nobody", 1)], "nobody"),
@@ -355,3 +360,71 @@ def test_a_ledger_that_cannot_be_closed_can_be_recovered(ledger: Ledger, tmp_pat
     assert (tmp_path / "other.sqlite-wal").exists()
     with Ledger.open(tmp_path / "other.sqlite", job()) as again:
         assert ranges_of(again.restore()) == [1]
+
+
+# ---- events that were given up, and are tried again
+
+
+def begin(ledger: Ledger, name: str, *indices: int) -> None:
+    ledger.begin_session(SessionInfo(name, "host", 1, 1.0), RangesReopened(indices) if indices else None)
+
+
+def test_what_is_reopened_begins_anew_and_its_failures_stay_on_record(ledger: Ledger) -> None:
+    begin(ledger, "first")
+    lost = FailureKind.NODE_LOST
+    ledger.commit([failed(7, 1), failed(7, 2, kind=lost), failed(7, 3, final=True), failed(8, 1, final=True)])
+    begin(ledger, "second", 7)
+    with reopened(ledger) as again:
+        restored = again.restore()
+        assert restored.failed.tolist() == [8]
+        assert (restored.attempts, restored.losses) == ((), ())
+        assert [failure.range_index for failure in again.failures()] == [7, 7, 7, 8]
+        assert [failure.range_index for failure in again.given_up()] == [8]
+        assert again.summary().failed == 1
+        assert again.reopened() == {7}
+
+
+def test_what_fails_again_is_given_up_again_and_may_be_reopened_again(ledger: Ledger) -> None:
+    begin(ledger, "first")
+    ledger.commit([failed(7, 3, final=True)])
+    begin(ledger, "second", 7)
+    ledger.commit([failed(7, 1), failed(7, 2, final=True, message="still broken")])
+    assert ledger.restore().failed.tolist() == [7]
+    assert [failure.message for failure in ledger.given_up()] == ["still broken"]
+    begin(ledger, "third", 7)
+    ledger.commit([failed(7, 1), stored("late", [7])])
+    with reopened(ledger) as again:
+        assert again.restore().failed.tolist() == []
+        assert again.restore().attempts == ((7, 1),)
+        assert ranges_of(again.restore()) == [7]
+
+
+def test_a_session_that_cannot_reopen_does_not_begin(ledger: Ledger) -> None:
+    begin(ledger, "first")
+    with pytest.raises(InternalError, match="not given up"):
+        begin(ledger, "second", 5)
+    assert [session.name for session in ledger.sessions()][-1] == "first"
+    assert ledger.session == len(ledger.sessions())
+
+
+def test_a_file_that_holds_more_events_succeeds_the_one_before(ledger: Ledger) -> None:
+    begin(ledger, "first")
+    ledger.commit([stored("a", [0, 1]), failed(2, final=True), failed(3, final=True)])
+    ledger.commit([merged(0, missing=(2, 3), n_events=48, groups=("a",))])
+    assert [group.name for group in ledger.restore().groups] == ["a"], "what it was made from is needed again"
+    begin(ledger, "second", 2, 3)
+    ledger.commit([stored("b", [2]), failed(3, final=True), merged(0, missing=(3,), n_events=49, groups=("a", "b"))])
+    with reopened(ledger) as again:
+        assert [output.n_events for output in again.outputs()] == [49]
+        assert (again.summary().outputs_merged, again.summary().events_merged) == (1, 49)
+        with pytest.raises(InternalError, match="merged before"):
+            again.commit([merged(0, missing=(2,), n_events=49)])
+        begin(again, "third", 3)
+        again.commit([stored("c", [3]), merged(0, n_events=50, groups=("a", "b", "c"))])
+        assert [group.name for group in again.restore().groups] == []
+
+
+def test_the_gateway_of_a_session_is_remembered(ledger: Ledger) -> None:
+    ledger.begin_session(SessionInfo("told", "host", 1, 1.0, gateway="harvester"))
+    with reopened(ledger) as again:
+        assert [session.gateway for session in again.sessions()][-1] == "harvester"

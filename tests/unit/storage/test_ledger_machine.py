@@ -14,6 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from ledger_kit import failed, job, merged, retracted, stored
 
 from raythena.domain.errors import InternalError
+from raythena.domain.records import RangesReopened
 from raythena.domain.results import FailureKind
 from raythena.storage.ledger import Ledger, LedgerView, SessionInfo
 
@@ -35,7 +36,8 @@ class LedgerMachine(RuleBasedStateMachine):
         self.failed: set[int] = set()
         self.attempts: dict[int, int] = {}
         self.losses: Counter[int] = Counter()
-        self.merged: set[int] = set()
+        self.merged: dict[int, set[int]] = {}
+        """Output → what its latest file lacks."""
         self.sessions = 0
         self.count = 0
 
@@ -77,12 +79,24 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(output=st.integers(0, N // PER_OUTPUT - 1))
     def merge(self, output: int) -> None:
-        if output in self.merged:
+        missing = {index for index in self.failed if index // PER_OUTPUT == output}
+        if output in self.merged and not missing < self.merged[output]:
             with pytest.raises(InternalError):
-                self.ledger.commit([merged(output)])
+                self.ledger.commit([merged(output, missing=tuple(sorted(missing)))])
         else:
-            self.ledger.commit([merged(output, missing=tuple(sorted(self.failed)))])
-            self.merged.add(output)
+            self.ledger.commit([merged(output, missing=tuple(sorted(missing)))])
+            self.merged[output] = missing
+
+    @rule(data=st.data())
+    @precondition(lambda self: self.failed)
+    def reopen(self, data: st.DataObject) -> None:
+        ranges = data.draw(st.lists(st.sampled_from(sorted(self.failed)), min_size=1, unique=True))
+        self.sessions += 1
+        self.ledger.begin_session(SessionInfo(f"s{self.sessions}", "host", 1, 1.0), RangesReopened(tuple(ranges)))
+        self.failed.difference_update(ranges)
+        for index in ranges:
+            del self.attempts[index]
+            self.losses.pop(index, None)
 
     @rule()
     def begin_session(self) -> None:
@@ -118,13 +132,13 @@ class LedgerMachine(RuleBasedStateMachine):
 
     def check(self, view: LedgerView) -> None:
         restored = view.restore()
-        open_groups = [group.name for group in view.groups_named(self.groups) if group.output not in self.merged]
+        open_groups = [group.name for group in view.groups_named(self.groups) if self.merged.get(group.output) != set()]
         expected = {name: sorted(self.groups[name]) for name in open_groups}
         assert {group.name: sorted(group.entries["range"].tolist()) for group in restored.groups} == expected
         assert restored.failed.tolist() == sorted(self.failed)
         assert dict(restored.attempts) == {index: count for index, count in self.attempts.items() if index not in self.failed}
         assert dict(restored.losses) == {index: n for index, n in self.losses.items() if n and index not in self.failed}
-        assert {output.output for output in restored.merged} == self.merged
+        assert {output.output for output in restored.merged} == set(self.merged)
         known = sorted(index for chunk in view.iter_events() for index in chunk.events["range"].tolist())
         assert known == sorted(index for ranges in self.groups.values() for index in ranges)
         assert len(view.sessions()) == self.sessions

@@ -180,7 +180,7 @@ class HarvesterWorker:
         if self.task is None or not TaskDirectory(self.task).ledger.exists():
             return deliverables
         with LedgerView.read(TaskDirectory(self.task).ledger) as ledger:
-            for merged in ledger.restore().merged:
+            for merged in ledger.outputs():
                 path = str(self.task / merged.path)
                 output = FinalOutput(merged.lfn, path, merged.guid, merged.size_bytes, merged.adler32, merged.n_events)
                 deliverables.add(output)

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from raythena.domain.results import GroupReport
+from raythena.domain.results import GroupReport, MergedOutput
+
+
+def place_of(merged: MergedOutput) -> str:
+    """Where people look for a merged file."""
+    return f"outputs/{merged.lfn}"
 
 
 class SimulatedDisk:
@@ -13,10 +18,19 @@ class SimulatedDisk:
     def __init__(self, is_damaged: Callable[[], bool]) -> None:
         self._is_damaged = is_damaged
         self._groups: dict[str, set[int]] = {}
-        self.outputs: dict[int, list[int]] = {}
-        """Ranges in every merged file."""
+        self.files: dict[str, list[int]] = {}
+        """Ranges in every merged file, by its path."""
         self.refused_until = 0.0
         """Nothing can be written before this."""
+
+    def file_of(self, merged: MergedOutput) -> str:
+        """Where a merged file is: as committed, or in its place."""
+        return merged.path if merged.path in self.files else place_of(merged)
+
+    def put_into_place(self, merged: MergedOutput) -> None:
+        """A file replaces the older one, unless it has done so already."""
+        if merged.path in self.files and merged.path != place_of(merged):
+            self.files[place_of(merged)] = self.files.pop(merged.path)
 
     def write_group(self, group: GroupReport) -> None:
         """A node writes a group, some of whose ranges may not be readable later."""

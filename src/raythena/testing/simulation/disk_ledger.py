@@ -13,9 +13,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from raythena.domain.job import Job
-from raythena.domain.records import Record, Restored
+from raythena.domain.records import RangesReopened, Record, Restored
 from raythena.domain.results import GroupReport
-from raythena.storage.ledger import Ledger
+from raythena.storage.ledger import Ledger, SessionInfo
 from raythena.storage.ledger_format import journal_of
 
 _SECTOR_BYTES = 512
@@ -34,6 +34,10 @@ class LedgerOnDisk:
     @property
     def _path(self) -> Path:
         return self._directory / f"ledger-{self._life}.sqlite"
+
+    def begin_session(self, reopened: RangesReopened | None) -> None:
+        """See `Ledger.begin_session`."""
+        self._ledger.begin_session(SessionInfo(f"life {self._life}", "host", 1, 0.0), reopened)
 
     def commit(self, records: Sequence[Record]) -> None:
         """See `Ledger.commit`."""

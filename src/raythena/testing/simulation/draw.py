@@ -65,7 +65,8 @@ def draw(seed: int, size: Size | None = None) -> Plan:
     unwanted = [name for kind in FAULTS.keys() - set(size.kinds) for name in FAULTS[kind]]
     usual = {slot.name: default_of(slot) for slot in fields(Plan)}
     without: dict[str, Any] = {name: usual[name] for name in unwanted}
-    return replace(plan, **without)
+    retries = _Dice(f"retries {seed}").some(2, 0.4)
+    return replace(plan, **without, retries=retries)
 
 
 def _site(dice: _Dice, size: Size) -> Plan:

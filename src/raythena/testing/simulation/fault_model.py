@@ -11,6 +11,9 @@ from raythena.testing.simulation.plan import Plan
 
 _KINDS = (FailureKind.REPORTED, FailureKind.CRASH, FailureKind.PROTOCOL, FailureKind.BAD_OUTPUT)
 
+_MENDED = 0.7
+"""Chance that a fault is mended."""
+
 
 class FaultModel:
     """Answers every question that begins with "does it happen that"."""
@@ -28,6 +31,12 @@ class FaultModel:
         self._message_rate = 1.0 / plan.delay_s
         mean_log = math.log(plan.mean_event_s) - plan.spread**2 / 2
         self._durations_s = [self.dice.lognormvariate(mean_log, plan.spread) for _ in range(plan.n_events)]
+
+    def mend(self) -> None:
+        """Most of what makes events fail is mended; what brought their nodes down as well."""
+        for ill in (self._poison, self._hanging):
+            ill.difference_update([index for index in sorted(ill) if self.dice.random() < _MENDED])
+        self._killers.clear()
 
     @property
     def longest_s(self) -> float:

@@ -15,9 +15,10 @@ from raythena.domain.ids import RangeIndex
 from raythena.domain.job import Job
 from raythena.domain.outputs import OutputMap
 from raythena.domain.ranges import Indices, RangeState, RangeTable
-from raythena.domain.records import AttemptFailed, GroupStored, RangesRetracted, Record
+from raythena.domain.records import AttemptFailed, GroupStored, RangesReopened, RangesRetracted, Record
 from raythena.engine.engine import Engine
 from raythena.engine.invariants import check
+from raythena.testing.simulation.disk import SimulatedDisk, place_of
 from raythena.testing.simulation.memory_ledger import MemoryLedger
 
 _FAILED = int(RangeState.FAILED)
@@ -67,6 +68,8 @@ class Judge:
                     self._stored[list(ranges)] = False
                 case AttemptFailed(range_index=index, final=True):
                     self._failed[index] = True
+                case RangesReopened(ranges):
+                    self._failed[list(ranges)] = False
                 case _:
                     pass
 
@@ -105,7 +108,23 @@ class Judge:
     def leased(self, ranges: Indices) -> None:
         """Work is handed out that is still to be done."""
         for index in ranges.tolist():
-            _promise(index not in self._ledger.merged_ranges, f"range {index} is computed although it is merged")
+            done = index in self._ledger.merged_ranges and index in self._ledger.stored
+            _promise(not done, f"range {index} is computed although it is merged")
+
+    def discarded(self, groups: Iterable[str]) -> None:
+        """What a file that lacks events was made from is kept, so that it can be merged again."""
+        kept = {output for output, merged in self._ledger.merged.items() if merged.missing}
+        for group in self._ledger.groups_named(name for name in groups if self._ledger.knows(name)):
+            needed = group.output in kept and len(group.entries) > 0
+            _promise(not needed, f"group {group.name} is discarded, but its output lacks events")
+
+    def look_at_files(self, disk: SimulatedDisk) -> None:
+        """Whoever dies now: every merged file the ledger knows is there, and holds what the ledger says."""
+        for output, merged in self._ledger.merged.items():
+            start, stop = self.outputs.interval(output)
+            wanted = [index for index in range(start, stop) if index not in merged.missing]
+            found = disk.files.get(disk.file_of(merged))
+            _promise(found is not None and sorted(found) == wanted, f"output {output} should hold {wanted}, its file {found}")
 
     def acknowledged(self, group: str, ranges: Indices) -> None:
         """A node is told to forget a group: every range of it must have had an outcome in the ledger."""
@@ -127,11 +146,12 @@ class Judge:
             stored, failed = index in self._ledger.stored, index in self._ledger.failed
             _promise(stored != failed, f"exactly once: range {index} is {'both' if stored else 'neither'} stored and failed")
 
-    def at_the_end(self, contents: dict[int, list[int]]) -> None:
-        """Every event is in exactly one merged file or failed with a reason. `contents` are the ranges in each output file."""
+    def at_the_end(self, disk: SimulatedDisk) -> None:
+        """Every event is in exactly one merged file, in its place, or failed with a reason."""
+        self.look_at_files(disk)
         seen: dict[int, int] = {}
-        for output in self._ledger.merged:
-            for index in contents[output]:
+        for output, merged in self._ledger.merged.items():
+            for index in disk.files[place_of(merged)]:
                 _promise(index not in seen, f"exactly once: range {index} is in outputs {seen.get(index)} and {output}")
                 _promise(
                     self.outputs.output_of(RangeIndex(index)) == output,

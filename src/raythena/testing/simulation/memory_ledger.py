@@ -19,6 +19,7 @@ from raythena.domain.records import (
     AttemptFailed,
     GroupStored,
     OutputMerged,
+    RangesReopened,
     RangesRetracted,
     RangesTaken,
     Record,
@@ -45,6 +46,11 @@ class MemoryLedger:
         self.reported_groups: set[str] = set()
         self.reported_failures: set[int] = set()
         self._groups: dict[str, GroupReport] = {}
+
+    def begin_session(self, reopened: RangesReopened | None) -> None:
+        """Lives of coordinators leave no trace here but what they reopen."""
+        if reopened is not None:
+            self.commit([reopened])
 
     def commit(self, records: Sequence[Record]) -> None:
         """Remember all of them."""
@@ -75,6 +81,10 @@ class MemoryLedger:
         """Whether a range has an outcome."""
         return index in self.stored or index in self.failed
 
+    def knows(self, group: str) -> bool:
+        """Whether a group of this name was ever committed."""
+        return group in self._groups
+
     @property
     def given(self) -> tuple[GivenRanges, ...]:
         """Chunks of ranges handed out by somebody else, in order."""
@@ -86,18 +96,13 @@ class MemoryLedger:
 
     def restore(self) -> Restored:
         """What a new engine starts from."""
-        groups = tuple(self._still_counting(group) for group in self._groups.values() if group.output not in self.merged)
+        done = {output for output, merged in self.merged.items() if not merged.missing}
+        groups = tuple(self._still_counting(group) for group in self._groups.values() if group.output not in done)
+        charged = [record for record in self._failures_that_count() if record.range_index not in self.failed]
         attempts: dict[int, int] = {}
-        for record in self.records:
-            if isinstance(record, AttemptFailed) and record.range_index not in self.failed:
-                attempts[record.range_index] = max(attempts.get(record.range_index, 0), record.attempt)
-        lost = [
-            record.range_index
-            for record in self.records
-            if isinstance(record, AttemptFailed)
-            and record.kind is FailureKind.NODE_LOST
-            and record.range_index not in self.failed
-        ]
+        for record in charged:
+            attempts[record.range_index] = max(attempts.get(record.range_index, 0), record.attempt)
+        lost = [record.range_index for record in charged if record.kind is FailureKind.NODE_LOST]
         failed = np.asarray(sorted(self.failed), dtype=np.int64)
         losses = tuple(sorted(Counter(lost).items()))
         return Restored(
@@ -110,6 +115,16 @@ class MemoryLedger:
             frozenset(self.reported_groups),
             self._unreported_failures() if self.given else (),
         )
+
+    def _failures_that_count(self) -> list[AttemptFailed]:
+        """Failed attempts at ranges since they were given new ones, if they were."""
+        counting: list[AttemptFailed] = []
+        for record in self.records:
+            if isinstance(record, AttemptFailed):
+                counting.append(record)
+            elif isinstance(record, RangesReopened):
+                counting = [failure for failure in counting if failure.range_index not in record.ranges]
+        return counting
 
     def _unreported_failures(self) -> tuple[AttemptFailed, ...]:
         final = (record for record in self.records if isinstance(record, AttemptFailed) and record.final)
@@ -132,8 +147,13 @@ class MemoryLedger:
             case RangesRetracted(name, ranges):
                 for lost in ranges:
                     _require(self.stored.get(lost) == name, f"range {lost} is retracted but not stored in {name}")
-                    _require(lost not in self.merged_ranges, f"range {lost} is retracted but merged")
+                    in_place = self.merged.get(self.merged_ranges.get(lost, -1))
+                    _require(in_place is None or in_place.missing, f"range {lost} is retracted but merged")
                     del self.stored[lost]
+            case RangesReopened(ranges):
+                for index in ranges:
+                    _require(index in self.failed, f"range {index} gets new attempts, but is not given up")
+                    del self.failed[index]
             case ReportsTaken(groups, indices):
                 _require(self._groups.keys() >= set(groups), "a report of a group that was never stored is taken")
                 _require(self.failed.keys() >= set(indices), "a report of a failure that never was is taken")
@@ -153,11 +173,12 @@ class MemoryLedger:
         self._groups[group.name] = group
 
     def _add_output(self, merged: MergedOutput, groups: tuple[str, ...]) -> None:
-        _require(merged.output not in self.merged, f"output {merged.output} is merged twice")
+        before = self.merged.get(merged.output)
+        _require(before is None or set(merged.missing) < set(before.missing), f"output {merged.output} is merged twice")
         ranges = [int(index) for group in self.groups_named(groups) for index in group.entries["range"]]
         _require(len(ranges) == merged.n_events, f"output {merged.output} has {merged.n_events} events, its groups {len(ranges)}")
         for index in ranges:
-            _require(index not in self.merged_ranges, f"range {index} is merged twice")
+            _require(self.merged_ranges.get(index, merged.output) == merged.output, f"range {index} is merged into two outputs")
             self.merged_ranges[index] = merged.output
         self.merged[merged.output] = merged
 

@@ -91,6 +91,8 @@ class Plan:
     """Whether the engine knows when the allocation ends."""
     warning_s: float = 0.0
     """So long before its end the batch system sends a signal; 0: it does not."""
+    retries: int = 0
+    """Times, once the job is done, that somebody mends what made events fail, most of it, and has them tried again."""
     given: bool = False
     """Somebody else hands the ranges out while the job runs, and is told what became of each; nothing is merged."""
     answer_s: float = 1.0

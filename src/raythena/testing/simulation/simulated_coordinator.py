@@ -7,6 +7,8 @@ when it freezes, everything waits until it thaws.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -40,7 +42,10 @@ class SimulatedCoordinator:
         self._frozen_until = 0.0
         self._beaten_at = site.now
         self.finish: do.Finish | None = None
-        engine = site.parts.engine(site.job, site.ledger.restore(), site.plan.engine)
+        restored = site.begin_life_of_ledger()
+        for merged in restored.merged:
+            site.disk.put_into_place(merged)
+        engine = site.parts.engine(site.job, restored, site.plan.engine)
         self.node_exchange = site.parts.node_exchange(engine, site.plan.node_exchange)
         site.judge.after_commit(engine)
         if ends_at is not None:
@@ -140,9 +145,14 @@ class SimulatedCoordinator:
                     self._waiting.append(command)
                     self._write_soon()
                 case do.DiscardGroups():
+                    self._site.judge.discarded(command.groups)
                     self._site.disk.remove_groups(command.groups)
+                case do.PlaceOutput():
+                    self._later(
+                        self._site.fault_model.delay_s(), lambda merged=command.merged: self._site.disk.put_into_place(merged)
+                    )  # type: ignore[misc]
                 case do.StartMerge():
-                    self._later(command.delay_s + self._site.fault_model.delay_s(), lambda command=command: self._merge(command))  # type: ignore[misc]
+                    self._later(command.delay_s + self._site.fault_model.delay_s(), partial(self._merge, command))
                 case do.RequestRanges():
                     self._site.range_source.wanted(self, command.count)
                 case do.AcceptRanges():
@@ -226,6 +236,9 @@ class SimulatedCoordinator:
             site.trace.tell(f"the merge of output {command.output} wrote a bad file", "merge wrote a bad file")
             self.tell(ev.MergeFailed(merge=command.merge, message="an event is missing in what was written"))
             return
-        site.disk.outputs[command.output] = written
         merged = merged_of(site.job, command.output, len(np.unique(written)), command.missing)
+        if command.beside:
+            merged = replace(merged, path=f"outputs/.replacing/{site.session}.{command.merge}.{merged.lfn}")
+        site.disk.files[merged.path] = written
+        site.judge.look_at_files(site.disk)
         self.tell(ev.MergeSucceeded(merge=command.merge, merged=merged))

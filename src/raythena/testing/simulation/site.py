@@ -15,7 +15,7 @@ from pathlib import Path
 
 from raythena.domain.errors import InternalError, LedgerBusy, StorageError
 from raythena.domain.job import NO_MERGE, Job, MergeSpec
-from raythena.domain.records import AttemptFailed, GroupStored, RangesRetracted, Record
+from raythena.domain.records import AttemptFailed, GroupStored, RangesReopened, RangesRetracted, Record, Restored
 from raythena.engine import commands as do
 from raythena.engine.node_core import Destinations
 from raythena.engine.restarts import AgentEnd
@@ -110,6 +110,8 @@ class Site:
         self.hosts = [_host(plan, number) for number in range(plan.nodes)]
         self._ends_at: float | None = None
         self._end: do.Finish | None = None
+        self._retries = 0 if plan.given else plan.retries
+        self._to_retry = False
 
     @property
     def now(self) -> float:
@@ -156,8 +158,27 @@ class Site:
             )  # before anybody learned of it
             if end.outcome in _DONE and not killed_late:
                 self._judge_the_end()
-                return end.outcome
+                if not self._retries:
+                    return end.outcome
+                self._mend()
         raise InternalError(f"progress: {self.judge.unsettled()} after {_MAX_SESSIONS} sessions")
+
+    def _mend(self) -> None:
+        """Somebody mends what made events fail, and the next session is told to try them again."""
+        self._retries -= 1
+        self._to_retry = True
+        self.fault_model.mend()
+
+    def begin_life_of_ledger(self) -> Restored:
+        """What a new coordinator starts from; the first one of a session that is to try again what failed reopens it."""
+        self.judge.look_at_files(self.disk)
+        failed = self.ledger.restore().failed
+        reopened = RangesReopened(tuple(failed.tolist())) if self._to_retry and len(failed) else None
+        self._to_retry = False
+        if reopened is not None:
+            self.trace.tell(f"{len(failed)} events get new attempts", "failed events retried")
+        self.ledger.begin_session(reopened)
+        return self.ledger.restore()
 
     def _judge_the_end(self) -> None:
         if self.plan.given:
@@ -165,7 +186,9 @@ class Site:
         elif not self.plan.merged:
             self.judge.at_the_end_unmerged()
         else:
-            self.judge.at_the_end(self.disk.outputs)
+            for merged in self.ledger.shadow.merged.values():
+                self.disk.put_into_place(merged)  # the last thing a session does
+            self.judge.at_the_end(self.disk)
 
     def _run_session(self) -> do.Finish:
         self.session += 1

@@ -12,13 +12,16 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 from raythena.domain.errors import InternalError, StorageError
-from raythena.domain.records import Record, Restored
+from raythena.domain.records import RangesReopened, Record, Restored
 from raythena.domain.results import GroupReport
 from raythena.testing.simulation.memory_ledger import MemoryLedger
 
 
 class SimulatedLedger(Protocol):
     """A ledger to which anything can happen. `MemoryLedger` and `LedgerOnDisk` are such."""
+
+    def begin_session(self, reopened: RangesReopened | None) -> None:
+        """A coordinator begins to live; with it ranges are given new attempts."""
 
     def commit(self, records: Sequence[Record]) -> None:
         """Remember all of them or none."""
@@ -53,6 +56,14 @@ class WatchedLedger:
         self._ledger: SimulatedLedger = self.shadow if ledger is None else ledger
         self._committed = committed
         self._dice = dice
+
+    def begin_session(self, reopened: RangesReopened | None) -> None:
+        """A coordinator begins to live; with it ranges are given new attempts."""
+        self._ledger.begin_session(reopened)
+        if reopened is not None:
+            if self._ledger is not self.shadow:
+                self.shadow.begin_session(reopened)
+            self._committed([reopened])
 
     def commit(self, records: Sequence[Record]) -> None:
         """Make records durable."""
@@ -114,7 +125,7 @@ class WatchedLedger:
 def _essence(restored: Restored) -> dict[str, dict[Any, Any]]:
     return {
         "groups": {group.name: group.entries["range"].tolist() for group in restored.groups},
-        "merged outputs": {merged.output: merged.n_events for merged in restored.merged},
+        "merged outputs": {merged.output: (merged.path, merged.n_events) for merged in restored.merged},
         "failed ranges": dict.fromkeys(restored.failed.tolist(), True),
         "attempts": dict(restored.attempts),
         "losses": dict(restored.losses),

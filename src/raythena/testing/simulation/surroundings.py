@@ -12,7 +12,7 @@ from typing import Protocol
 
 from raythena.domain.job import Job
 from raythena.domain.ranges import Indices
-from raythena.domain.records import Record
+from raythena.domain.records import Record, Restored
 from raythena.engine import commands as do
 from raythena.engine import events as ev
 from raythena.engine.node_core import Destinations
@@ -175,6 +175,9 @@ class Surroundings(Protocol):
     @property
     def range_source(self) -> SourceAtSite:
         """Whoever hands ranges out."""
+
+    def begin_life_of_ledger(self) -> Restored:
+        """What a new coordinator starts from, after it has reopened what it is to."""
 
     def commit(self, records: Sequence[Record]) -> None:
         """Make records durable. Raises StorageError."""
