@@ -80,4 +80,4 @@ def _number_of(range_id: str) -> int:
 
 def _is_known(range_id: str, layout: RangeLayout) -> bool:
     lfn, number = range_id.rpartition("-")[0], _number_of(range_id)
-    return any(file.lfn == lfn and number <= file.n_events for file in layout.inputs)
+    return any(file.lfn == lfn and 0 <= number - file.first_event < file.n_events for file in layout.inputs)

@@ -151,9 +151,9 @@ class MemoryLedger:
                     _require(in_place is None or in_place.missing, f"range {lost} is retracted but merged")
                     del self.stored[lost]
             case RangesReopened(ranges):
-                for index in ranges:
-                    _require(index in self.failed, f"range {index} gets new attempts, but is not given up")
-                    del self.failed[index]
+                for again in ranges:
+                    _require(again in self.failed, f"range {again} gets new attempts, but is not given up")
+                    del self.failed[again]
             case ReportsTaken(groups, indices):
                 _require(self._groups.keys() >= set(groups), "a report of a group that was never stored is taken")
                 _require(self.failed.keys() >= set(indices), "a report of a failure that never was is taken")

@@ -148,9 +148,7 @@ class SimulatedCoordinator:
                     self._site.judge.discarded(command.groups)
                     self._site.disk.remove_groups(command.groups)
                 case do.PlaceOutput():
-                    self._later(
-                        self._site.fault_model.delay_s(), lambda merged=command.merged: self._site.disk.put_into_place(merged)
-                    )  # type: ignore[misc]
+                    self._later(self._site.fault_model.delay_s(), partial(self._site.disk.put_into_place, command.merged))
                 case do.StartMerge():
                     self._later(command.delay_s + self._site.fault_model.delay_s(), partial(self._merge, command))
                 case do.RequestRanges():
