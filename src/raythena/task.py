@@ -92,7 +92,7 @@ class Task:
     def outputs(self) -> tuple[MergedOutput, ...]:
         """The output files that are merged and in their places, in the order of the job."""
         with self._view() as view:
-            return view.restore().merged
+            return view.outputs()
 
     def failures(self) -> list[FailureCause]:
         """Why ranges were given up, the commonest cause first."""

@@ -284,7 +284,7 @@ class Coordinator:
                 case do.StartMerge():
                     self._spawn(self._run_merge(command))
                 case do.PlaceOutput():
-                    self._spawn(self._place(command.merged))
+                    self._spawn(_replace(self._writer, self._directory, command.merged))
                 case do.Finish() if self._finish is None:
                     self._finish = command
                     self._spawn(self._end(command))
@@ -371,13 +371,6 @@ class Coordinator:
             await self._writer.settled()
             self._gateway_runner.output_merged(merged)
 
-    async def _place(self, merged: MergedOutput) -> None:
-        """Let a merged output replace the older file; what the disk refuses is done at the end, or by the next session."""
-        try:
-            await self._writer.in_thread(lambda: put_into_place(self._directory, [merged]))
-        except StorageError as problem:
-            logger.error("cannot put %s into its place yet: %s", merged.lfn, problem)
-
     # ---- the end
 
     async def _end(self, finish: do.Finish) -> None:
@@ -418,6 +411,14 @@ class Coordinator:
             self._ended.set()
             if self._writing is not None:
                 self._writing.cancel()
+
+
+async def _replace(writer: LedgerWriter, directory: TaskDirectory, merged: MergedOutput) -> None:
+    """Let a merged output replace the older file; what the disk refuses is done at the end, or by the next session."""
+    try:
+        await writer.in_thread(lambda: put_into_place(directory, [merged]))
+    except StorageError as problem:
+        logger.error("cannot put %s into its place yet: %s", merged.lfn, problem)
 
 
 def _converse(gateway: GatewayRunner, command: do.RequestRanges | do.AcceptRanges | do.PublishReport) -> None:

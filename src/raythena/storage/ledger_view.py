@@ -13,7 +13,7 @@ import shutil
 import sqlite3
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -199,16 +199,16 @@ class LedgerView:
         """What the engine must know to go on. Raises LedgerCorrupt, StorageError."""
         merged = self.outputs()
         done = {output.output for output in merged if not output.missing}
-        retracted = self._retracted()
+        retracted = _retracted(self._rows("retractions"))
         groups = []
         for row in self._rows("groups"):
             if row[4] not in done:
                 # also those with nothing left: their nodes may report them again, and must be told that they are known
                 groups.append(_group_of(row, retracted.get(row[2])))
         failed = sorted(failure.range_index for failure in self.given_up())
-        attempts, losses = self._charges()
+        attempts, losses = _charges(_counting(self._rows("failures"), self._rows("reopenings")))
         given = tuple(self.chunks())
-        reported, taken = self._reported() if given else (frozenset[str](), set[int]())
+        reported, taken = _reported(self._places(), self._rows("reported")) if given else (frozenset[str](), set[int]())
         unreported = (each for each in self.failures() if each.final and each.range_index not in taken) if given else ()
         return Restored(
             groups=tuple(groups),
@@ -226,56 +226,10 @@ class LedgerView:
         latest = {merged.output: merged for merged in map(merged_of, self._rows("outputs"))}
         return tuple(latest[output] for output in sorted(latest))
 
-    def given_up(self) -> Iterator[AttemptFailed]:
-        """The final failures of ranges that are given up now, in order. Those that were given new attempts are history."""
-        reopened = self._reopened()
-        for session, failure in self._failures():
-            if failure.final and session >= reopened.get(failure.range_index, 0):
-                yield failure
-
-    def reopened(self) -> frozenset[int]:
-        """Ranges that were given up once, and given new attempts."""
-        return frozenset(self._reopened())
-
-    def _reopened(self) -> dict[int, int]:
-        """The session in which a range was last given new attempts. That was its first commit: what failed in it failed later."""
-        sessions: dict[int, int] = {}
-        for _, session, ranges in self._rows("reopenings"):
-            sessions.update(dict.fromkeys(np.frombuffer(ranges, dtype="<u4").tolist(), session))
-        return sessions
-
-    def _charges(self) -> tuple[tuple[tuple[int, int], ...], tuple[tuple[int, int], ...]]:
-        """(range, attempts charged) and (range, losses) of ranges that failed and are not given up, sorted."""
-        reopened = self._reopened()
-        attempts: dict[int, int] = {}
-        losses: Counter[int] = Counter()
-        final = set()
-        for session, failure in self._failures():
-            index = failure.range_index
-            if session < reopened.get(index, 0):
-                continue
-            attempts[index] = max(attempts.get(index, 0), failure.attempt)
-            losses[index] += failure.kind is FailureKind.NODE_LOST
-            if failure.final:
-                final.add(index)
-        charged = sorted((index, count) for index, count in attempts.items() if index not in final)
-        lost = sorted((index, count) for index, count in losses.items() if count and index not in final)
-        return tuple(charged), tuple(lost)
-
     def chunks(self) -> Iterator[GivenRanges]:
         """Every chunk of ranges handed out by somebody else, in order."""
         for _, _, _, content in self._rows("chunks"):
             yield GivenRanges.from_bytes(content)
-
-    def _reported(self) -> tuple[frozenset[str], set[int]]:
-        """(names of groups, indices of ranges given up) whose reports were taken."""
-        names = {seq: name for name, seq in self._places().items()}
-        groups: set[str] = set()
-        failed: set[int] = set()
-        for _, _, places, ranges in self._rows("reported"):
-            groups.update(names[place] for place in np.frombuffer(places, dtype="<u4").tolist())
-            failed.update(np.frombuffer(ranges, dtype="<u4").tolist())
-        return frozenset(groups), failed
 
     def rows_after(self, table: str, seq: int) -> Iterator[Row]:
         """The rows of a numbered table after row `seq`, in order, without their checksums, which are checked."""
@@ -285,7 +239,7 @@ class LedgerView:
 
     def groups(self) -> Iterator[GroupReport]:
         """Every group ever committed, in order, without its retracted entries (perhaps none are left)."""
-        retracted = self._retracted()
+        retracted = _retracted(self._rows("retractions"))
         for row in self._rows("groups"):
             yield _group_of(row, retracted.get(row[2]))
 
@@ -294,7 +248,7 @@ class LedgerView:
 
         Raises InternalError for a name that was never committed.
         """
-        retracted = self._retracted()
+        retracted = _retracted(self._rows("retractions"))
         places = self._places()
         groups = []
         for name in names:
@@ -307,11 +261,11 @@ class LedgerView:
 
     def failures(self) -> Iterator[AttemptFailed]:
         """Every failed attempt, in order."""
-        return (failure for _, failure in self._failures())
+        return map(failure_of, self._rows("failures"))
 
-    def _failures(self) -> Iterator[tuple[int, AttemptFailed]]:
-        """Every failed attempt with its session."""
-        return ((row[1], failure_of(row)) for row in self._rows("failures"))
+    def given_up(self) -> Iterator[AttemptFailed]:
+        """The final failures of ranges that are given up now, in order. Those that were given new attempts are history."""
+        return (failure for failure in _counting(self._rows("failures"), self._rows("reopenings")) if failure.final)
 
     def sessions(self) -> tuple[SessionRecord, ...]:
         """Every life of a coordinator, in order."""
@@ -320,7 +274,7 @@ class LedgerView:
     def iter_events(self, chunk_events: int = 65536) -> Iterator[EventChunk]:
         """Every committed event, in chunks of about `chunk_events`."""
         nodes: dict[str, int] = {}
-        retracted = self._retracted()
+        retracted = _retracted(self._rows("retractions"))
         pending: list[Row] = []
         n_pending = 0
         for row in self._rows("groups"):
@@ -396,14 +350,6 @@ class LedgerView:
         with self._reading():
             return dict(self._connection.execute("SELECT name, seq FROM groups"))
 
-    def _retracted(self) -> dict[str, npt.NDArray[np.uint32]]:
-        """Retracted ranges by the name of the group."""
-        retracted: dict[str, npt.NDArray[np.uint32]] = {}
-        for _, _, name, ranges in self._rows("retractions"):
-            new = np.frombuffer(ranges, dtype="<u4")
-            retracted[name] = np.concatenate((retracted[name], new)) if name in retracted else new
-        return retracted
-
 
 class _Totals:
     """Sums over events by (session, node), chunk by chunk."""
@@ -440,6 +386,56 @@ def _opened(path: Path) -> tuple[LedgerView, bool]:
         source = resources.enter_context(_private_copy(path)) if hot else path
         connection = resources.enter_context(contextlib.closing(_connect_copy(source) if hot else _connect_in_place(source)))
         return LedgerView(path, connection, resources.pop_all()), hot
+
+
+def _retracted(rows: Iterable[Row]) -> dict[str, npt.NDArray[np.uint32]]:
+    """Retracted ranges by the name of the group."""
+    retracted: dict[str, npt.NDArray[np.uint32]] = {}
+    for _, _, name, ranges in rows:
+        new = np.frombuffer(ranges, dtype="<u4")
+        retracted[name] = np.concatenate((retracted[name], new)) if name in retracted else new
+    return retracted
+
+
+def _reopened(rows: Iterable[Row]) -> dict[int, int]:
+    """The session in which a range was last given new attempts. That was its first commit: what failed in it failed later."""
+    sessions: dict[int, int] = {}
+    for _, session, ranges in rows:
+        sessions.update(dict.fromkeys(np.frombuffer(ranges, dtype="<u4").tolist(), session))
+    return sessions
+
+
+def _counting(failures: Iterable[Row], reopenings: Iterable[Row]) -> Iterator[AttemptFailed]:
+    """Failed attempts but for those that are history."""
+    reopened = _reopened(reopenings)
+    return (failure_of(row) for row in failures if row[1] >= reopened.get(row[2], 0))
+
+
+def _charges(failures: Iterable[AttemptFailed]) -> tuple[tuple[tuple[int, int], ...], tuple[tuple[int, int], ...]]:
+    """(range, attempts charged) and (range, losses) of ranges that failed and are not given up, sorted."""
+    attempts: dict[int, int] = {}
+    losses: Counter[int] = Counter()
+    final = set()
+    for failure in failures:
+        index = failure.range_index
+        attempts[index] = max(attempts.get(index, 0), failure.attempt)
+        losses[index] += failure.kind is FailureKind.NODE_LOST
+        if failure.final:
+            final.add(index)
+    charged = sorted((index, count) for index, count in attempts.items() if index not in final)
+    lost = sorted((index, count) for index, count in losses.items() if count and index not in final)
+    return tuple(charged), tuple(lost)
+
+
+def _reported(places: Mapping[str, int], rows: Iterable[Row]) -> tuple[frozenset[str], set[int]]:
+    """(names of groups, indices of ranges given up) whose reports were taken."""
+    names = {seq: name for name, seq in places.items()}
+    groups: set[str] = set()
+    failed: set[int] = set()
+    for _, _, numbers, ranges in rows:
+        groups.update(names[number] for number in np.frombuffer(numbers, dtype="<u4").tolist())
+        failed.update(np.frombuffer(ranges, dtype="<u4").tolist())
+    return frozenset(groups), failed
 
 
 def _without(blob: bytes, retracted: npt.NDArray[np.uint32] | None) -> Entries:

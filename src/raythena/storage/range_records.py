@@ -26,7 +26,7 @@ from raythena.domain.records import AttemptFailed
 from raythena.domain.results import ENTRY_DTYPE, Entries, MergedOutput
 from raythena.storage.ledger_view import LedgerView, Row, failure_of, merged_of
 
-_TABLES = ("groups", "retractions", "failures", "outputs", "chunks")
+_TABLES = ("groups", "retractions", "reopenings", "failures", "outputs", "chunks")
 _COLUMNS: tuple[tuple[str, str], ...] = (
     ("state", "u1"),
     ("attempt", "u1"),
@@ -121,8 +121,12 @@ class RangeRecords:
         self._read_to = dict.fromkeys(_TABLES, 0)
         self._group_places: dict[str, int] = {}
         self.merged: list[MergedOutput] = []
+        """Of each merged output the latest file."""
+        self._merged_places: dict[int, int] = {}
         self.attempts_failed = 0
         self._given_up: list[AttemptFailed] = []
+        self._reopened: dict[int, int] = {}
+        """Session in which a range was given new attempts: what failed before it is history."""
         self.causes: list[FailureCause] = []
         """Why ranges were given up."""
 
@@ -138,6 +142,8 @@ class RangeRecords:
             self._add_group(row, heard)
         for row in self._new(view, "retractions"):
             self._take_back(row)
+        for row in self._new(view, "reopenings"):
+            self._reopen(row)
         self._add_failures(view)
         for row in self._new(view, "outputs"):
             self._add_output(merged_of(row))
@@ -283,6 +289,16 @@ class RangeRecords:
         mine = indices[self.columns["group"][indices] == self._group_places[row[2]]]
         self.columns["state"][mine] = State.OPEN
 
+    def _reopen(self, row: Row) -> None:
+        """Ranges that were given up get new attempts. Some may be stored by now."""
+        indices = np.frombuffer(row[2], dtype="<u4").astype(np.int64)
+        self._reopened.update(dict.fromkeys(indices.tolist(), row[1]))
+        mine = indices[self.columns["state"][indices] == State.FAILED]
+        for column in ("state", "attempt", "node", "session", "start"):
+            self.columns[column][mine] = 0
+        self._given_up = [failure for failure in self._given_up if failure.range_index not in self._reopened]
+        self.causes = causes_of(self._given_up)
+
     def _add_failures(self, view: LedgerView) -> None:
         given_up = len(self._given_up)
         for row in self._new(view, "failures"):
@@ -290,7 +306,7 @@ class RangeRecords:
             index = int(failure.range_index)
             columns["failure"][index] = row[0]
             self.attempts_failed += 1
-            if columns["state"][index] != State.OPEN:
+            if columns["state"][index] != State.OPEN or row[1] < self._reopened.get(index, 0):
                 continue
             columns["attempt"][index] = min(failure.attempt, 255)
             if failure.final:
@@ -302,10 +318,13 @@ class RangeRecords:
             self.causes = causes_of(self._given_up)
 
     def _add_output(self, merged: MergedOutput) -> None:
-        self.merged.append(merged)
+        place = self._merged_places.setdefault(merged.output, len(self.merged))
+        self.merged[place : place + 1] = [merged]
         start, stop = self._outputs.interval(merged.output)
         state = self.columns["state"][start:stop]
-        state[state == State.STORED] = State.MERGED
+        inside = state == State.STORED
+        inside[np.asarray(merged.missing, dtype=np.int64) - start] = False
+        state[inside] = State.MERGED
 
 
 @dataclass(frozen=True, slots=True)

@@ -381,7 +381,6 @@ def test_what_is_reopened_begins_anew_and_its_failures_stay_on_record(ledger: Le
         assert [failure.range_index for failure in again.failures()] == [7, 7, 7, 8]
         assert [failure.range_index for failure in again.given_up()] == [8]
         assert again.summary().failed == 1
-        assert again.reopened() == {7}
 
 
 def test_what_fails_again_is_given_up_again_and_may_be_reopened_again(ledger: Ledger) -> None:

@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raythena.domain.given_ranges import GivenRanges
-from raythena.domain.records import AttemptFailed, GroupStored, OutputMerged, RangesRetracted, RangesTaken
+from raythena.domain.records import AttemptFailed, GroupStored, OutputMerged, RangesReopened, RangesRetracted, RangesTaken
 from raythena.domain.results import ENTRY_DTYPE, FailureKind, GroupReport, MergedOutput
 from raythena.storage.ledger import Ledger, SessionInfo
 from raythena.storage.ledger_view import LedgerView
 from raythena.storage.range_records import COLUMNS, SORTABLE, RangeQuery, RangeRecords, RangeSearch
-from raythena.testing.simulation.samples import given_job, given_range, small_job
+from raythena.testing.simulation.samples import given_job, given_range, merged_of, small_job
 
 JOB = small_job((6, 6), 4)
 
@@ -90,6 +90,29 @@ def test_stored_outputs_that_were_lost_are_open_again_until_they_are_stored_anew
     at_once = RangeRecords(JOB)
     seen(path, at_once)
     assert states(at_once) == states(records)
+
+
+def test_what_failed_and_is_tried_again_is_open_and_then_merged_with_the_others(ledger, tmp_path):
+    """Whoever follows step by step sees the same as whoever comes late."""
+    following = RangeRecords(JOB)
+    ledger.begin_session(SessionInfo("first", "host", 1, 1.0))
+    ledger.commit([stored("a", 0, [0, 1, 3]), failed(2, 3, final=True)])
+    ledger.commit([OutputMerged(merged_of(JOB, 0, 3, (2,)), ("a",))])
+    seen(tmp_path / "ledger.sqlite", following)
+    assert following.record(2).state == "failed"
+    ledger.begin_session(SessionInfo("second", "host", 1, 2.0), RangesReopened((2,)))
+    seen(tmp_path / "ledger.sqlite", following)
+    assert (following.record(2).state, following.record(2).attempt, following.causes) == ("open", 0, [])
+    ledger.commit([stored("b", 0, [2])])
+    late = RangeRecords(JOB)
+    for records in (following, late):
+        seen(tmp_path / "ledger.sqlite", records)
+        assert [records.record(index).state for index in range(4)] == ["merged", "merged", "stored", "merged"]
+    ledger.commit([OutputMerged(merged_of(JOB, 0, 4), ("a", "b"))])
+    for records in (following, late):
+        seen(tmp_path / "ledger.sqlite", records)
+        assert records.record(2).state == "merged"
+        assert [merged.n_events for merged in records.merged] == [4]
 
 
 def test_ranges_that_are_given_grow(tmp_path):
