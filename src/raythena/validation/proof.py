@@ -154,11 +154,16 @@ class _Proof:
 
     def _look_at(self, output: int, start: int, stop: int, numbers: Numbers, known: npt.NDArray[np.bool_]) -> None:
         lfn = self._job.outputs[output]
-        lost = self._failed[slice(*np.searchsorted(self._failed, (start, stop)))] - start
+        merged = self._recorded.merged.get(output)
+        lost = self._failed[slice(*np.searchsorted(self._failed, (start, stop)))]
+        retried = np.setdiff1d(np.asarray(merged.missing if merged else (), dtype=np.int64), lost)
+        if len(retried):
+            lost = np.union1d(lost, retried)
+            self._say_retried(lfn, len(retried))
+        lost = lost - start
         kept = np.ones(stop - start, dtype=np.bool_)
         kept[lost] = False
         mine = numbers[start:stop]
-        merged = self._recorded.merged.get(output)
         path = self._task.output(merged) if merged else self._task.outputs / lfn
         if merged is not None:
             self._check_record(merged, lfn, stop - start, (lost + start).tolist())
@@ -167,7 +172,7 @@ class _Proof:
         else:
             standing, found = self._present(path, lfn, merged)
         comparable = bool(known[start:stop].all())
-        if standing is Standing.UNPROVEN and merged is not None and self._named_tree() != NO_TREE:
+        if standing is Standing.UNPROVEN and merged is not None and self._named_tree() != NO_TREE and not len(retried):
             standing = self._without_reader(lfn, merged, np.flatnonzero(kept) + start)
             found = mine[kept] if standing is Standing.PROVEN else None
             self._proven_unseen += int(kept.sum()) if found is not None and not comparable else 0
@@ -175,6 +180,11 @@ class _Proof:
             standing = self._count_only(lfn, found, int(kept.sum()))
         self._contents.append(Contents(lfn, mine[kept], mine[lost], found if comparable else None))
         self._verdicts.append(FileVerdict(lfn, standing, int(kept.sum()), None if found is None else len(found), len(lost)))
+
+    def _say_retried(self, lfn: str, count: int) -> None:
+        """Events that were given up have new attempts, and the file there is from before."""
+        text = f"{count:,} events that {lfn} lacks are being tried again, or were and it is not merged again yet"
+        self._say("events-retried", lfn, text, Severity.NOTE if self._partial else Severity.ERROR, count)
 
     def _absent(self, output: int, lfn: str, merged: MergedOutput | None, expected: int) -> Standing:
         if expected == 0 and merged is None:
@@ -354,9 +364,11 @@ class _Proof:
         events = (layout.event_of(index) for index in self._recorded.failures if index < self._job.n_events)
         recorded = {(self._job.inputs[file].lfn, event) for file, event in events}
         unreported = set() if self._partial else recorded - report.failed
+        # a report of the session before lists what has been given new attempts since
+        unfounded = set() if self._partial else report.failed - recorded
         for code, events_told, text in (
             ("report-failed", unreported, "recorded as failed, but the job report does not list them"),
-            ("report-failed", report.failed - recorded, "listed as failed in the job report, but not recorded so"),
+            ("report-failed", unfounded, "listed as failed in the job report, but not recorded so"),
         ):
             if events_told:
                 lfn, event = min(events_told)

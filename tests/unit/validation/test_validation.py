@@ -18,10 +18,10 @@ from task_kit import EVENTS, event_number, interval, jsonlines, make_task, numbe
 
 from raythena.domain.errors import ExitCode, InvalidInput
 from raythena.domain.job import Job
-from raythena.domain.records import GroupStored, RangesRetracted
+from raythena.domain.records import GroupStored, RangesReopened, RangesRetracted
 from raythena.domain.results import ENTRY_DTYPE, GroupReport
 from raythena.storage.groups import Member, write_group
-from raythena.storage.ledger import Ledger
+from raythena.storage.ledger import Ledger, SessionInfo
 from raythena.storage.taskdir import TaskDirectory
 from raythena.validation import Severity, Standing, Validation, validate
 from raythena.validation.comparison import Contents, compare
@@ -56,6 +56,16 @@ def test_root_files_are_read(tmp_path: Path, tree: str) -> None:
     validation = validate(task.root)
     assert validation.ok
     assert (validation.proven, validation.failed) == (EVENTS - 1, 1)
+
+
+@pytest.mark.parametrize("partial", [False, True])
+def test_a_file_whose_missing_events_are_tried_again_is_true_but_not_the_last_word(tmp_path: Path, partial: bool) -> None:
+    task = make_task(tmp_path, failed=(3, 25))
+    with Ledger.open(task.ledger, Job.from_dict(json.loads(task.job.read_text()))) as ledger:
+        ledger.begin_session(SessionInfo("again", "host", 1, 1.0), RangesReopened((3,)))
+    found = [one for one in validate(task.root, partial=partial).findings if one.code == "events-retried"]
+    assert [(one.severity, one.events) for one in found] == [(Severity.NOTE if partial else Severity.ERROR, 1)]
+    assert validate(task.root, partial=True).errors == (), "the job report is of the session before"
 
 
 def test_failed_events_are_no_error_when_recorded_with_a_reason(tmp_path: Path) -> None:
