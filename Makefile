@@ -24,7 +24,7 @@ PYTHON ?= $(shell for python in python3.11 python3 python3.12 python3.13; do \
 # Tests compile small programs. Where the machine has no compiler, one comes from the package index.
 COMPILER := $(if $(shell command -v g++ || command -v c++ || command -v clang++),,$(VENV)/.compiler)
 
-.PHONY: help install demo demo-tune test kill scans harvest harvester faults baseline disks check pilot hadd slurm containers bare bench docs lock clean
+.PHONY: help install demo demo-tune test kill scans harvest harvester faults baseline disks check pilot hadd slurm containers browser bare bench docs lock clean
 
 help:  ## say what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -101,6 +101,9 @@ containers: $(INSTALLED) $(COMPILER)  ## a payload and merges in real apptainer 
 	tests/containers/install_apptainer.sh
 	$(BIN)/python -m pytest tests/containers
 
+browser: $(INSTALLED)  ## the page in a real Chromium, which must be there (Debian: apt-get install chromium); a minute
+	$(BIN)/python -m pytest tests/browser
+
 bare:  ## the two commands on a bare machine, for each Python declared; takes root and debootstrap (an hour)
 	$(PYTHON) tests/campaigns/bare_machine.py $(ARGUMENTS) || test $$? = 77
 
@@ -126,8 +129,8 @@ lock:  ## resolve every dependency anew and pin what was found
 	$(PYTHON) -m venv build/lock
 	sed -n 's/^requires = \["\(.*\)"\]/\1/p' pyproject.toml > build/lock/build.txt
 	build/lock/bin/python -m pip install $(PIP_QUIET) --only-binary :all: -r build/lock/build.txt editables
-	build/lock/bin/python -m pip install $(PIP_QUIET) --only-binary :all: --no-build-isolation -e '.[demo,dev,tables,tune]'
-	@{ echo "# Exact versions of everything for [demo,dev,tables,tune] and the build; written by 'make lock'."; \
+	build/lock/bin/python -m pip install $(PIP_QUIET) --only-binary :all: --no-build-isolation -e '.[demo,dev,tables,tune,browser]'
+	@{ echo "# Exact versions of everything for [demo,dev,tables,tune,browser] and the build; written by 'make lock'."; \
 	  build/lock/bin/python -m pip freeze --exclude-editable | LC_ALL=C sort -f; } > requirements/lock.txt
 	rm -rf build/lock
 

@@ -27,6 +27,7 @@ from raythena.cli.exit_codes import INTERRUPTED, exit_code_table
 from raythena.cli.explain_command import explain_command
 from raythena.cli.harvest import harvest_command
 from raythena.cli.logs_command import logs_command
+from raythena.cli.monitor_command import monitor_command
 from raythena.cli.output import OutputRefused, guarded
 from raythena.cli.refusals import refusal_of
 from raythena.cli.report_command import report_command
@@ -93,6 +94,7 @@ app.command("status")(status_command)
 app.command("report")(report_command)
 app.command("events")(events_command)
 app.command("logs")(logs_command)
+app.command("monitor")(monitor_command)
 app.command("doctor")(doctor_command)
 app.command("explain-command")(explain_command)
 app.command("schema")(schema_command)

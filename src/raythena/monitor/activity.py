@@ -1,0 +1,111 @@
+"""When cores were busy: core-seconds by node and stretch of time, events finished, how long events took.
+
+Fed with groups of results as the ledger has them, in any order. Time is cut into `BINS` stretches of equal length, which doubles
+whenever they do not reach; so memory depends on nodes, never on events or hours.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from raythena.domain.node_name import NodeName
+from raythena.domain.results import Entries
+
+BINS = 512
+_PER_DECADE, _SHORTEST_S, _DECADES = 10, 1e-3, 9
+_LONGEST_S = 1e8
+"""No clock can have shown more for an event, nor less than 0 for its start."""
+
+Floats = npt.NDArray[np.float64]
+
+
+class Activity:
+    """Everything added so far. Times are wall-clock seconds since the epoch."""
+
+    def __init__(self) -> None:
+        self.began_at: float | None = None
+        """Where the first stretch begins; None: nothing was added."""
+        self.width_s = 1.0
+        self._hosts: dict[str, Floats] = {}
+        """Busy core-seconds in each stretch, by host."""
+        self.finished: Floats = np.zeros(BINS)
+        """Events that ended in each stretch."""
+        self._times = np.zeros(_PER_DECADE * _DECADES, dtype=np.int64)
+
+    def add(self, node: str, entries: Entries) -> None:
+        """Results of one node. What has times that no clock can have shown is left out."""
+        start, wall_s = entries["start"], entries["wall_s"].astype(np.float64)
+        sound = (start > 0) & (start < 1e11) & (wall_s >= 0) & (wall_s < _LONGEST_S)
+        start, end, wall_s = start[sound], (start + wall_s)[sound], wall_s[sound]
+        if not len(start):
+            return
+        self._reach(float(start.min()), float(end.max()))
+        host = NodeName.parse(node).host
+        busy = self._hosts.setdefault(host, np.zeros(BINS))
+        busy += self._spread(start, end)
+        self.finished += np.bincount(self._bins(end), minlength=BINS)
+        classes = np.log10(np.maximum(wall_s, _SHORTEST_S) / _SHORTEST_S) * _PER_DECADE
+        self._times += np.bincount(np.minimum(classes.astype(np.int64), len(self._times) - 1), minlength=len(self._times))
+
+    @property
+    def used(self) -> int:
+        """How many stretches there are until the last event."""
+        filled = np.flatnonzero(self.finished)
+        return int(filled[-1]) + 1 if len(filled) else 0
+
+    def hosts(self) -> list[str]:
+        """Every host that computed, by name."""
+        return sorted(self._hosts)
+
+    def busy(self, host: str) -> Floats:
+        """Busy core-seconds of a host in each stretch."""
+        return self._hosts[host]
+
+    def event_times(self) -> list[tuple[float, float, int]]:
+        """(from seconds, to seconds, events) for each class of durations that has any, and those in between."""
+        filled = np.flatnonzero(self._times)
+        if not len(filled):
+            return []
+        bounds = _SHORTEST_S * 10 ** (np.arange(len(self._times) + 1) / _PER_DECADE)
+        chosen = range(int(filled[0]), int(filled[-1]) + 1)
+        return [(float(bounds[at]), float(bounds[at + 1]), int(self._times[at])) for at in chosen]
+
+    def _bins(self, at: Floats) -> npt.NDArray[np.int64]:
+        places = ((at - (self.began_at or 0.0)) / self.width_s).astype(np.int64)
+        return np.clip(places, 0, BINS - 1)
+
+    def _spread(self, start: Floats, end: Floats) -> Floats:
+        """The seconds of some events, each divided among the stretches it lies in."""
+        first, last = self._bins(start), self._bins(end)
+        busy, origin = np.zeros(BINS), self.began_at or 0.0
+        for further in range(int((last - first).max()) + 1):
+            reach = first + further <= last
+            place = first[reach] + further
+            begins = origin + place * self.width_s
+            inside = np.minimum(end[reach], begins + self.width_s) - np.maximum(start[reach], begins)
+            busy += np.bincount(place, weights=np.maximum(inside, 0.0), minlength=BINS)
+        return busy
+
+    def _reach(self, first: float, last: float) -> None:
+        """Have the stretches cover these times too."""
+        old_origin, old_width = self.began_at, self.width_s
+        earliest = first if old_origin is None else min(first, old_origin)
+        latest = last if old_origin is None else max(last, old_origin + self.used * old_width)
+        width_s = old_width
+        while latest - np.floor(earliest / width_s) * width_s >= BINS * width_s:
+            width_s *= 2
+        origin = float(np.floor(earliest / width_s) * width_s)
+        self.began_at, self.width_s = origin, width_s
+        if old_origin is not None and (origin, width_s) != (old_origin, old_width):
+            middles: Floats = old_origin + (np.arange(BINS, dtype=np.float64) + 0.5) * old_width
+            moved = self._bins(middles)
+            self.finished = _moved(self.finished, moved)
+            self._hosts = {host: _moved(busy, moved) for host, busy in self._hosts.items()}
+
+
+def _moved(values: Floats, places: npt.NDArray[np.int64]) -> Floats:
+    """The values at other places; those that come to one place are added."""
+    sums: Floats = np.zeros(BINS, dtype=np.float64)
+    np.add.at(sums, places, values)
+    return sums

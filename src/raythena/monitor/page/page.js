@@ -1,0 +1,392 @@
+/* The page of a task. It asks the server for plain values and shows them; whatever comes from a job is put in as text, never as
+   markup, with what would turn or hide it made visible. One part is shown at a time, and only that part is asked for. */
+"use strict";
+
+const PARTS = { overview: "Overview", occupancy: "Occupancy", ranges: "Event ranges", merges: "Merges", failures: "Failures", nodes: "Nodes", logs: "Logs" };
+const PAGE_ROWS = 100;
+const COLOURS = { computing_kept: "#2da44e", computing_under_way: "#8ddb8c", computing_thrown_away: "#cf222e", initialisation: "#9a6700", between_events: "#bf8700", waiting_for_ranges: "#8250df", waiting_for_disk: "#bc4c00", tail: "#0969da", draining: "#6e7781", merging: "#1b7c83", node_start: "#b58407", node_lost: "#82071e", after_the_end: "#8c959f" };
+
+const view = { part: "overview", version: -1, offset: 0, sort: "", descending: false, count: 0, merges: 0, heat: null, ended: false };
+
+const element = (id) => document.getElementById(id);
+
+/* Foreign text as it may be shown: control and direction characters become visible signs. */
+function shown(text) {
+  return String(text).replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff]/g,
+    (sign) => "[U+" + sign.charCodeAt(0).toString(16).padStart(4, "0").toUpperCase() + "]");
+}
+
+function make(kind, text, parent, name) {
+  const made = document.createElement(kind);
+  if (text !== undefined) made.textContent = shown(text);
+  if (name) made.className = name;
+  if (parent) parent.append(made);
+  return made;
+}
+
+const whole = (number) => Math.round(number).toLocaleString("en");
+const percent = (share) => (Math.floor(share * 1000 + 1e-9) / 10).toFixed(1) + " %";
+const inWords = (name) => name.replaceAll("_", " ");
+
+function seconds(value) {
+  if (value === null || value === undefined) return "?";
+  if (value < 0) return "−" + seconds(-value);
+  if (value < 0.001 && value > 0) return Math.round(value * 1e6) + " µs";
+  if (value < 1) return Math.round(value * 1000) + " ms";
+  if (value < 60) return value.toFixed(value < 10 ? 2 : 0) + " s";
+  const minutes = Math.round(value / 60);
+  if (minutes < 60) return minutes + " min";
+  const hours = Math.floor(minutes / 60);
+  if (hours < 24) return hours + " h " + String(minutes % 60).padStart(2, "0") + " min";
+  return Math.floor(hours / 24) + " d " + String(hours % 24).padStart(2, "0") + " h";
+}
+
+function bytes(value) {
+  if (value === null || value === undefined) return "";
+  let unit = 0;
+  for (; value >= 1000 && unit < 4; unit++) value /= 1000;
+  return (unit ? value.toFixed(1) : value) + " " + ["B", "kB", "MB", "GB", "TB"][unit];
+}
+
+const clock = (at) => (at ? new Date(at * 1000).toLocaleString("sv") : "");
+
+async function ask(path) {
+  const answer = await fetch("api/" + path);
+  if (!answer.ok) throw new Error(await answer.text());
+  return answer;
+}
+
+const document_of = async (path) => (await ask(path)).json();
+
+/* ---- the header, told by the server once a second when it has changed */
+
+function showHeader(header) {
+  element("job").textContent = shown(header.job);
+  document.title = shown(header.job) + " – Raythena";
+  const ids = [header.panda_id && "PandaID " + header.panda_id, header.task_id && "task " + header.task_id];
+  element("identity").textContent = shown(ids.filter(Boolean).join(", "));
+  const status = header.status;
+  if (status) showStatus(status);
+  else element("phase").textContent = "no status";
+  tell([header.problem, status && status.stale, status && status.message, ...(status ? status.warnings : [])]);
+  view.ended = Boolean(status && status.ended);
+  if (header.version !== view.version) {
+    view.version = header.version;
+    refresh();
+  }
+}
+
+function showStatus(status) {
+  const phase = element("phase");
+  phase.textContent = status.ended ? shown(status.verdict || "ended") : status.stale ? "stale" : status.phase;
+  phase.className = "badge" + (status.ended ? (status.exit_code === 0 ? " good" : " bad") : status.stale ? " bad" : "");
+  element("done").max = Math.max(1, status.events);
+  element("done").value = status.finished + status.failed;
+  element("left").textContent = status.ended ? "" : status.remaining_s === null ? "" : seconds(status.remaining_s) + " left";
+  const outputs = whole(status.outputs_merged) + " of " + whole(status.outputs) + " outputs merged" + (status.merging ? ", " + status.merging + " merging" : "");
+  element("figures").textContent = [whole(status.finished) + " of " + whole(status.events) + " events", status.failed ? whole(status.failed) + " failed" : "",
+    status.rate_per_s.toPrecision(3) + "/s", outputs, status.nodes + " nodes", percent(status.occupancy) + " occupancy", seconds(status.elapsed_s) + " so far"].filter(Boolean).join(" · ");
+}
+
+function tell(words) {
+  const told = [...new Set(words.filter(Boolean))].map(shown).join(" · ");
+  if (element("trouble").textContent !== told) element("trouble").textContent = told;
+  element("trouble").hidden = !told;
+}
+
+/* ---- drawing */
+
+function canvas(id) {
+  const drawn = element(id);
+  const scale = window.devicePixelRatio || 1;
+  const width = drawn.clientWidth, height = 160;
+  drawn.width = width * scale;
+  drawn.height = height * scale;
+  drawn.style.height = height + "px";
+  const pen = drawn.getContext("2d");
+  pen.scale(scale, scale);
+  const style = getComputedStyle(document.documentElement);
+  return { drawn, pen, width, height, ink: style.getPropertyValue("--ink"), accent: style.getPropertyValue("--accent") };
+}
+
+/* Bars with what they stand for on both axes. */
+function bars(id, values, left, right, unit) {
+  const { drawn, pen, width, height, ink, accent } = canvas(id);
+  const most = Math.max(1e-12, ...values), base = height - 22, step = (width - 8) / Math.max(1, values.length);
+  pen.fillStyle = accent;
+  values.forEach((value, at) => pen.fillRect(4 + at * step, base - (base - 18) * value / most, Math.max(1, step - 0.5), (base - 18) * value / most));
+  pen.fillStyle = ink;
+  pen.font = "12px system-ui, sans-serif";
+  pen.fillText("up to " + most.toPrecision(3) + " " + unit, 6, 13);
+  pen.fillText(left, 6, height - 6);
+  pen.fillText(right, width - 6 - pen.measureText(right).width, height - 6);
+  drawn.setAttribute("aria-label", drawn.getAttribute("aria-label").split(":")[0] + ": up to " + most.toPrecision(3) + " " + unit + ", from " + left + " to " + right);
+}
+
+async function showOverview() {
+  const told = await document_of("overview");
+  const cards = element("counts");
+  cards.replaceChildren();
+  const counts = { ...told.counts, "attempts failed": told.attempts_failed };
+  for (const [name, count] of Object.entries(counts)) {
+    const card = make("div", undefined, cards);
+    make("dt", name, card);
+    make("dd", whole(count), card);
+  }
+  showCoreTime(told.core_time, told.thrown_away);
+  const end = told.began_at ? told.began_at + told.finished.length * told.width_s : 0;
+  bars("throughput", told.finished.map((count) => count / told.width_s), clock(told.began_at), clock(end), "events/s");
+  const times = told.event_times;
+  bars("durations", times.map((row) => row[2]), times.length ? seconds(times[0][0]) : "", times.length ? seconds(times[times.length - 1][1]) : "", "events");
+}
+
+function showCoreTime(told, thrown) {
+  const bar = element("core-time-bar"), body = element("core-time").tBodies[0];
+  bar.replaceChildren();
+  body.replaceChildren();
+  const row = (name, value) => {
+    const line = make("tr", undefined, body);
+    make("th", inWords(name), line).scope = "row";
+    make("td", seconds(value), line, "number");
+    make("td", (100 * value / told.allocated_s).toFixed(1) + " %", line, "number");
+  };
+  for (const [name, value] of Object.entries(told.core_s)) {
+    const piece = make("span", undefined, bar);
+    piece.style.width = 100 * Math.max(0, value) / told.allocated_s + "%";
+    piece.style.background = COLOURS[name] || "#888";
+    piece.title = inWords(name) + " " + (100 * value / told.allocated_s).toFixed(1) + " %";
+    row(name, value);
+    if (name === "computing_thrown_away") for (const [why, lost] of Object.entries(thrown)) row("– " + why, lost);
+  }
+  if (told.allocated_s) row("allocated", told.allocated_s);
+  else make("td", "The nodes have not told yet.", make("tr", undefined, body)).colSpan = 3;
+}
+
+async function showOccupancy() {
+  const buffer = await (await ask("occupancy")).arrayBuffer();
+  const length = new DataView(buffer).getUint32(0, true);
+  const about = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, length)));
+  const cells = new Uint8Array(buffer, 4 + length);
+  const drawn = element("heat");
+  const wide = Math.max(1, Math.floor(900 / Math.max(1, about.columns)));
+  const high = about.hosts.length > 200 ? 1 : about.hosts.length > 40 ? 6 : 16;
+  drawn.width = Math.max(1, about.columns);
+  drawn.height = Math.max(1, about.hosts.length);
+  drawn.style.width = Math.max(1, about.columns) * wide + "px";
+  drawn.style.height = Math.max(1, about.hosts.length) * high + "px";
+  const [red, green, blue] = getComputedStyle(document.documentElement).getPropertyValue("--heat").split(",").map(Number);
+  if (about.columns && about.hosts.length) {
+    const image = new ImageData(about.columns, about.hosts.length);
+    for (let at = 0; at < cells.length; at++) image.data.set([red, green, blue, cells[at]], 4 * at);
+    drawn.getContext("2d").putImageData(image, 0, 0);
+  }
+  let sum = 0;
+  for (const cell of cells) sum += cell;
+  const mean = cells.length ? percent(sum / cells.length / 255) : "nothing yet";
+  drawn.setAttribute("aria-label", "Occupancy of " + about.hosts.length + " nodes over time, " + mean + " in the mean");
+  view.heat = { about, cells };
+}
+
+function showCell(event) {
+  if (!view.heat) return;
+  const { about, cells } = view.heat, box = event.target.getBoundingClientRect();
+  const column = Math.floor((event.clientX - box.left) / box.width * about.columns), row = Math.floor((event.clientY - box.top) / box.height * about.hosts.length);
+  if (row < 0 || row >= about.hosts.length || column < 0 || column >= about.columns) return;
+  element("cell").textContent = shown(about.hosts[row]) + ", " + clock(about.began_at + column * about.width_s) + ", " + seconds(about.width_s) + ": " + percent(cells[row * about.columns + column] / 255);
+}
+
+/* ---- tables */
+
+function table(id, columns, rows) {
+  const shownTable = element(id), head = shownTable.tHead, body = shownTable.tBodies[0];
+  head.replaceChildren();
+  const line = make("tr", undefined, head);
+  for (const column of columns) {
+    const cell = make("th", column.sort ? undefined : column.name, line);
+    cell.scope = "col";
+    if (!column.sort) continue;
+    const mine = view.sort === column.sort;
+    cell.setAttribute("aria-sort", mine ? (view.descending ? "descending" : "ascending") : "none");
+    make("button", column.name + (mine ? (view.descending ? " ▾" : " ▴") : ""), cell).addEventListener("click", () => order(column.sort));
+  }
+  const lines = rows.map((row) => {
+    const made = document.createElement("tr");
+    for (const column of columns) column.put ? column.put(make("td", undefined, made), row) : make("td", column.of(row), made, column.number ? "number" : "");
+    return made;
+  });
+  body.replaceChildren(...lines);
+}
+
+const RANGE_COLUMNS = [
+  { name: "range", put: (cell, row) => make("button", row.range_id, cell).addEventListener("click", () => showStory(row.index)) },
+  { name: "file", of: (row) => row.lfn },
+  { name: "first event", of: (row) => row.first_event, number: true },
+  { name: "last event", of: (row) => row.last_event, number: true },
+  { name: "state", put: (cell, row) => { cell.textContent = row.state; if (row.state === "failed") cell.className = "failed"; } },
+  { name: "attempt", of: (row) => row.attempt || "", number: true, sort: "attempt" },
+  { name: "node", of: (row) => row.node, sort: "node" },
+  { name: "began", of: (row) => clock(row.started_at), sort: "start" },
+  { name: "took", of: (row) => (row.wall_s === null ? "" : seconds(row.wall_s)), number: true, sort: "wall_s" },
+  { name: "CPU", of: (row) => (row.cpu_s === null ? "" : seconds(row.cpu_s)), number: true, sort: "cpu_s" },
+  { name: "size", of: (row) => bytes(row.size_bytes), number: true, sort: "size" },
+  { name: "output", of: (row) => row.output },
+  { name: "session", of: (row) => row.session || "", number: true },
+];
+
+function order(name) {
+  view.descending = view.sort === name ? !view.descending : true;
+  view.sort = name;
+  view.offset = 0;
+  refresh();
+}
+
+async function showRanges() {
+  const asked = new URLSearchParams(new FormData(element("filter")));
+  asked.set("offset", view.offset);
+  asked.set("limit", PAGE_ROWS);
+  asked.set("sort", view.sort);
+  asked.set("descending", view.descending ? "1" : "0");
+  const told = await document_of("ranges?" + asked);
+  view.count = told.count;
+  table("range-table", RANGE_COLUMNS, told.rows);
+  const last = Math.min(told.count, told.offset + told.rows.length);
+  element("ranges-count").textContent = told.count ? "rows " + whole(told.offset + 1) + " to " + whole(last) + " of " + whole(told.count) : "no range is like that";
+  element("row").max = Math.max(1, told.count);
+  element("row").value = told.offset + 1;
+}
+
+function turn(offset) {
+  view.offset = Math.max(0, Math.min(offset, Math.max(0, view.count - 1)));
+  refresh();
+}
+
+async function showMerges() {
+  const told = await document_of("merges?offset=" + view.merges + "&limit=" + PAGE_ROWS);
+  element("merges-count").textContent = whole(told.count) + " of " + whole(told.promised) + " outputs are merged";
+  table("merge-table", [
+    { name: "output", of: (row) => row.lfn },
+    { name: "events", of: (row) => whole(row.events), number: true },
+    { name: "missing", of: (row) => row.missing || "", number: true },
+    { name: "size", of: (row) => bytes(row.size_bytes), number: true },
+    { name: "took", of: (row) => seconds(row.wall_s), number: true },
+    { name: "speed", of: (row) => (row.bytes_per_s ? bytes(row.bytes_per_s) + "/s" : ""), number: true },
+    { name: "GUID", of: (row) => row.guid },
+  ], told.rows);
+  view.merged = told.count;
+}
+
+async function showFailures() {
+  const told = await document_of("failures");
+  const causes = element("causes");
+  causes.replaceChildren();
+  if (!told.causes.length) make("p", "No event was given up.", causes);
+  for (const cause of told.causes) {
+    const box = make("div", undefined, causes, "cause");
+    make("p", whole(cause.count) + " × " + (cause.text || cause.kind), box);
+    make("p", cause.kind + ", the fault of: " + cause.who + " (" + cause.what + "). " + cause.hint, box);
+    const events = make("p", "events ", box);
+    for (const one of cause.events) make("button", one.id, events).addEventListener("click", () => showStory(one.index));
+  }
+}
+
+async function showNodes() {
+  const told = await document_of("nodes");
+  table("node-table", [
+    { name: "node", of: (row) => row.name },
+    { name: "state", of: (row) => row.state },
+    { name: "busy", of: (row) => row.busy + "/" + row.cores, number: true },
+    { name: "held", of: (row) => whole(row.leased), number: true },
+    { name: "done", of: (row) => whole(row.finished), number: true },
+    { name: "an event", of: (row) => seconds(row.mean_event_s), number: true },
+    { name: "occupancy", of: (row) => percent(row.occupancy), number: true },
+  ], told.nodes);
+  const names = [...new Set(told.core_time.flatMap((row) => Object.keys(row.core_s)))];
+  table("life-table", [
+    { name: "session", of: (row) => row.session },
+    { name: "node", of: (row) => row.host },
+    { name: "cores", of: (row) => row.cores, number: true },
+    ...names.map((name) => ({ name: inWords(name), of: (row) => percent((row.core_s[name] || 0) / row.allocated_s), number: true })),
+  ], told.core_time);
+}
+
+async function showLogs() {
+  const told = await document_of("logs");
+  const choice = element("log-name"), before = choice.value;
+  choice.replaceChildren(...told.logs.map((name) => new Option(shown(name), name)));
+  if (told.logs.includes(before)) choice.value = before;
+  await showLog();
+}
+
+async function showLog() {
+  const name = element("log-name").value;
+  if (!name) return;
+  const told = await document_of("log?name=" + encodeURIComponent(name));
+  const log = element("log");
+  log.textContent = shown(told.text);
+  log.scrollTop = log.scrollHeight;
+}
+
+async function showStory(index) {
+  const told = await document_of("range?index=" + index).catch((problem) => tell([problem.message]));
+  if (!told) return;
+  element("story-title").textContent = shown(told.record.range_id);
+  element("story-facts").textContent = shown(told.record.lfn + ", events " + told.record.first_event + " to " + told.record.last_event + ": " + told.record.state);
+  const lines = element("story-lines");
+  lines.replaceChildren();
+  for (const line of told.lines) make("li", (line.at ? clock(line.at) + "  " : "") + line.source + ": " + line.text, lines);
+  if (!told.lines.length) make("li", "Nothing has happened to it yet.", lines);
+  element("story").showModal();
+}
+
+/* ---- which part is shown */
+
+const SHOW = { overview: showOverview, occupancy: showOccupancy, ranges: showRanges, merges: showMerges, failures: showFailures, nodes: showNodes, logs: showLogs };
+let asking = false, again = false;
+
+/* Ask for the part that is shown; while an answer is on its way, remember that there is more to ask for. */
+async function refresh() {
+  if (asking) { again = true; return; }
+  asking = true;
+  try {
+    await SHOW[view.part]();
+    document.body.dataset.shown = view.part;
+  } catch (problem) {
+    tell([problem.message]);
+  }
+  asking = false;
+  if (again) { again = false; refresh(); }
+}
+
+function choose() {
+  const wanted = location.hash.slice(1);
+  view.part = wanted in PARTS ? wanted : "overview";
+  for (const name of Object.keys(PARTS)) element(name).hidden = name !== view.part;
+  for (const link of element("parts").querySelectorAll("a")) {
+    if (link.hash.slice(1) === view.part) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  }
+  refresh();
+}
+
+for (const [name, title] of Object.entries(PARTS)) make("a", title, make("li", undefined, element("parts"))).href = "#" + name;
+addEventListener("hashchange", choose);
+element("filter").addEventListener("submit", (event) => { event.preventDefault(); view.offset = 0; refresh(); });
+element("first").addEventListener("click", () => turn(0));
+element("previous").addEventListener("click", () => turn(view.offset - PAGE_ROWS));
+element("next").addEventListener("click", () => turn(view.offset + PAGE_ROWS < view.count ? view.offset + PAGE_ROWS : view.offset));
+element("last").addEventListener("click", () => turn(Math.floor(Math.max(0, view.count - 1) / PAGE_ROWS) * PAGE_ROWS));
+element("row").addEventListener("change", () => turn(Number(element("row").value) - 1));
+element("newer").addEventListener("click", () => { view.merges = Math.max(0, view.merges - PAGE_ROWS); refresh(); });
+element("older").addEventListener("click", () => { if (view.merges + PAGE_ROWS < view.merged) view.merges += PAGE_ROWS; refresh(); });
+element("log-name").addEventListener("change", showLog);
+element("log-again").addEventListener("click", showLogs);
+element("story-close").addEventListener("click", () => element("story").close());
+element("heat").addEventListener("mousemove", showCell);
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", refresh);
+addEventListener("resize", refresh);
+
+const stream = new EventSource("api/stream");
+stream.addEventListener("message", (event) => showHeader(JSON.parse(event.data)));
+stream.addEventListener("error", () => tell(["the page's server does not answer; what is shown may be old"]));
+setInterval(() => { if (!view.ended && !document.hidden && view.part !== "ranges" && view.part !== "logs") refresh(); }, 10000);
+choose();
