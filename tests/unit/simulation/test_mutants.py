@@ -37,7 +37,7 @@ LIKELY = {
     "AcceptsBothDuplicates": 30,
     "AcknowledgesWhatItRefusesTooEarly": 96,
     "BlamesPayloadsForFullDisks": 76,
-    "CountsOnVanishedNodes": 160,
+    "CountsOnVanishedNodes": 688,
     "ForgetsReportsWhenRestarted": 35,
     "ForgetsTheRestartedOne": 193,
     "HoldsOldFailuresAgainstAgents": 59,
