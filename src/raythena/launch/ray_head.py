@@ -87,7 +87,11 @@ class RayHead:
         for name in without_ray(os.environ):
             del os.environ[name]
         os.environ.update(ray_environment(self.token_file))
-        port = await self._start_somewhere()
+        loading = asyncio.create_task(asyncio.to_thread(_load))
+        try:
+            port = await self._start_somewhere()
+        finally:
+            await loading
         self.join_address = f"{self.address}:{port}"
         await asyncio.to_thread(_connect, self.join_address, self.address)
 
@@ -147,6 +151,11 @@ class RayHead:
 
     def _log(self, name: str) -> Path:
         return self.directory / f"{name}.log"
+
+
+def _load() -> None:
+    """Import what is needed once the head is up; it takes about as long as the head does."""
+    import raythena.runtime.driver  # noqa: F401
 
 
 def _connect(head: str, address: str) -> None:
