@@ -11,6 +11,8 @@ import pytest
 import uproot
 from ray_kit import RAYTHENA
 
+from needed_programs import compiler
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
@@ -43,6 +45,18 @@ def test_a_generator_without_inputs(tmp_path):
     events = [json.loads(line) for output in outputs for line in output.read_text().splitlines()]
     assert [event["EventNumber"] for event in events] == list(range(1, 100_001))
     assert len({event["seed"] for event in events}) == 100_000
+
+
+@pytest.mark.slow
+def test_an_event_loop_with_threads(tmp_path):
+    """One process of four threads, ranges of twenty events; four places on two cores, which sleeping events do not mind."""
+    place = tmp_path / "cpp"
+    shutil.copytree(EXAMPLES / "cpp", place, ignore=shutil.ignore_patterns("event_loop", "threads", "*.raythena"))
+    include = EXAMPLES.parent / "src" / "raythena" / "payloads" / "include"
+    run(place, *compiler("c++"), "-std=c++17", "-O2", f"-I{include}", "threads.cpp", "-o", "threads", "-pthread")
+    raythena(place, "run", "threads.yaml", "--nodes", "1", "--cores", "4")
+    verdict = json.loads(raythena(place, "validate", "threads.raythena", "--json", "--strict"))
+    assert (verdict["standing"], verdict["proven"]) == ("proven", 4000)
 
 
 def raythena(place, *arguments):

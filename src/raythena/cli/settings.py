@@ -38,7 +38,10 @@ C = TypeVar("C")
 
 ENVIRONMENT_PREFIX = "RAYTHENA_"
 CONFIG_VARIABLE = "RAYTHENA_CONFIG"
-RESERVED_VARIABLES = frozenset({CONFIG_VARIABLE, "RAYTHENA_SOCKET", "RAYTHENA_WORKER", "RAYTHENA_SCRATCH", SESSION_VARIABLE})
+RESERVED_VARIABLES = frozenset(
+    {CONFIG_VARIABLE, SESSION_VARIABLE}
+    | {f"RAYTHENA_{word}" for word in ("SOCKET", "WORKER", "SCRATCH", "WORKER_CORES", "RANGES_IN_FLIGHT")}
+)
 """Variables with our prefix that are not settings: the file to read, what payload workers are told, and a command its session."""
 LOCAL_FILE = "raythena.yaml"
 DAY_S = 86_400

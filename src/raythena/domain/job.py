@@ -15,6 +15,8 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from raythena.domain.worker_shape import SHAPE_OPTIONS, WorkerShape
+
 NO_MERGE = "none"
 """`MergeSpec.kind` of a job that keeps the grouped outputs of its events as they are."""
 
@@ -54,6 +56,11 @@ class PayloadSpec:
 
     kind: str
     options: dict[str, Any] = field(default_factory=dict)
+
+    def places(self, cores: int) -> int:
+        """How many ranges a node with `cores` cores computes at a time (see `WorkerShape`)."""
+        shaped = {name: value for name, value in self.options.items() if name in SHAPE_OPTIONS}
+        return WorkerShape.of(shaped).places(cores)
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ from raythena.domain.admission import (
 from raythena.domain.document import FieldPath, shown
 from raythena.domain.document_model import Checked, DocumentModel, Entries, Shapes, line, whole_number
 from raythena.domain.seeds import SEEDS
+from raythena.domain.worker_shape import MAX_CORES_PER_WORKER, MAX_EVENTS_PER_RANGE, MAX_RANGES_IN_FLIGHT
 
 MAX_CORES = 4096
 MAX_EVENT_NUMBER = 1_000_000_000_000
@@ -202,6 +203,15 @@ class NamedOutputs(DocumentModel):
     )
 
 
+_EVENTS_PER_RANGE = Field(
+    default=None,
+    description="how many events a worker is given at once, at most; 1 if left out",
+)
+_CORES_PER_WORKER = Field(default=None, description="how many cores a worker has, for its threads; 1 if left out")
+EventsPerRange = Annotated[int, whole_number(MAX_EVENTS_PER_RANGE)]
+CoresPerWorker = Annotated[int, whole_number(MAX_CORES_PER_WORKER)]
+
+
 class PythonPayload(DocumentModel):
     """A Python function."""
 
@@ -211,6 +221,8 @@ class PythonPayload(DocumentModel):
     )
     options: Options | None = Field(default=None, description=_OPTIONS.format("both"))
     path: Annotated[tuple[FilePath, ...], Entries()] | None = _PATHS
+    events_per_range: EventsPerRange | None = _EVENTS_PER_RANGE
+    cores_per_worker: CoresPerWorker | None = _CORES_PER_WORKER
 
 
 class ProcessPayload(DocumentModel):
@@ -221,6 +233,11 @@ class ProcessPayload(DocumentModel):
         " one without is looked up on `PATH`"
     )
     environment: Environment | None = Field(default=None, description="variables to set for it (optional)")
+    events_per_range: EventsPerRange | None = _EVENTS_PER_RANGE
+    cores_per_worker: CoresPerWorker | None = _CORES_PER_WORKER
+    ranges_in_flight: Annotated[int, whole_number(MAX_RANGES_IN_FLIGHT)] | None = Field(
+        default=None, description="how many ranges a worker computes at a time; 1 if left out"
+    )
 
 
 class PluginPayload(DocumentModel):

@@ -43,6 +43,7 @@ from raythena.domain.job_document import (
     PythonMerge,
     PythonPayload,
 )
+from raythena.domain.worker_shape import SHAPE_OPTIONS
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,9 +175,9 @@ def _outputs(said: Outputs, place: FieldPath, inputs: Sequence[InputFile]) -> tu
 
 def _payload(said: Payload, place: FieldPath, base_dir: str) -> PayloadSpec:
     if isinstance(said, PythonPayload):
-        return PayloadSpec("python", _python_options(said, place, base_dir))
+        return PayloadSpec("python", {**_python_options(said, place, base_dir), **_shape(said)})
     if isinstance(said, ProcessPayload):
-        return PayloadSpec("process", _process_options(said, place, base_dir))
+        return PayloadSpec("process", {**_process_options(said, place, base_dir), **_shape(said)})
     return PayloadSpec(said.kind, said.options or {})
 
 
@@ -202,6 +203,11 @@ def _python_options(said: PythonPayload | PythonMerge, place: FieldPath, base_di
     path = place.entry("path")
     built["path"] = [canonical_path(base_dir, item) for item in path.items()] if path.given else [base_dir]
     return built
+
+
+def _shape(said: PythonPayload | ProcessPayload) -> dict[str, object]:
+    """What is said of workers."""
+    return {name: value for name in SHAPE_OPTIONS if (value := getattr(said, name, None)) is not None}
 
 
 def _process_options(said: ProcessPayload, place: FieldPath, base_dir: str) -> dict[str, object]:

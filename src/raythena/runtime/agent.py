@@ -70,6 +70,8 @@ class Agent:
         config = order.config
         self._clock = clock
         self._order = order
+        self._places = config.job.payload.places(order.cores)
+        """How many ranges are computed at a time: what the coordinator takes for the node's cores."""
         self._link = link
         self._book = RangeBook(config.job)
         self._writer = GroupWriter(config, order.node, self._book)
@@ -98,7 +100,7 @@ class Agent:
         """
         config = self._order.config
         place = NodeName.parse(self._order.node).host
-        self.core.times.begin(self._order.cores, self._clock.wall_s())
+        self.core.times.begin(self._places, self._clock.wall_s())
         try:
             await self._wait_for_room()
             with scratch_directory(config.scratch_directory, config.task_directory, config.session, place) as scratch:
@@ -223,13 +225,13 @@ class Agent:
             if self._scratch.refused_for_s(self._clock.monotonic_s()) > _CLEAR_AFTER_S and not self.core.has_results:
                 await self._clear_scratch()
                 continue
-            if outcomes and self.core.computing >= 2 * self._order.cores:
+            if outcomes and self.core.computing >= 2 * self._places:
                 # The cores have work for a while: let news collect instead of waking up for every single event.
                 await self._clock.sleep(self._breath_s())
 
     def _breath_s(self) -> float:
         """A quarter of the time the payload's ranges last."""
-        return min(_LONGEST_BREATH_S, 0.25 * self.core.mean_event_s * self.core.computing / self._order.cores)
+        return min(_LONGEST_BREATH_S, 0.25 * self.core.mean_event_s * self.core.computing / self._places)
 
     def _go_on(self) -> None:
         """Everything that may have become possible: begin, group, report."""
@@ -331,7 +333,7 @@ class Agent:
     # ---- the coordinator
 
     async def _register(self) -> None:
-        reply = await self._link.register(self._order.node, self._order.cores, self.core.held())
+        reply = await self._link.register(self._order.node, self._places, self.core.held())
         self.core.registered()
         self._registered = True
         self._book.learn(reply, self.core.held)

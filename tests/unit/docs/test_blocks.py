@@ -190,7 +190,7 @@ def compiled(block, tmp_path):
     program = block.text
     if "int main" not in program:
         program = f"static void simulate(const raythena::Event&, const std::string&) {{}}\nint main() {{\n{program}\n}}\n"
-    source.write_text(f"#include <raythena/event_server.hpp>\n#include <string>\n{program}")
+    source.write_text(f"#include <raythena/event_server.hpp>\n#include <string>\n#include <thread>\n{program}")
     include = ROOT / "src" / "raythena" / "payloads" / "include"
     subprocess.run([*compiler("c++"), "-std=c++17", "-fsyntax-only", f"-I{include}", source], check=True, capture_output=True)
 

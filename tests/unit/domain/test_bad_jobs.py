@@ -30,6 +30,7 @@ inputs:
 outputs: {events_per_file: 500, names: [H1.root, H2.root]}
 payload: {python: "my_module:process"}
 """
+_PYTHON = 'python: "my_module:process"'
 _INPUTS = """inputs:
   - {path: evnt/a.root, events: 500}
   - {path: evnt/b.root, events: 500}
@@ -165,6 +166,18 @@ NATIVE = [
     ("name: good", "name: good\nmerge: {kind: root, path: [x]}", "merge.path", "does not go with kind", "only kind, options"),
     ("name: good", "name: good\ncores_per_node: 0", "cores_per_node", "is 0", "at least 1 and at most 4,096"),
     ("name: good", "name: good\ncores_per_node: many", "cores_per_node", "is 'many'", "a whole number"),
+    # workers
+    (_PYTHON, f"{_PYTHON}, events_per_range: 0", "payload.events_per_range", "is 0", "at least 1 and at most 1,000"),
+    (_PYTHON, f"{_PYTHON}, events_per_range: 1001", "payload.events_per_range", "is 1001", "at most 1,000"),
+    (_PYTHON, f"{_PYTHON}, events_per_range: few", "payload.events_per_range", "is 'few'", "a whole number"),
+    (_PYTHON, f"{_PYTHON}, events_per_ranges: 5", "payload.events_per_ranges", "unknown key", "Did you mean 'events_per_range'?"),
+    (_PYTHON, f"{_PYTHON}, cores_per_worker: 0", "payload.cores_per_worker", "is 0", "at least 1 and at most 4,096"),
+    (_PYTHON, f"{_PYTHON}, cores_per_worker: 2.5", "payload.cores_per_worker", "is 2.5", "a whole number"),
+    (_PYTHON, f"{_PYTHON}, ranges_in_flight: 2", "payload.ranges_in_flight", "does not go with python", "only python, setup"),
+    (_PYTHON, "process: [x], ranges_in_flight: -1", "payload.ranges_in_flight", "is -1", "at least 1 and at most 4,096"),
+    (_PYTHON, "process: [x], ranges_in_flight: true", "payload.ranges_in_flight", "is true", "a whole number"),
+    (_PYTHON, "kind: athenamp, cores_per_worker: 2", "payload.cores_per_worker", "does not go with kind", "only kind, options"),
+    (_PYTHON, "kind: pilot, events_per_range: 2", "payload.events_per_range", "does not go with kind", "only kind, options"),
     # jobs without input files
     ("name: good", "name: good\nevents: 5", "", "has both inputs and events", "Keep one of the two"),
     (_INPUTS, "", "", "has neither inputs nor events", "how many to make"),

@@ -52,6 +52,8 @@ OTHER_SHAPES = [
     {"payload": {"kind": "athenamp", "options": {"deep": {"er": 1}}}},
     {"inputs": None, "events": 100, "first_event": 7, "seed": 0},
     {"inputs": None, "events": 1},
+    {"payload": {"process": ["./run"], "events_per_range": 50, "cores_per_worker": 8, "ranges_in_flight": 8}},
+    {"payload": {"python": "a:b", "events_per_range": 1000, "cores_per_worker": 2}},
     {"merge": "root"},
     {"merge": {"kind": "transform", "options": {"a": 1}}},
 ]

@@ -18,6 +18,7 @@ from raythena.domain.jobfile import parse_job_document
 from raythena.domain.outputs import OutputMap
 from raythena.domain.ranges import RangeLayout
 from raythena.domain.seeds import event_seed
+from raythena.domain.worker_shape import WorkerShape
 
 SIMPLE = """
 name: simple
@@ -247,3 +248,25 @@ def test_other_events_are_another_job(disk, other):
 
 def test_an_output_may_be_called_like_a_job_without_inputs(disk):
     assert parse(GENERATED.replace('name: "toy.{n}.txt"', "names: [toy, b, c]"), disk).outputs[0] == "toy"
+
+
+# ---- workers
+
+
+def test_what_is_said_of_workers_goes_to_the_payload(disk):
+    said = "payload: {process: [run], events_per_range: 50, cores_per_worker: 8, ranges_in_flight: 4}"
+    job = parse(SIMPLE.replace('payload: {python: "my_module:process"}', said), disk)
+    assert job.payload.options == {"command": ["run"], "events_per_range": 50, "cores_per_worker": 8, "ranges_in_flight": 4}
+    assert job.payload.places(64) == 32
+    assert job.fingerprint() == parse(SIMPLE, disk).fingerprint(), "a task may go on with workers of another shape"
+
+
+EIGHT = {"cores_per_worker": 8}
+
+
+@pytest.mark.parametrize(
+    ("shape", "cores", "places"),
+    [({}, 7, 7), ({"cores_per_worker": 4, "ranges_in_flight": 4}, 7, 4), (EIGHT, 64, 8), (EIGHT, 2, 1)],
+)
+def test_how_many_ranges_a_node_computes_at_a_time(shape, cores, places):
+    assert WorkerShape.of(shape).places(cores) == places

@@ -6,14 +6,13 @@ from pathlib import Path
 import pytest
 
 from raythena.domain.ranges import EventRange
-from raythena.domain.results import FailureKind
 from raythena.payloads.outcome_queue import OutcomeQueue
 from raythena.payloads.workers.output_inspection import OutputInspector
 from raythena.payloads.workers.output_intake import OutputIntake
 from raythena.payloads.workers.protocol import DoneMessage
 from raythena.payloads.workers.slot import InFlight, WorkerSlot
 from raythena.payloads.workers.time_limit import Pace
-from raythena.runtime.payload_interface import Done, Failed, LeasedRange, PayloadContext
+from raythena.runtime.payload_interface import Done, LeasedRange, PayloadContext
 
 
 class Bench:
@@ -25,13 +24,19 @@ class Bench:
         self.slot = WorkerSlot(0, Path("/none"))
         self.slot.inspector = OutputInspector(directory)
 
+    def report_each(self, path, offset, sizes):
+        leases = tuple(LeasedRange(n, EventRange(f"r-{n}", "lfn", "/pfn", "guid", n, n)) for n in (1, 2, 3))
+        self.outcomes.take_in(leases)
+        message = DoneMessage("1", str(path), 1.5, 6.0, 1000.0, offset, None, sizes)
+        problem = self.intake.take(self.slot, InFlight(leases, "1", 0.0), message, 7.0)
+        return problem or asyncio.run(self.outcomes.poll(0.0))
+
     def report(self, index, path, offset=None, size=None):
         lease = LeasedRange(index, EventRange(f"r-{index}", "lfn", "/pfn", "guid", index, index))
         self.outcomes.take_in([lease])
         message = DoneMessage(str(index), str(path), 0.5, 2.0, 1000.0, offset, size)
-        self.intake.take(self.slot, InFlight(lease, str(index), 0.0), message, 2.5)
-        (outcome,) = asyncio.run(self.outcomes.poll(0.0))
-        return outcome
+        problem = self.intake.take(self.slot, InFlight((lease,), str(index), 0.0), message, 2.5)
+        return problem or asyncio.run(self.outcomes.poll(0.0))[0]
 
 
 @pytest.fixture
@@ -46,9 +51,8 @@ def test_a_file_belongs_to_the_agent(bench):
     assert (bench.slot.finished, bench.pace.mean_s, bench.pace.longest_s) == (1, 2.0, 2.5)
 
 
-def test_an_output_that_is_not_there_fails_its_range(bench):
-    outcome = bench.report(1, bench.directory / "nothing")
-    assert (type(outcome), outcome.kind, outcome.wall_s) == (Failed, FailureKind.BAD_OUTPUT, 2.5)
+def test_an_output_that_is_not_there_is_told(bench):
+    assert "No such file" in bench.report(1, bench.directory / "nothing")
     assert (bench.slot.finished, bench.pace.finished) == (0, 0)
 
 
@@ -63,3 +67,34 @@ def test_a_spool_is_deleted_when_its_worker_is_gone_and_all_of_it_is_collected(b
     assert path.exists()
     bench.intake.collected([path, bench.directory / "unknown"])
     assert not path.exists()
+
+
+def test_each_event_of_a_range_has_its_stretch_and_its_share_of_the_time(bench):
+    path = bench.directory / "spool-1"
+    path.write_text("..aabbbc")
+    first, second, third = bench.report_each(path, 2, [2, 3, 1])
+    assert (first.offset, first.size_bytes, first.started_at, first.wall_s, first.cpu_s) == (2, 2, 1000.0, 2.0, 0.5)
+    assert (second.index, second.offset, second.size_bytes, second.started_at) == (2, 4, 3, 1002.0)
+    assert (third.index, third.offset, third.size_bytes, third.started_at) == (3, 7, 1, 1004.0)
+    bench.intake.worker_gone(bench.slot)
+    bench.intake.collected([path, path])
+    assert path.exists()
+    bench.intake.collected([path])
+    assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    ("offset", "sizes", "problem"),
+    [
+        (0, [1, 1], "2 sizes for 3 events"),
+        (0, [1, 0, 1], "a stretch of 0 bytes, for event 2 of 3"),
+        (0, [3, 3, 3], "but a stretch of 9 bytes at 0 was reported"),
+        (None, [1, 1, 1], "sizes go with offset"),
+        (None, None, "one output for 3 events"),
+    ],
+)
+def test_outputs_that_do_not_fit_the_events_are_told(bench, offset, sizes, problem):
+    path = bench.directory / "spool-1"
+    path.write_text("..aabbbc")
+    assert problem in bench.report_each(path, offset, sizes)
+    assert bench.slot.finished == 0

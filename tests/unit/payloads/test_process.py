@@ -167,3 +167,116 @@ def test_the_cpp_example_computes_events(tmp_path, event_loop, mode):
 def test_the_cpp_example_says_what_is_wrong_with_its_options(tmp_path, event_loop):
     with pytest.raises(PayloadError, match="event_loop: unknown option --colour blue"):
         compute(tmp_path, {"command": [str(event_loop), "--colour", "blue"]})
+
+
+# ---- workers of several cores, ranges of several events
+
+
+def compute_events(directory, options, events, cores):
+    """As `compute`, of single events, with how often what failed and what people are told."""
+
+    async def run():
+        payload = payload_plugin("process").factory()
+        context = PayloadContext("n", cores, directory / "scratch", options, "job", directory / "logs", first_time_limit_s=20.0)
+        await payload.start(context)
+        try:
+            payload.feed([LeasedRange(n, EventRange(f"id-{n}", "lfn", "/pfn", "guid", n, n)) for n in range(1, events + 1)])
+            found, others = {}, []
+            while len(found) < events:
+                for outcome in await payload.poll(5.0):
+                    if isinstance(outcome, Done | Failed):
+                        found[outcome.index] = (outcome, content(outcome))
+                    else:
+                        others.append(outcome)
+            return found, others
+        finally:
+            await payload.stop()
+
+    return asyncio.run(run())
+
+
+THREADS = (
+    "import threading, time\n"
+    "server = EventServer()\n"
+    "barrier = threading.Barrier(server.ranges_in_flight)\n"
+    "def loop():\n"
+    "  for e in server:\n"
+    "    barrier.wait(10)\n"
+    "    e.done_bytes(json.dumps([e.first, server.cores, os.environ['OMP_NUM_THREADS']]).encode())\n"
+    "threads = [threading.Thread(target=loop) for _ in range(server.ranges_in_flight)]\n"
+    "for t in threads: t.start()\n"
+    "for t in threads: t.join()\n"
+)
+
+
+def test_threads_of_one_process_compute_side_by_side(tmp_path):
+    """None gets past the barrier unless as many ranges are in work as are to be in flight."""
+    options = {"command": script(THREADS), "cores_per_worker": 8, "ranges_in_flight": 4}
+    found, _ = compute_events(tmp_path, options, 40, cores=8)
+    assert [json.loads(found[n][1]) for n in range(1, 41)] == [[n, 8, "2"] for n in range(1, 41)]
+    assert len(list((tmp_path / "logs").iterdir())) == 1, "one process"
+
+
+def test_a_node_too_small_for_a_worker_is_told(tmp_path):
+    options = {"command": ["cat"], "cores_per_worker": 4}
+    with pytest.raises(PayloadError, match=r"a worker has 4 cores \(cores_per_worker\), the node only 2"):
+        compute_events(tmp_path, options, 1, cores=2)
+
+
+def test_python_answers_ranges_of_several_events(tmp_path):
+    text = "for e in EventServer():\n  e.done_each([f'{e.id} {n}'.encode() for n in range(e.first, e.last + 1)])\n"
+    found, _ = compute_events(tmp_path, {"command": script(text), "events_per_range": 3}, 10, cores=1)
+    texts = [found[n][1].decode() for n in range(1, 11)]
+    assert [int(text.split()[1]) for text in texts] == list(range(1, 11))
+    assert any(text.startswith("id-1..3 ") for text in texts)
+
+
+def test_one_output_for_several_events_is_no_answer(tmp_path):
+    """It works nevertheless, event by event, and people are told why it is slow."""
+    text = "for e in EventServer():\n  e.done_bytes(b'x')\n"
+    found, others = compute_events(tmp_path, {"command": script(text), "events_per_range": 5}, 5, cores=1)
+    assert all(isinstance(outcome, Done) for outcome, _ in found.values())
+    assert any("one output for 5 events" in getattr(outcome, "text", "") for outcome in others)
+
+
+@pytest.fixture(scope="module")
+def threads(tmp_path_factory):
+    """The example with threads."""
+    program = tmp_path_factory.mktemp("threads") / "threads"
+    include = ROOT / "src" / "raythena" / "payloads" / "include"
+    flags = ["-std=c++17", "-O1", "-Wall", "-Wextra", "-Wpedantic", "-Werror", f"-I{include}", "-pthread"]
+    subprocess.run([*compiler("c++"), *flags, ROOT / "examples" / "cpp" / "threads.cpp", "-o", program], check=True)
+    return str(program)
+
+
+@pytest.mark.parametrize("events_per_range", [1, 7])
+def test_threads_in_cpp(tmp_path, threads, events_per_range):
+    shape = {"cores_per_worker": 4, "ranges_in_flight": 4, "events_per_range": events_per_range}
+    found, _ = compute_events(tmp_path, {"command": [threads, "--event-ms", "1"], **shape}, 200, cores=4)
+    assert [json.loads(found[n][1])["EventNumber"] for n in range(1, 201)] == list(range(1, 201))
+
+
+def test_of_many_threads_and_events_only_the_culprits_are_charged(tmp_path, threads):
+    shape = {"cores_per_worker": 4, "ranges_in_flight": 4, "events_per_range": 5}
+    command = [threads, "--event-ms", "1", "--crash", "33", "--fail", "71"]
+    found, _ = compute_events(tmp_path, {"command": command, **shape}, 100, cores=4)
+    failed = {n: outcome.kind for n, (outcome, _) in found.items() if isinstance(outcome, Failed)}
+    assert failed == {33: FailureKind.CRASH, 71: FailureKind.REPORTED}
+    assert all(json.loads(text)["EventNumber"] == n for n, (_, text) in found.items() if n not in failed)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("events_per_range", 0),
+        ("events_per_range", 1001),
+        ("events_per_range", True),
+        ("cores_per_worker", "8"),
+        ("cores_per_worker", -1),
+        ("ranges_in_flight", 1.5),
+        ("ranges_in_flight", 0),
+    ],
+)
+def test_shapes_that_no_worker_can_have_are_refused(option, value):
+    with pytest.raises(InvalidInput, match=f"job: payload.options.{option}: is {value!r}; expected a whole number from 1"):
+        check_options({"command": ["cat"], option: value}, "job")

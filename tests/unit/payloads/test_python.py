@@ -16,7 +16,16 @@ from raythena.domain.errors import InvalidInput, PayloadError
 from raythena.domain.ranges import EventRange
 from raythena.domain.results import FailureKind
 from raythena.payloads.workers.python import check_options
-from raythena.runtime.payload_interface import Done, Failed, LeasedRange, PayloadContext, Released, Started, payload_plugin
+from raythena.runtime.payload_interface import (
+    Done,
+    Failed,
+    LeasedRange,
+    PayloadContext,
+    Released,
+    Remark,
+    Started,
+    payload_plugin,
+)
 from raythena.runtime.process_guard_main import descendants
 from raythena.testing.payload_conformance import processes_of
 
@@ -63,6 +72,14 @@ def ways(event_range, context):
 def _file(context):
     path = context.new_output(".txt"); path.write_text("data"); return path
 
+def many(event_range, context):
+    way = context.options.get("way")
+    numbers = range(event_range.first_event, event_range.last_event + 1)
+    if way == "short" and len(numbers) > 1: return [b"x"]
+    if way == "numbers": return [number for number in numbers]
+    if context.options.get("bad") in numbers: raise ValueError("seven is right out")
+    return [f"{number} of {len(numbers)} {os.environ['OMP_NUM_THREADS']}".encode() for number in numbers]
+
 def endless(event_range, context):
     os.fork() or time.sleep(1000)
     time.sleep(1000)
@@ -92,7 +109,7 @@ async def outcomes_of(payload, events):
     found = {}
     while len(found) < events:
         for outcome in await payload.poll(5.0):
-            if not isinstance(outcome, Started | Released):
+            if not isinstance(outcome, Started | Released | Remark):
                 found[outcome.index] = outcome
     return found
 
@@ -229,3 +246,38 @@ def test_no_orphans_when_the_agent_is_killed(tmp_path, place):
     while processes_of(tmp_path / "scratch", before):
         assert time.monotonic() < deadline, "processes outlived their agent"
         time.sleep(0.02)
+
+
+# ---- ranges of several events
+
+
+def many(tmp_path, place, events, cores=1, **options):
+    shape = {"events_per_range": 4, "cores_per_worker": options.pop("cores_per_worker", 1)}
+    return compute(tmp_path, {"function": "physics_of_test:many", "path": [place], "options": options, **shape}, events, cores)
+
+
+def test_a_function_is_called_once_for_several_events(tmp_path, place):
+    _, contents = many(tmp_path, place, 12, cores=2, cores_per_worker=2)
+    texts = [contents[n].decode().split() for n in range(12)]
+    assert [int(words[0]) for words in texts] == list(range(12))
+    assert {words[2] for words in texts} == {"4"}
+    assert {words[3] for words in texts} == {"2"}, "threads"
+
+
+def test_of_several_events_only_the_one_that_fails_is_charged(tmp_path, place):
+    outcomes, contents = many(tmp_path, place, 12, bad=7)
+    assert [n for n in outcomes if isinstance(outcomes[n], Failed)] == [7]
+    assert "seven is right out" in outcomes[7].message
+    assert contents[6].decode().startswith("6 of 1")
+
+
+def test_too_few_outputs_are_no_answer_for_several_events(tmp_path, place):
+    """They are computed one by one instead."""
+    outcomes, contents = many(tmp_path, place, 4, way="short")
+    assert all(isinstance(outcome, Done) for outcome in outcomes.values())
+    assert contents[3].decode().startswith("3 of 1")
+
+
+def test_a_list_of_something_else_is_refused(tmp_path, place):
+    outcomes, _ = many(tmp_path, place, 1, way="numbers")
+    assert "a list with int; expected bytes for each event" in outcomes[0].message

@@ -9,11 +9,12 @@ from hand_clock import HandClock
 
 from raythena.domain.ranges import EventRange
 from raythena.domain.results import FailureKind
+from raythena.domain.worker_shape import WorkerShape
 from raythena.payloads.outcome_queue import OutcomeQueue
 from raythena.payloads.workers.range_dispatch import RangeDispatch
 from raythena.payloads.workers.slot import SlotState, WorkerSlot
 from raythena.payloads.workers.time_limit import Pace
-from raythena.runtime.payload_interface import Failed, LeasedRange, PayloadContext, Released
+from raythena.runtime.payload_interface import Failed, LeasedRange, PayloadContext, Released, Remark
 
 
 class Wire:
@@ -30,12 +31,12 @@ class Wire:
 
 
 class Bench:
-    def __init__(self, workers):
+    def __init__(self, workers, **shape):
         self.clock = clock = HandClock()
         self.outcomes = OutcomeQueue()
-        self.slots = [WorkerSlot(number, Path("/none")) for number in range(workers)]
+        self.slots = [WorkerSlot(number, Path("/none"), shape.get("ranges_in_flight", 1)) for number in range(workers)]
         pace = Pace(PayloadContext("n", workers, Path("/none"), {}, "job", Path("/none")))
-        self.dispatch = RangeDispatch(self.slots, pace, self.outcomes, clock)
+        self.dispatch = RangeDispatch(self.slots, pace, self.outcomes, clock, WorkerShape(**shape))
         self.wires = [Wire() for _ in self.slots]
         for slot, wire in zip(self.slots, self.wires, strict=True):
             slot.transport = wire
@@ -59,8 +60,8 @@ def bench():
 def test_each_worker_gets_one_and_the_rest_waits(bench):
     bench.feed(1, 2, 3)
     assert [wire.ranges() for wire in bench.wires] == [["r-1"], ["r-2"]]
-    assert bench.slots[0].current_since == 100.0
-    assert bench.slots[0].current_at == 1e9 + 100.0
+    (current,) = bench.slots[0].current()
+    assert (current.since, current.at) == (100.0, 1e9 + 100.0)
 
 
 def test_a_worker_is_told_which_attempt_it_is(bench):
@@ -88,8 +89,8 @@ def test_only_the_current_range_is_charged(bench):
 def test_ranges_asked_back_come_from_the_backlog_at_once_and_from_workers_when_they_say_so(bench):
     bench.feed(1, 2, 3, 4)
     (sent,) = bench.slots[0].queue.values()
-    behind = bench.slots[0].queue["behind"] = type(sent)(LeasedRange(9, sent.lease.event_range), "behind", 0.0)
-    bench.outcomes.take_in([behind.lease])
+    behind = bench.slots[0].queue["behind"] = type(sent)((LeasedRange(9, sent.leases[0].event_range),), "behind", 0.0)
+    bench.outcomes.take_in(behind.leases)
     bench.dispatch.take_back({1, 3, 9})
     assert bench.taken() == [Released(3)]
     assert bench.wires[0].messages[-1] == {"type": "cancel", "ranges": ["behind"]}
@@ -111,3 +112,152 @@ def test_once_closed_everything_is_released_and_nothing_handed_out(bench):
 def test_why_a_result_is_none(bench, token, story):
     bench.feed(1)
     assert story in bench.dispatch.why_unknown(token)
+
+
+# ---- ranges of several events
+
+
+def sent(wire):
+    return [(message["first"], message["last"]) for message in wire.messages if message["type"] == "range"]
+
+
+def crash(bench, number):
+    slot = bench.slots[number]
+    assert bench.dispatch.charge_current(slot, FailureKind.CRASH, "dead")
+    bench.dispatch.reclaim(slot)
+
+
+def answer(bench, number):
+    """The worker has computed the oldest of its ranges."""
+    slot = bench.slots[number]
+    in_flight = slot.queue.pop(next(iter(slot.queue)))
+    slot.go_on(bench.clock.now, 0.0)
+    bench.dispatch.fill(slot)
+    return [lease.index for lease in in_flight.leases]
+
+
+def test_consecutive_events_go_out_as_one_range():
+    bench = Bench(1, events_per_range=4)
+    bench.feed(*range(1, 11))
+    assert sent(bench.wires[0]) == [(1, 4)]
+    assert bench.wires[0].ranges() == ["r-1..4"]
+    assert [answer(bench, 0) for _ in range(3)] == [[1, 2, 3, 4], [5, 6, 7, 8], [9, 10]]
+
+
+def test_a_range_ends_where_events_do_not_go_on():
+    bench = Bench(1, events_per_range=10)
+    bench.feed(1, 2, 4, 5)
+    bench.feed(6, attempt=2)
+    bench.feed(7)
+    assert [answer(bench, 0) for _ in range(4)] == [[1, 2], [4, 5], [6], [7]]
+
+
+def test_a_range_has_events_of_one_file():
+    bench = Bench(1, events_per_range=10)
+    leases = [LeasedRange(i, EventRange(f"r-{i}", f"file{i // 3}", "/pfn", "guid", i, i)) for i in range(1, 6)]
+    bench.outcomes.take_in(leases)
+    bench.dispatch.add(leases)
+    assert [answer(bench, 0) for _ in range(2)] == [[1, 2], [3, 4, 5]]
+
+
+def test_no_worker_goes_without_because_another_has_a_long_range():
+    bench = Bench(3, events_per_range=50)
+    bench.feed(*range(1, 10))
+    assert [sent(wire) for wire in bench.wires] == [[(1, 3)], [(4, 6)], [(7, 9)]]
+
+
+def test_the_seeds_of_a_range_go_with_it():
+    bench = Bench(1, events_per_range=2)
+    leases = [LeasedRange(i, EventRange(f"r-{i}", "toy", "", "", i, i, seeds=(10 * i,))) for i in (1, 2)]
+    bench.outcomes.take_in(leases)
+    bench.dispatch.add(leases)
+    assert bench.wires[0].messages[0]["seeds"] == [10, 20]
+
+
+def test_the_events_of_a_range_that_fails_are_tried_one_by_one_and_only_the_culprit_is_charged():
+    bench = Bench(1, events_per_range=3)
+    bench.feed(*range(1, 7))
+    crash(bench, 0)
+    (remark,) = bench.taken()
+    assert isinstance(remark, Remark)
+    assert "3 events are tried one by one, from r-1 on" in remark.text
+    assert "dead" in remark.text
+    assert answer(bench, 0) == [1]
+    assert [len(in_flight.leases) for in_flight in bench.slots[0].current()] == [1]
+    crash(bench, 0)
+    assert bench.taken() == [Failed(2, FailureKind.CRASH, "dead", 0.0)]
+    assert [answer(bench, 0), answer(bench, 0)] == [[3], [4, 5, 6]]
+
+
+def test_a_range_that_is_reported_failed_is_tried_one_by_one_as_well():
+    bench = Bench(1, events_per_range=2)
+    bench.feed(1, 2)
+    in_flight = bench.slots[0].queue.pop("1")
+    bench.dispatch.failed(in_flight, FailureKind.REPORTED, "no convergence", 1.0)
+    assert isinstance(bench.taken()[0], Remark)
+    assert [answer(bench, 0), answer(bench, 0)] == [[1], [2]]
+
+
+def test_of_a_range_asked_back_only_the_wanted_events_are_released():
+    bench = Bench(1, events_per_range=2)
+    bench.feed(1, 2, 3, 4)
+    (current,) = bench.slots[0].queue.values()
+    behind = bench.slots[0].queue["behind"] = type(current)((), "behind", 0.0)
+    behind.leases = bench.dispatch._next_range()
+    bench.dispatch.take_back({1, 4})
+    assert bench.wires[0].messages[-1] == {"type": "cancel", "ranges": ["behind"]}
+    bench.dispatch.handed_back(bench.slots[0].queue.pop("behind"))
+    assert bench.taken() == [Released(4)]
+    assert [answer(bench, 0), answer(bench, 0)] == [[1, 2], [3]]
+
+
+def test_suspects_are_released_when_nothing_more_is_begun():
+    bench = Bench(1, events_per_range=3)
+    bench.feed(1, 2, 3)
+    crash(bench, 0)
+    bench.taken()
+    bench.dispatch.close()
+    assert bench.taken() == [Released(2), Released(3)]
+
+
+# ---- several ranges in flight
+
+
+def test_a_worker_gets_as_many_ranges_as_it_computes_at_a_time():
+    bench = Bench(2, ranges_in_flight=3)
+    bench.feed(*range(1, 9))
+    assert [sent(wire) for wire in bench.wires] == [[(1, 1), (2, 2), (3, 3)], [(4, 4), (5, 5), (6, 6)]]
+    assert all(in_flight.since == 100.0 for in_flight in bench.slots[0].current())
+    bench.clock.now = 103.0
+    assert answer(bench, 0) == [1]
+    assert [in_flight.since for in_flight in bench.slots[0].current()] == [100.0, 100.0, 103.0]
+
+
+def test_who_killed_a_worker_with_several_events_is_found_by_trying_each_alone():
+    bench = Bench(2, ranges_in_flight=2)
+    bench.feed(*range(1, 7))
+    crash(bench, 0)
+    (remark,) = bench.taken()
+    assert "2 events are tried one by one" in remark.text
+    assert sent(bench.wires[0])[2:] == [(1, 1)], "alone, though two have room"
+    crash(bench, 0)
+    assert bench.taken() == [Failed(1, FailureKind.CRASH, "dead", 0.0)]
+    assert answer(bench, 0) == [2]
+    assert sent(bench.wires[0])[4:] == [(5, 5), (6, 6)]
+
+
+def test_what_failed_before_is_tried_alone():
+    bench = Bench(1, ranges_in_flight=2)
+    bench.feed(1, attempt=2)
+    bench.feed(2, 3)
+    assert [answer(bench, 0) for _ in range(3)] == [[1], [2], [3]]
+    assert len(bench.wires[0].messages) == 3
+
+
+def test_a_worker_that_must_take_a_suspect_gets_nothing_else_until_it_has():
+    bench = Bench(1, ranges_in_flight=2)
+    bench.feed(1, 2, 3, 4)
+    bench.feed(9, attempt=2)
+    assert [answer(bench, 0), answer(bench, 0)] == [[1], [2]]
+    assert answer(bench, 0) == [9]
+    assert answer(bench, 0) == [3]

@@ -8,7 +8,10 @@
         event.done(path)
 
 The loop ends when the server asks the worker to drain, or is gone; leave the program then with status 0. An event must be
-answered with `done`, `done_bytes` or `failed` before the next one is asked for.
+answered with `done`, `done_bytes`, `done_each` or `failed` before the next one is asked for.
+
+With `events_per_range` an "event" is a range of several, `first` to `last`, answered by `done_each` with an output for each. With
+`ranges_in_flight` so many threads may loop over one `EventServer`, each over events of its own.
 """
 
 from __future__ import annotations
@@ -16,9 +19,10 @@ from __future__ import annotations
 import json
 import os
 import socket
+import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -36,6 +40,7 @@ class Event:
     """
 
     __slots__ = (
+        "_answered",
         "_cpu",
         "_server",
         "_start",
@@ -66,7 +71,8 @@ class Event:
         self.point: str = message.get("point", "")
         self.started_at = time.time()
         self._start = time.perf_counter()
-        self._cpu = time.process_time()
+        self._cpu = server.cpu_s()
+        self._answered = False
 
     @property
     def seed(self) -> int:
@@ -81,55 +87,92 @@ class Event:
 
     def done(self, output: Path | str) -> None:
         """The output is complete in the file `output`, written for this event alone."""
-        self._server.finish(self, self._result(str(output)))
+        self._answer(self._result(str(output)))
 
     def done_bytes(self, data: bytes) -> None:
         """Append `data` to the worker's spool and report that stretch: much cheaper than a file for each small event."""
-        path, offset = self._server.append(data)
-        self._server.finish(self, f'{self._result(path)},"offset":{offset},"size":{len(data)}')
+        with self._server.spooling:
+            path, offset = self._server.append(data)
+            self._answer(f'{self._result(path)},"offset":{offset},"size":{len(data)}')
+
+    def done_each(self, outputs: Sequence[bytes]) -> None:
+        """The outputs of the range's events, one for each from `first` to `last`: appended to the worker's spool."""
+        sizes = ",".join(str(len(output)) for output in outputs)
+        with self._server.spooling:
+            path, offset = self._server.append(b"".join(outputs))
+            self._answer(f'{self._result(path)},"offset":{offset},"sizes":[{sizes}]')
 
     def failed(self, reason: str) -> None:
         """The event could not be computed."""
-        self._server.finish(self, f'"type":"failed","range":{json.dumps(self.token)},"reason":{json.dumps(reason[-8000:])}')
+        self._answer(f'"type":"failed","range":{json.dumps(self.token)},"reason":{json.dumps(reason[-8000:])}')
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether the server was told what became of it."""
+        return self._answered
+
+    def _answer(self, fields: str) -> None:
+        """Sent at once: a worker that dies with results unsent would be blamed on the wrong event."""
+        if self._answered:
+            raise RuntimeError(f"event {self.id} is not the current one: it was answered before")
+        self._answered = True
+        self._server.say(fields)
 
     def _result(self, output: str) -> str:
         wall_s = time.perf_counter() - self._start
-        cpu_s = time.process_time() - self._cpu
+        cpu_s = max(0.0, self._server.cpu_s() - self._cpu)
         names = f'"type":"done","range":{json.dumps(self.token)},"output":{json.dumps(output)}'
         return f'{names},"cpu_s":{cpu_s:.6f},"wall_s":{wall_s:.6f},"started_at":{self.started_at:.6f}'
 
 
 class EventServer:
-    """The connection of this worker to its server; iterate over it to get events."""
+    """The connection of this worker to its server; iterate over it to get events, in one thread or in several."""
 
     def __init__(self, path: str | None = None, scratch: str | None = None) -> None:
         self.scratch = Path(scratch or os.environ["RAYTHENA_SCRATCH"])
         self.worker = int(os.environ.get("RAYTHENA_WORKER", "0"))
+        self.cores = int(os.environ.get("RAYTHENA_WORKER_CORES", "1"))
+        self.ranges_in_flight = int(os.environ.get("RAYTHENA_RANGES_IN_FLIGHT", "1"))
+        self.cpu_s = time.process_time if self.ranges_in_flight == 1 else time.thread_time
         self._path = path or os.environ["RAYTHENA_SOCKET"]
         self._ranges: deque[dict[str, Any]] = deque()
         self._pending = b""
         self._draining = False
         self._looked = 0.0
-        self._current: Event | None = None
         self._spool: IO[bytes] | None = None
         self._spools = self._spool_events = self._spool_end = 0
+        self._socket: socket.socket | None = None
+        self._receiving, self._sending = threading.Lock(), threading.Lock()
+        self.spooling = threading.Lock()
+        """Held from the writing of an output to its report: stretches are reported in the order in which they lie there."""
+        self._loops = 0
 
     def __iter__(self) -> Iterator[Event]:
-        with socket.socket(socket.AF_UNIX) as self._socket:
-            self._socket.connect(self._path)
-            self._say(f'"type":"ready","version":1,"pid":{os.getpid()}')
+        self._begin()
+        try:
             while (message := self._next()) is not None:
-                self._current = Event(self, message)
-                yield self._current
-                if self._current is not None:
-                    raise RuntimeError(f"event {self._current.id} was answered with neither done nor failed")
+                event = Event(self, message)
+                yield event
+                if not event.is_answered:
+                    raise RuntimeError(f"event {event.id} was answered with neither done nor failed")
+        finally:
+            self._end()
 
-    def finish(self, event: Event, result: str) -> None:
-        """Report the current event. Sent at once: a worker that dies with results unsent would be blamed on the wrong event."""
-        if event is not self._current:
-            raise RuntimeError(f"event {event.id} is not the current one: it was answered before")
-        self._current = None
-        self._say(result)
+    def _begin(self) -> None:
+        """One more thread asks for events; the first connects."""
+        with self._receiving:
+            self._loops += 1
+            if self._socket is None:
+                self._socket = socket.socket(socket.AF_UNIX)
+                self._socket.connect(self._path)
+                self.say(f'"type":"ready","version":1,"pid":{os.getpid()}')
+
+    def _end(self) -> None:
+        """A thread asks no more; the last hangs up."""
+        with self._receiving:
+            self._loops -= 1
+            if self._loops == 0 and self._socket is not None:
+                self._socket.close()
 
     def append(self, data: bytes) -> tuple[str, int]:
         """Append to the spool: its path, and where the data begins."""
@@ -161,15 +204,17 @@ class EventServer:
 
     def _next(self) -> dict[str, Any] | None:
         """The next range to compute; None at the end."""
-        now = time.perf_counter()
-        if now - self._looked > LOOK_EVERY_S:
-            self._looked = now
-            self._receive(wait=False)
-        while not self._ranges and not self._draining:
-            self._receive(wait=True)
-        return None if self._draining else self._ranges.popleft()
+        with self._receiving:
+            now = time.perf_counter()
+            if now - self._looked > LOOK_EVERY_S:
+                self._looked = now
+                self._receive(wait=False)
+            while not self._ranges and not self._draining:
+                self._receive(wait=True)
+            return None if self._draining else self._ranges.popleft()
 
     def _receive(self, wait: bool) -> None:
+        assert self._socket is not None  # noqa: S101
         try:
             data = self._socket.recv(1 << 16, 0 if wait else socket.MSG_DONTWAIT)
         except BlockingIOError:
@@ -196,10 +241,13 @@ class EventServer:
     def _release(self, tokens: set[str]) -> None:
         for entry in [entry for entry in self._ranges if entry["range"] in tokens]:
             self._ranges.remove(entry)
-            self._say(f'"type":"released","range":{json.dumps(entry["range"])}')
+            self.say(f'"type":"released","range":{json.dumps(entry["range"])}')
 
-    def _say(self, fields: str) -> None:
+    def say(self, fields: str) -> None:
+        """Send a message."""
+        assert self._socket is not None  # noqa: S101
         try:
-            self._socket.sendall(f"{{{fields}}}\n".encode())
+            with self._sending:
+                self._socket.sendall(f"{{{fields}}}\n".encode())
         except ConnectionError:
             self._draining = True

@@ -12,7 +12,8 @@ from __future__ import annotations
 import os
 import stat
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import accumulate
 from pathlib import Path
 
 from raythena.payloads.workers.protocol import DoneMessage
@@ -62,12 +63,21 @@ class OutputInspector:
 
     def inspect(self, message: DoneMessage) -> Output:
         """The output a message tells of. Raises BadOutput."""
+        (output,) = self.inspect_each(message, 1)
+        return output
+
+    def inspect_each(self, message: DoneMessage, n_events: int) -> list[Output]:
+        """The outputs of a range of `n_events` events, one for each. Raises BadOutput."""
         try:
+            if message.sizes is not None:
+                return self._stretches(message, message.sizes, n_events)
+            if n_events > 1:
+                raise BadOutput(f"one output for {n_events} events: expected `offset` and `sizes`, one for each event")
             if message.offset is not None and message.size is not None:
-                return self._stretch(message.output, message.offset, message.size)
+                return [self._stretch(message.output, message.offset, message.size)]
             if message.offset is not None or message.size is not None:
                 raise BadOutput("offset and size must be given together")
-            return self._whole_file(message.output)
+            return [self._whole_file(message.output)]
         except (OSError, ValueError) as problem:
             raise BadOutput(f"output {message.output!r}: {_reason(problem)}") from None
 
@@ -92,6 +102,18 @@ class OutputInspector:
             raise BadOutput(f"output {name!r} ends at {spool.known_size}, but a stretch of {size} bytes at {offset} was reported")
         spool.end = offset + size
         return Output(spool.path, size, offset, spool)
+
+    def _stretches(self, message: DoneMessage, sizes: list[int], n_events: int) -> list[Output]:
+        """Stretches one right behind the other, checked as the one they are together."""
+        if message.offset is None or message.size is not None:
+            raise BadOutput("sizes go with offset, and not with size")
+        if len(sizes) != n_events:
+            raise BadOutput(f"{len(sizes)} sizes for {n_events} events")
+        if 0 in sizes:
+            raise BadOutput(f"output {message.output!r}: a stretch of 0 bytes, for event {sizes.index(0) + 1} of {n_events}")
+        whole = self._stretch(message.output, message.offset, sum(sizes))
+        starts = accumulate(sizes, initial=message.offset)
+        return [replace(whole, size_bytes=size, offset=start) for size, start in zip(sizes, starts, strict=False)]
 
     def _open_spool(self, name: str, spool: Spool | None) -> Spool:
         """Measure a spool anew; the first time, close the one before it."""

@@ -9,13 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from raythena.domain.results import FailureKind
 from raythena.payloads.outcome_queue import OutcomeQueue
 from raythena.payloads.workers.output_inspection import BadOutput, Output, Spool
 from raythena.payloads.workers.protocol import DoneMessage
 from raythena.payloads.workers.slot import InFlight, WorkerSlot
 from raythena.payloads.workers.time_limit import Pace
-from raythena.runtime.payload_interface import Done, Failed
+from raythena.runtime.payload_interface import Done
 
 
 class OutputIntake:
@@ -26,25 +25,30 @@ class OutputIntake:
         self._outcomes = outcomes
         self._spools: dict[Path, Spool] = {}
 
-    def take(self, slot: WorkerSlot, in_flight: InFlight, message: DoneMessage, held_s: float) -> None:
-        """Check a reported output; the range is done, or has failed. It was the worker's current one for `held_s` seconds."""
+    def take(self, slot: WorkerSlot, in_flight: InFlight, message: DoneMessage, held_s: float) -> str:
+        """Check what was reported of a range the worker computed for `held_s` seconds: it is done, or why it is not."""
         assert slot.inspector is not None  # noqa: S101
         try:
-            output = slot.inspector.inspect(message)
+            outputs = slot.inspector.inspect_each(message, len(in_flight.leases))
         except BadOutput as problem:
-            self._outcomes.finish(Failed(in_flight.lease.index, FailureKind.BAD_OUTPUT, str(problem), held_s))
-            return
+            return str(problem)
         slot.finished += 1
         self._pace.observe(message.wall_s, held_s)
         while slot.inspector.retired:
             self._remove_if_spent(slot.inspector.retired.pop())
-        self._tell(in_flight.lease.index, output, message)
+        for position, output in enumerate(outputs):
+            self._tell(in_flight, position, output, message)
+        return ""
 
-    def _tell(self, index: int, output: Output, message: DoneMessage) -> None:
+    def _tell(self, in_flight: InFlight, position: int, output: Output, message: DoneMessage) -> None:
+        """One event of the range is done; its events took equally long, as far as is known."""
         if output.spool is not None:
             output.spool.uncollected += 1
             self._spools[output.path] = output.spool
-        times = (message.started_at, message.wall_s, message.cpu_s)
+        n_events = len(in_flight.leases)
+        wall_s = message.wall_s / n_events
+        times = (message.started_at + position * wall_s, wall_s, message.cpu_s / n_events)
+        index = in_flight.leases[position].index
         self._outcomes.finish(Done(index, output.path, output.size_bytes, *times, output.offset, output.spool is None))
 
     def collected(self, stretches: Iterable[Path]) -> None:

@@ -2,7 +2,7 @@
 
 Options: `command` (list: program and arguments), `environment` (extra variables, optional), `directory` (working directory, and
 what a relative program path is relative to; optional), `container` (what it runs in, see `domain.container`; optional). A
-program name without a slash is looked for in PATH, inside the container if there is one.
+program name without a slash is looked for in PATH, inside the container if there is one. Besides those of `WorkerShape`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any
 from raythena.domain.container import Container, Engine, parse_container
 from raythena.domain.container_command import Place, engine_program, launch
 from raythena.domain.errors import ContainerError, InvalidInput, PayloadError
+from raythena.domain.worker_shape import SHAPE_OPTIONS, WorkerShape
 from raythena.payloads.container_files import engine_complaint, engine_failed, input_directories, write_scripts
 from raythena.payloads.last_words import end_of
 from raythena.payloads.plugin_options import PREFIX, checked_path, refuse_unknown, string_list, string_map
@@ -31,17 +32,24 @@ ONE_THREAD = {
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 }
 """A worker owns one core; libraries that start threads of their own would share it with its neighbours."""
-KNOWN_OPTIONS = ("command", "environment", "directory", "container")
+KNOWN_OPTIONS = ("command", "environment", "directory", "container", *SHAPE_OPTIONS)
 
 
-def worker_variables(spawn: SpawnRequest, extra: Mapping[str, str]) -> dict[str, str]:
-    """What one worker is told: one thread for numeric libraries, the job's additions, the protocol's variables."""
+def threads_of(shape: WorkerShape) -> dict[str, str]:
+    """How many threads libraries may start in a worker: its cores, shared out among the ranges it computes at a time."""
+    return dict.fromkeys(ONE_THREAD, str(max(1, shape.cores_per_worker // shape.ranges_in_flight)))
+
+
+def worker_variables(spawn: SpawnRequest, extra: Mapping[str, str], shape: WorkerShape) -> dict[str, str]:
+    """What one worker is told: threads for numeric libraries, the job's additions, the protocol's variables."""
     protocol = {
         "RAYTHENA_SOCKET": str(spawn.socket),
         "RAYTHENA_WORKER": str(spawn.number),
         "RAYTHENA_SCRATCH": str(spawn.scratch),
+        "RAYTHENA_WORKER_CORES": str(shape.cores_per_worker),
+        "RAYTHENA_RANGES_IN_FLIGHT": str(shape.ranges_in_flight),
     }
-    return {**ONE_THREAD, **extra, **protocol}
+    return {**threads_of(shape), **extra, **protocol}
 
 
 def find_program(name: str, directory: Path | None, search_path: str | None) -> str:
@@ -70,6 +78,7 @@ def check_options(options: Mapping[str, Any], source: str) -> None:
     string_map(options, "environment", source)
     checked_path(options, "directory", source)
     parse_container(options.get("container"), source, f"{PREFIX}.container")
+    WorkerShape.of(options, source)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +91,7 @@ class ProgramOptions:
     container: Container = Container()  # noqa: RUF009 (frozen)
     inputs: tuple[str, ...] = ()
     """Directories that are read."""
+    shape: WorkerShape = WorkerShape()  # noqa: RUF009 (frozen)
 
     @classmethod
     def of(cls, context: PayloadContext) -> ProgramOptions:
@@ -93,6 +103,7 @@ class ProgramOptions:
             checked_path(context.options, "directory", "job"),
             parse_container(context.options.get("container"), "job", f"{PREFIX}.container"),
             input_directories(context.job),
+            WorkerShape.of(context.options),
         )
 
 
@@ -119,8 +130,9 @@ class ProgramSpawner:
         options = self._options
         where = str(options.directory or spawn.scratch)
         place = Place(str(spawn.scratch), where, reads=options.inputs, writes=(str(spawn.socket.parent),))
+        variables = worker_variables(spawn, options.environment, options.shape)
         try:
-            plan = launch(options.container, self._command, place, worker_variables(spawn, options.environment), os.environ)
+            plan = launch(options.container, self._command, place, variables, os.environ)
         except InvalidInput as problem:
             raise PayloadError(str(problem)) from problem
         write_scripts(spawn.scratch, plan)

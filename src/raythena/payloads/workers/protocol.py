@@ -36,7 +36,10 @@ class Ready(_Message, tag="ready"):
 
 
 class DoneMessage(_Message, tag="done"):
-    """A range is finished. `offset` and `size` (both or neither) name a stretch of a spool file."""
+    """A range is finished. `offset` and `size` (both or neither) name a stretch of a spool file.
+
+    Of a range of several events `offset` and `sizes` name a stretch for each, one right behind the other.
+    """
 
     range: Token
     output: str
@@ -45,6 +48,7 @@ class DoneMessage(_Message, tag="done"):
     started_at: Seconds
     offset: ByteCount | None = None
     size: ByteCount | None = None
+    sizes: list[ByteCount] | None = None
 
 
 class FailedMessage(_Message, tag="failed"):

@@ -16,15 +16,16 @@ from pathlib import Path
 from typing import Any, cast
 
 from raythena.domain.errors import InvalidInput, PayloadError
+from raythena.domain.worker_shape import WorkerShape
 from raythena.payloads.plugin_options import function_name, refuse_unknown, string_list
-from raythena.payloads.workers.program import ONE_THREAD
+from raythena.payloads.workers.program import threads_of
 from raythena.payloads.workers.slot import SpawnRequest, describe_status, tail_of
 from raythena.payloads.workers.worker_pool import WorkerPool
 from raythena.payloads.workers.worker_supervisor import Spawner
 from raythena.runtime.payload_interface import PayloadContext, PayloadPlugin
 from raythena.runtime.process_guard import ProcessGuard
 
-KNOWN_OPTIONS = ("function", "setup", "options", "path")
+KNOWN_OPTIONS = ("function", "setup", "options", "path", "events_per_range", "cores_per_worker")
 KILLED = -9
 
 
@@ -35,6 +36,7 @@ def check_options(options: Mapping[str, Any], source: str) -> None:
         raise InvalidInput(source, "payload.options.function", "missing", expected="package.module:function")
     function_name(options, "setup", source)
     string_list(options, "path", source)
+    WorkerShape.of(options, source)
     if not isinstance(options.get("options", {}), dict):
         raise InvalidInput(source, "payload.options.options", "not a mapping", expected="a mapping, handed to the function")
 
@@ -66,6 +68,7 @@ class ZygoteSpawner:
             "options": options.get("options", {}),
             "path": [str(Path(entry).absolute()) for entry in options.get("path", [])],
         }
+        self._threads = threads_of(WorkerShape.of(options))
         self._socket = sockets / "zygote"
         self._log = log
         self._load_limit_s = load_limit_s
@@ -118,7 +121,7 @@ class ZygoteSpawner:
             return
         self._loaded = asyncio.get_running_loop().create_future()
         self._loaded.add_done_callback(_look_at)
-        environment = {**os.environ, **ONE_THREAD, "RAYTHENA_ZYGOTE": str(self._socket)}
+        environment = {**os.environ, **self._threads, "RAYTHENA_ZYGOTE": str(self._socket)}
         argv = [sys.executable, "-P", "-m", "raythena.payloads.workers.zygote"]
         try:
             await self._process_guard.spawn(

@@ -1,7 +1,8 @@
 """What a worker of payload `python` does: call the user's function for one range after the other.
 
 `function(event_range, context)` gets an `EventRange` and a `WorkerContext`, and returns the output as a path (Path or str) of a
-file below `context.scratch`, written for this range alone, or as bytes. An exception fails the attempt with its traceback;
+file below `context.scratch`, written for this range alone, or as bytes; for a range of several events (`events_per_range`) it
+returns a list of bytes, one for each. An exception fails the attempt with its traceback;
 leaving the process (sys.exit, a crash) kills the worker.
 """
 
@@ -42,7 +43,7 @@ class WorkerContext:
         return self.scratch / f"out-{next(self._numbers)}{suffix}"
 
 
-Function = Callable[[EventRange, WorkerContext], "Path | str | bytes"]
+Function = Callable[[EventRange, WorkerContext], "Path | str | bytes | list[bytes]"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,5 +116,23 @@ def answer(event: Event, function: Function, context: WorkerContext) -> None:
             event.failed(f"the output could not be written: {problem}")
     elif isinstance(output, Path | str):
         event.done(output)
+    elif isinstance(output, list):
+        _answer_each(event, output)
     else:
-        event.failed(f"the function returned {type(output).__name__}; expected a path or bytes")
+        event.failed(f"the function returned {type(output).__name__}; expected a path, bytes, or a list of bytes")
+
+
+def _answer_each(event: Event, outputs: list[bytes]) -> None:
+    """Outputs of the events of a range, one for each."""
+    expected = event.last - event.first + 1
+    if len(outputs) != expected:
+        event.failed(f"the function returned {len(outputs)} outputs for {expected} events, {event.first} to {event.last}")
+        return
+    strangers = {type(each).__name__ for each in outputs} - {"bytes"}
+    if strangers:
+        event.failed(f"the function returned a list with {', '.join(sorted(strangers))}; expected bytes for each event")
+        return
+    try:
+        event.done_each(outputs)
+    except OSError as problem:
+        event.failed(f"the outputs could not be written: {problem}")

@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
+from itertools import islice
 from pathlib import Path
 
 from raythena.payloads.last_words import end_of
@@ -52,13 +53,20 @@ TRANSITIONS = {
 
 @dataclass(slots=True)
 class InFlight:
-    """One range on its way through a worker."""
+    """One range on its way through a worker: a lease, or several of consecutive events."""
 
-    lease: LeasedRange
+    leases: tuple[LeasedRange, ...]
     token: str
     sent_at: float
-    recalled: bool = False
+    alone: bool = False
+    """Nothing else is given to the worker beside it."""
+    recalled: set[int] = field(default_factory=set)
+    """Those of its leases that are wanted back."""
     announced: bool = False
+    since: float | None = None
+    """When the worker began it, as far as can be known; None: it waits."""
+    at: float = 0.0
+    """The same moment, wall-clock seconds since the epoch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,18 +82,17 @@ class SpawnRequest:
 class WorkerSlot:
     """One slot and the worker on it. Times are monotonic seconds unless they say otherwise."""
 
-    def __init__(self, number: int, log: Path) -> None:
+    def __init__(self, number: int, log: Path, ranges_in_flight: int = 1) -> None:
         self.number = number
         self.log = log
+        self.ranges_in_flight = ranges_in_flight
+        """Ranges its worker computes at a time."""
         self.lifecycle: Lifecycle[SlotState] = Lifecycle(f"worker slot {number}", TRANSITIONS, SlotState.EMPTY)
         self.restarts = RestartPolicy(BACK_OFF, MAX_FAILED_STARTS)
         self.respawn_at = 0.0
         self.incarnation = 0
         self.queue: dict[str, InFlight] = {}
-        """Ranges sent, oldest first; the first is the one being computed."""
-        self.current_since = 0.0
-        self.current_at = 0.0
-        """The same moment, wall-clock seconds since the epoch."""
+        """Ranges sent, oldest first; the first `ranges_in_flight` are those being computed."""
         self.transport: asyncio.Transport | None = None
         self.listener: asyncio.AbstractServer | None = None
         self.log_start = 0
@@ -119,9 +126,24 @@ class WorkerSlot:
         self.incarnation += 1
         self._reset()
 
-    def current(self) -> InFlight | None:
-        """The range the worker is computing, as far as can be known."""
-        return next(iter(self.queue.values()), None)
+    def current(self) -> list[InFlight]:
+        """The ranges the worker is computing, as far as can be known."""
+        return list(islice(self.queue.values(), self.ranges_in_flight))
+
+    def waiting(self) -> list[InFlight]:
+        """The ranges that wait in the worker behind those."""
+        return list(islice(self.queue.values(), self.ranges_in_flight, None))
+
+    def go_on(self, now: float, wall_now: float) -> None:
+        """Ranges were sent, or answered: those that are computed now and were not before begin."""
+        for in_flight in self.current():
+            if in_flight.since is None:
+                in_flight.since, in_flight.at = now, wall_now
+
+    @property
+    def current_since(self) -> float:
+        """When the oldest of the ranges it is computing began; 0 when there is none."""
+        return min((in_flight.since or 0.0 for in_flight in self.current()), default=0.0)
 
     def exit_summary(self) -> str:
         """How the worker ended, with the last lines of its log."""

@@ -5,8 +5,8 @@ gets what, `worker_supervisor` starts and ends workers, `output_intake` takes th
 workers say.
 
 Rules:
-- The first range in a worker's queue is the one it computes. Whatever kills the worker is charged to that range alone; the ones
-  behind it go back to the front of the backlog.
+- The first range in a worker's queue is the one it computes, or the first few, if it computes several at a time. Whatever kills
+  the worker is charged to one event alone (see `range_dispatch`); the ranges behind go back to the front of the backlog.
 - A worker that breaks the protocol is killed: nothing it holds in memory can be trusted any more. A bad output or a failure
   it reports itself leaves it alive.
 - Nothing per event but arithmetic: no task, timer or future.
@@ -20,8 +20,10 @@ import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from raythena.domain.errors import PayloadError
 from raythena.domain.results import FailureKind
 from raythena.domain.short_reason import storable_reason
+from raythena.domain.worker_shape import WorkerShape
 from raythena.payloads.outcome_queue import OutcomeQueue
 from raythena.payloads.workers.connection import socket_directory
 from raythena.payloads.workers.memory_watch import MemoryWatch
@@ -39,7 +41,7 @@ from raythena.payloads.workers.range_dispatch import RangeDispatch
 from raythena.payloads.workers.slot import SlotState, WorkerSlot
 from raythena.payloads.workers.time_limit import Pace
 from raythena.payloads.workers.worker_supervisor import PoolParts, Spawner, WorkerSupervisor
-from raythena.runtime.payload_interface import Failed, LeasedRange, PayloadContext, PayloadOutcome
+from raythena.runtime.payload_interface import LeasedRange, PayloadContext, PayloadOutcome
 
 REASON_LENGTH = 4000
 
@@ -59,15 +61,21 @@ class WorkerPool:
     # ---- what the agent calls
 
     async def start(self, context: PayloadContext) -> None:
-        """Start one worker for each core; they may still be initialising on return. Raises PayloadError, InvalidInput."""
+        """Start the workers; they may still be initialising on return. Raises PayloadError, InvalidInput."""
         self._clock = context.clock
         self._pace = Pace(context)
         context.scratch.mkdir(parents=True, exist_ok=True)
         context.log_dir.mkdir(parents=True, exist_ok=True)
         self.sockets = socket_directory(context.scratch)
         spawner = self.make_spawner(context)
-        self._slots = [WorkerSlot(number, context.log_dir / f"worker_{number}.log") for number in range(context.cores)]
-        self._dispatch = RangeDispatch(self._slots, self._pace, self._outcomes, context.clock)
+        self._shape = shape = WorkerShape.of(context.options)
+        if not shape.workers(context.cores):
+            raise PayloadError(f"a worker has {shape.cores_per_worker} cores (cores_per_worker), the node only {context.cores}")
+        self._slots = [
+            WorkerSlot(number, context.log_dir / f"worker_{number}.log", shape.ranges_in_flight)
+            for number in range(shape.workers(context.cores))
+        ]
+        self._dispatch = RangeDispatch(self._slots, self._pace, self._outcomes, context.clock, shape)
         self._intake = OutputIntake(self._pace, self._outcomes)
         memory = MemoryWatch(context, self._slots)
         parts = PoolParts(context, self._slots, self._pace, self._dispatch, self._intake, self._outcomes, memory)
@@ -84,7 +92,8 @@ class WorkerPool:
         """Ranges the pool would take now so that no core waits."""
         if self._dispatch.closed:
             return 0
-        return max(0, len(self._slots) * self._pace.wanted_per_core - len(self._outcomes))
+        places = len(self._slots) * self._shape.ranges_in_flight
+        return max(0, places * self._pace.wanted_per_core * self._shape.events_per_range - len(self._outcomes))
 
     def feed(self, leases: Sequence[LeasedRange]) -> None:
         """Take ranges. Raises InternalError when one of them is held already."""
@@ -151,14 +160,15 @@ class WorkerPool:
         in_flight = slot.queue.pop(message.range, None)
         if in_flight is None:
             raise ProtocolViolation(self._dispatch.why_unknown(message.range))
-        held_s = now - slot.current_since
-        slot.current_since, slot.current_at = now, self._clock.wall_s()
+        held_s = now - (now if in_flight.since is None else in_flight.since)
+        slot.go_on(now, self._clock.wall_s())
         if isinstance(message, DoneMessage):
-            self._intake.take(slot, in_flight, message, held_s)
+            if problem := self._intake.take(slot, in_flight, message, held_s):
+                self._dispatch.failed(in_flight, FailureKind.BAD_OUTPUT, problem, held_s)
         elif isinstance(message, FailedMessage):
             slot.finished += 1
             reason = storable_reason(message.reason, REASON_LENGTH) or "the worker gave no reason"
-            self._outcomes.finish(Failed(in_flight.lease.index, FailureKind.REPORTED, reason, held_s))
+            self._dispatch.failed(in_flight, FailureKind.REPORTED, reason, held_s)
         else:
             self._dispatch.handed_back(in_flight)
 

@@ -1,7 +1,8 @@
 """The workers of a pool from start to end: one for each slot, replaced when it dies, hangs or talks nonsense.
 
 Rules:
-- Whatever kills a worker is charged to the range it was computing, and to no other.
+- Whatever kills a worker is charged to the event it was computing, and to no other; where it may have been any of several, each
+  is tried alone.
 - A slot is empty again once its worker's exit is known and its connection has ended: until then messages may still come.
 - Whether and when another worker is started says `restart_backoff`. Only workers that never become ready end the payload.
 - One timer looks at all slots.
@@ -26,13 +27,14 @@ from raythena.payloads.workers.output_inspection import OutputInspector
 from raythena.payloads.workers.output_intake import OutputIntake
 from raythena.payloads.workers.protocol import DrainMessage, encode
 from raythena.payloads.workers.range_dispatch import RangeDispatch
-from raythena.payloads.workers.slot import InFlight, SlotState, SpawnRequest, WorkerSlot, describe_status
+from raythena.payloads.workers.slot import SlotState, SpawnRequest, WorkerSlot, describe_status
 from raythena.payloads.workers.time_limit import Pace
 from raythena.runtime.payload_interface import PayloadContext
 from raythena.runtime.process_guard_main import EXEC_FAILED_STATUS
 
 LOG = logging.getLogger(__name__)
 TICK_MIN_S, TICK_MAX_S = 0.02, 0.1
+_HANGS = "no result after {:.1f} s; the time limit is {:.1f} s"
 GRACE_S = 2.0
 """Between the end of a worker's connection and the end of its process, either way round."""
 
@@ -148,18 +150,21 @@ class WorkerSupervisor:
             if slot.pid is not None and now - slot.lifecycle.since > limit_s:
                 LOG.warning("worker %d said nothing for %.0f s after its start and is killed", slot.number, limit_s)
                 self.end(slot)
-        elif (in_flight := slot.current()) is not None:
-            self._watch(slot, in_flight, now)
+        else:
+            self._watch(slot, now)
 
-    def _watch(self, slot: WorkerSlot, in_flight: InFlight, now: float) -> None:
-        """Announce the current range, and kill the worker when it takes too long."""
-        if not in_flight.announced:
-            in_flight.announced = True
-            self._parts.outcomes.started(in_flight.lease.index, slot.current_at)
+    def _watch(self, slot: WorkerSlot, now: float) -> None:
+        """Announce what the worker computes, and kill it when one of that takes too long."""
         limit_s = self._parts.pace.time_limit_s
-        if now - slot.current_since > limit_s:
-            text = f"no result after {now - slot.current_since:.1f} s; the time limit is {limit_s:.1f} s"
-            self.break_off(slot, FailureKind.HANG, text)
+        for in_flight in slot.current():
+            if not in_flight.announced:
+                in_flight.announced = True
+                self._parts.outcomes.started(in_flight.leases[0].index, in_flight.at)
+            took_s = now - (now if in_flight.since is None else in_flight.since)
+            if took_s > limit_s:
+                self._parts.dispatch.charge(slot, in_flight, FailureKind.HANG, _HANGS.format(took_s, limit_s))
+                self._put_away(slot)
+                return
 
     def _insist(self, slot: WorkerSlot, now: float) -> None:
         """A worker that should have ended: kill it, and stop waiting for messages nobody can send any more."""
@@ -218,9 +223,12 @@ class WorkerSupervisor:
     # ---- the end of a worker
 
     def break_off(self, slot: WorkerSlot, kind: FailureKind, text: str) -> None:
-        """Charge the current range and kill the worker."""
+        """Charge what the worker computes and kill it."""
         if not self._parts.dispatch.charge_current(slot, kind, text):
             LOG.warning("worker %d, without a range: %s", slot.number, text)
+        self._put_away(slot)
+
+    def _put_away(self, slot: WorkerSlot) -> None:
         self.end(slot)
         self._parts.dispatch.reclaim(slot)
 

@@ -12,7 +12,7 @@
 // Rules: each event is answered with exactly one of done, done_bytes or failed before next() is called again; each output has a
 // name of its own, or is a stretch of the spool (done_bytes), which is much cheaper than a file for each small event. Results are sent
 // at once: a program that dies afterwards is not blamed for an event it had finished. Errors of use and of the system are
-// std::runtime_error. Not thread-safe: one server belongs to one thread.
+// std::runtime_error. Safe to use from several threads, if each answers the events that it was given itself.
 #ifndef RAYTHENA_EVENT_SERVER_HPP
 #define RAYTHENA_EVENT_SERVER_HPP
 
@@ -23,6 +23,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <chrono>
 #include <cstdint>
@@ -32,6 +34,8 @@
 #include <ctime>
 #include <deque>
 #include <map>
+#include <mutex>
+#include <set>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -45,6 +49,9 @@ struct Event {
     std::string lfn, pfn, guid;
     std::int64_t first = 0, last = 0;
     int attempt = 1;  ///< how often the range has failed before, and one more
+    double started_at = 0;                        ///< wall-clock seconds since the epoch
+    std::chrono::steady_clock::time_point start;  ///< the same moment
+    double cpu_s = 0;                             ///< what the process, or with several ranges in flight the thread, had used by then
     std::vector<std::int64_t> seeds;  ///< one for each event, in a job without input files (whose pfn is empty)
 
     /// The seed of the first event. Throws in a job with input files, whose events have none.
@@ -250,10 +257,16 @@ inline std::string variable(const char* name) {
     return value;
 }
 
-inline double cpu_seconds() {
+inline double cpu_seconds(bool of_thread) {
     timespec now{};
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+    clock_gettime(of_thread ? CLOCK_THREAD_CPUTIME_ID : CLOCK_PROCESS_CPUTIME_ID, &now);
     return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
+}
+
+/// A count in the environment; 1 when it is not said.
+inline int count(const char* name) {
+    const char* value = std::getenv(name);
+    return value == nullptr ? 1 : std::max(1, std::atoi(value));
 }
 
 inline double epoch_seconds() {
@@ -264,7 +277,8 @@ inline double epoch_seconds() {
 
 }  // namespace detail
 
-/// The connection of this worker to its server.
+/// The connection of this worker to its server. With several ranges in flight each thread has an Event of its own, asks with
+/// next(event) and answers with the functions that take the event; they may be called side by side.
 class EventServer {
 public:
     EventServer() : scratch_(detail::variable("RAYTHENA_SCRATCH")), worker_(std::atoi(detail::variable("RAYTHENA_WORKER").c_str())) {
@@ -294,19 +308,27 @@ public:
     /// Number of this worker on its node, from 0.
     int worker() const { return worker_; }
 
+    /// Cores of this worker.
+    int cores() const { return cores_; }
+
+    /// Ranges this worker is to compute at a time: as many threads may loop over next().
+    int ranges_in_flight() const { return ranges_in_flight_; }
+
     /// Wait for the next event. False at the end: leave the program then, with status 0.
     bool next(Event& event) {
-        if (busy_) throw std::runtime_error("raythena: event " + current_.id + " was answered with neither done nor failed");
+        const std::lock_guard<std::mutex> lock(receiving_);
+        check_answered();
         receive(false);
         while (ranges_.empty() && !draining_) receive(true);
         if (draining_) return false;
-        current_ = ranges_.front();
+        event = ranges_.front();
         ranges_.pop_front();
-        event = current_;
-        busy_ = true;
-        started_at_ = detail::epoch_seconds();
-        start_ = std::chrono::steady_clock::now();
-        cpu_ = detail::cpu_seconds();
+        event.started_at = detail::epoch_seconds();
+        event.start = std::chrono::steady_clock::now();
+        event.cpu_s = cpu_seconds();
+        const std::lock_guard<std::mutex> opening(sending_);
+        open_.insert(event.token);
+        if (ranges_in_flight_ == 1) current_ = event;
         return true;
     }
 
@@ -316,10 +338,71 @@ public:
     }
 
     /// The current event's output is complete in the file `path`, written for this event alone.
-    void done(const std::string& path) { finish(result(path)); }
+    void done(const std::string& path) { done(current_, path); }
+    void done(const Event& event, const std::string& path) { finish(event, result(event, path)); }
 
     /// Append to the worker's spool and report that stretch.
-    void done_bytes(const void* data, std::size_t size) {
+    void done_bytes(const void* data, std::size_t size) { done_bytes(current_, data, size); }
+    void done_bytes(const std::string& data) { done_bytes(current_, data.data(), data.size()); }
+    void done_bytes(const Event& event, const std::string& data) { done_bytes(event, data.data(), data.size()); }
+    void done_bytes(const Event& event, const void* data, std::size_t size) {
+        const std::lock_guard<std::mutex> lock(spooling_);  // stretches are reported in the order in which they lie in the spool
+        const std::uint64_t offset = append(data, size);
+        finish(event, stretch(event, offset) + ",\"size\":" + std::to_string(size));
+    }
+
+    /// The outputs of a range of several events, one for each from `first` to `last`: appended to the worker's spool.
+    void done_each(const Event& event, const std::vector<std::string>& outputs) {
+        std::string all, sizes;
+        for (const std::string& output : outputs) {
+            all += output;
+            sizes += (sizes.empty() ? "" : ",") + std::to_string(output.size());
+        }
+        const std::lock_guard<std::mutex> lock(spooling_);
+        const std::uint64_t offset = append(all.data(), all.size());
+        finish(event, stretch(event, offset) + ",\"sizes\":[" + sizes + "]");
+    }
+
+    /// The current event could not be computed.
+    void failed(const std::string& reason) { failed(current_, reason); }
+    void failed(const Event& event, const std::string& reason) {
+        const std::string end = reason.size() > kLongestReason ? reason.substr(reason.size() - kLongestReason) : reason;
+        finish(event, "\"type\":\"failed\",\"range\":" + detail::quoted(event.token) + ",\"reason\":" + detail::quoted(end));
+    }
+
+private:
+    static constexpr std::uint64_t kSpoolBytes = 64U << 20;
+    static constexpr int kSpoolEvents = 20000;
+    static constexpr std::size_t kLongestReason = 8000;
+
+    std::string scratch_;
+    int worker_ = 0;
+    int cores_ = detail::count("RAYTHENA_WORKER_CORES");
+    int ranges_in_flight_ = detail::count("RAYTHENA_RANGES_IN_FLIGHT");
+    int socket_ = -1;
+    std::mutex receiving_, sending_, spooling_;
+    std::string pending_;
+    std::deque<Event> ranges_;
+    std::atomic<bool> draining_{false};
+    std::set<std::string> open_;  ///< tokens of events that are not answered
+    Event current_;
+    int spool_ = -1;
+    int spools_ = 0;
+    int spool_events_ = 0;
+    std::uint64_t spool_end_ = 0;
+    std::string spool_path_;
+
+    double cpu_seconds() const { return detail::cpu_seconds(ranges_in_flight_ > 1); }
+
+    void check_answered() {
+        const std::lock_guard<std::mutex> lock(sending_);
+        if (open_.size() < static_cast<std::size_t>(ranges_in_flight_)) return;
+        const std::string which = ranges_in_flight_ == 1 ? "event " + current_.id + " was" : "more events than are in flight were";
+        throw std::runtime_error("raythena: " + which + " answered with neither done nor failed");
+    }
+
+    /// Append to the spool; where the data begins.
+    std::uint64_t append(const void* data, std::size_t size) {
         if (spool_ < 0 || spool_end_ >= kSpoolBytes || spool_events_ >= kSpoolEvents) new_spool();
         const std::uint64_t offset = spool_end_;
         const char* from = static_cast<const char*>(data);
@@ -337,37 +420,12 @@ public:
         }
         spool_end_ += size;
         ++spool_events_;
-        finish(result(spool_path_) + ",\"offset\":" + std::to_string(offset) + ",\"size\":" + std::to_string(size));
+        return offset;
     }
 
-    void done_bytes(const std::string& data) { done_bytes(data.data(), data.size()); }
-
-    /// The current event could not be computed.
-    void failed(const std::string& reason) {
-        const std::string end = reason.size() > kLongestReason ? reason.substr(reason.size() - kLongestReason) : reason;
-        finish("\"type\":\"failed\",\"range\":" + detail::quoted(current_.token) + ",\"reason\":" + detail::quoted(end));
+    std::string stretch(const Event& event, std::uint64_t offset) const {
+        return result(event, spool_path_) + ",\"offset\":" + std::to_string(offset);
     }
-
-private:
-    static constexpr std::uint64_t kSpoolBytes = 64U << 20;
-    static constexpr int kSpoolEvents = 20000;
-    static constexpr std::size_t kLongestReason = 8000;
-
-    std::string scratch_;
-    int worker_ = 0;
-    int socket_ = -1;
-    std::string pending_;
-    std::deque<Event> ranges_;
-    bool draining_ = false;
-    bool busy_ = false;
-    Event current_;
-    double started_at_ = 0, cpu_ = 0;
-    std::chrono::steady_clock::time_point start_;
-    int spool_ = -1;
-    int spools_ = 0;
-    int spool_events_ = 0;
-    std::uint64_t spool_end_ = 0;
-    std::string spool_path_;
 
     void new_spool() {
         if (spool_ >= 0) ::close(spool_);
@@ -378,26 +436,31 @@ private:
         spool_events_ = 0;
     }
 
-    std::string result(const std::string& path) const {
-        const std::chrono::duration<double> wall = std::chrono::steady_clock::now() - start_;
-        const double cpu_s = detail::cpu_seconds() - cpu_;
+    std::string result(const Event& event, const std::string& path) const {
+        const std::chrono::duration<double> wall = std::chrono::steady_clock::now() - event.start;
+        const double cpu_s = cpu_seconds() - event.cpu_s;
         char times[160];
         std::snprintf(times, sizeof times, ",\"cpu_s\":%lld.%06d,\"wall_s\":%lld.%06d,\"started_at\":%lld.%06d", whole(cpu_s),
-                      micro(cpu_s), whole(wall.count()), micro(wall.count()), whole(started_at_), micro(started_at_));
-        return "\"type\":\"done\",\"range\":" + detail::quoted(current_.token) + ",\"output\":" + detail::quoted(path) + times;
+                      micro(cpu_s), whole(wall.count()), micro(wall.count()), whole(event.started_at), micro(event.started_at));
+        return "\"type\":\"done\",\"range\":" + detail::quoted(event.token) + ",\"output\":" + detail::quoted(path) + times;
     }
 
     // Printed as integers because %f writes a comma in some locales, and the host program may have chosen one.
     static long long whole(double seconds) { return seconds > 0 ? static_cast<long long>(seconds) : 0; }
     static int micro(double seconds) { return seconds > 0 ? static_cast<int>((seconds - static_cast<double>(whole(seconds))) * 1e6) : 0; }
 
-    void finish(const std::string& fields) {
-        if (!busy_) throw std::runtime_error("raythena: no event is waiting for an answer");
-        busy_ = false;
-        say(fields);
+    void finish(const Event& event, const std::string& fields) {
+        const std::lock_guard<std::mutex> lock(sending_);
+        if (open_.erase(event.token) == 0) throw std::runtime_error("raythena: no event is waiting for an answer");
+        send(fields);
     }
 
     void say(const std::string& fields) {
+        const std::lock_guard<std::mutex> lock(sending_);
+        send(fields);
+    }
+
+    void send(const std::string& fields) {
         const std::string line = "{" + fields + "}\n";
         for (std::size_t sent = 0; sent < line.size();) {
             const ssize_t n = ::send(socket_, line.data() + sent, line.size() - sent, MSG_NOSIGNAL);
