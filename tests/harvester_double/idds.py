@@ -50,6 +50,8 @@ class ScanHarvester:
         self.batch = batch
         self.statuses: dict[str, list[str]] = {}
         """What PanDA was told of every event."""
+        self.staged: list[str] = []
+        """Types of files taken over."""
         self._handed_out = 0
 
     def range_id(self, point_id: str) -> str:
@@ -58,6 +60,13 @@ class ScanHarvester:
     def step(self) -> None:
         self._feed()
         self._take_updates()
+        self._take_dump()
+
+    def _take_dump(self) -> None:
+        dump = self.point / "event_status.dump.json"
+        if dump.exists():
+            self.staged += [entry["type"] for entry in json.loads(dump.read_text())[self.panda_id]]
+            dump.unlink()
 
     def _feed(self) -> None:
         request, ranges = self.point / "worker_requestevents.json", self.point / "JobsEventRanges.json"

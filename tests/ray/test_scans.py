@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -14,7 +15,9 @@ import pytest
 import yaml
 from ray_kit import RAYTHENA, eventually, find, raythena_processes
 
+from harvester_double.idds import IddsDouble, ScanHarvester
 from raythena.domain.errors import ExitCode
+from raythena.gateways.harvester.documents import LEAST_LOSS
 from raythena.storage.ledger_view import LedgerView
 from raythena.storage.taskdir import TaskDirectory
 from raythena.tune.scan_results import ScanResults, read_scan
@@ -134,6 +137,54 @@ def test_the_command_killed_and_resumed(undisturbed, tmp_path, mark):
     assert command.wait() == ExitCode.OK, (command.directory / "err").read_text()
     assert points_of(read_scan(command.task)) == points_of(read_scan(undisturbed.task))
     assert_settled_once(command.task, 30)
+
+
+EVALUATE = """
+import json, os
+x = json.load(open("input.json"))["x"]
+with open(os.environ["TRAINED"], "a") as stream:
+    stream.write(f"{x!r}\\n")
+if x == 3:
+    raise SystemExit("no data")
+json.dump({"status": 0, "loss": (x - 1) ** 2}, open("output.json", "w"))
+"""
+
+
+def test_points_that_idds_steers_through_raythena_harvest(tmp_path, mark):
+    """A job of a scan from its specification to its last word, by a program, with its coordinator killed on the way."""
+    (tmp_path / "evaluate.py").write_text(EVALUATE)
+    payload = {"kind": "trial", "options": {"command": [sys.executable, str(tmp_path / "evaluate.py")]}}
+    (tmp_path / "payload.yaml").write_text(yaml.safe_dump({"payload": payload}))
+    point = tmp_path / "point"
+    point.mkdir()
+    log = {"outFiles": "scan.log.tgz", "logFile": "scan.log.tgz", "logGUID": "G", "scopeLog": "user"}
+    document = {"PandaID": 4321, "taskID": 99, "jobsetID": 0, "isHPO": True, "inFiles": "pseudo_lfn", "GUID": "NULL", **log}
+    (point / "HPCJobs.json").write_text(json.dumps({"4321": document}))
+    idds = IddsDouble.of([{"x": x} for x in range(12)])
+    harvester = ScanHarvester(point, "4321", "99", idds)
+    environment = {**os.environ, "E2E_MARK": mark, "TRAINED": str(tmp_path / "trained")}
+    command = [*RAYTHENA, "harvest", "--access-point", str(point), "--payload", str(tmp_path / "payload.yaml"), "--nodes", "1"]
+    with (tmp_path / "err").open("w") as err:
+        process = subprocess.Popen(
+            [*command, "--cores", "2"], cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL, stderr=err
+        )
+        killed = False
+        while process.poll() is None:
+            harvester.step()
+            if not killed and idds.told and (victims := find(mark, "coordinator")):
+                victims[0].kill()
+                killed = True
+            time.sleep(0.05)
+    harvester.step()
+    assert killed
+    assert {point_id: set(losses) for point_id, losses in idds.told.items()} == {
+        str(x): {float((x - 1) ** 2) or LEAST_LOSS} for x in range(12) if x != 3
+    }, (tmp_path / "err").read_text()
+    assert set(harvester.statuses["3"]) == {"failed"}
+    assert "log" in harvester.staged
+    trained = Counter((tmp_path / "trained").read_text().split())
+    assert trained["3"] >= 3, "three attempts"
+    assert raythena_processes(mark) == []
 
 
 def test_another_search_is_another_task(undisturbed):

@@ -133,11 +133,13 @@ def _tell(result: SessionResult, task: TaskDirectory, mode: str) -> None:
     """The last words: what became of the points, and the best of them. Raises LedgerError, StorageError."""
     import json
 
+    from raythena.tune.optuna_export import write_study
     from raythena.tune.scan_results import read_scan, write_tables
 
     results = read_scan(task)
     directory = task.outputs
     write_tables(results, directory)
+    write_study(results, directory / "optuna.journal")
     if mode == "json":
         typer.echo(json.dumps(_document(result, task, results)))
     elif mode != "quiet":

@@ -33,6 +33,7 @@ from raythena.runtime.session_end import SessionResult
 from raythena.storage.groups import Member, write_group
 from raythena.storage.ledger import Ledger, SessionInfo
 from raythena.storage.taskdir import TaskDirectory
+from raythena.tune.optuna_export import write_study
 from raythena.tune.scan_job import scan_job, scan_session
 from raythena.tune.scan_results import losses_table, points_table, read_scan, write_tables
 
@@ -186,6 +187,24 @@ def test_parquet_where_it_can_be_written(filled, tmp_path):
     table = parquet.read_table(tmp_path / "points.parquet").to_pydict()
     assert table["point"] == [1, 2, 3, 4, 5, 6]
     assert table["loss"][4:] == [None, None]
+
+
+def test_a_study_opens_in_optuna(filled, tmp_path):
+    optuna = pytest.importorskip("optuna")
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    path = tmp_path / "optuna.journal"
+    for _ in range(2):  # written anew, not added to
+        assert write_study(read_scan(filled.task), path) == path
+    study = optuna.load_study(study_name="bdt", storage=JournalStorage(JournalFileBackend(str(path))))
+    assert [trial.state.name for trial in study.trials] == ["COMPLETE", "COMPLETE", "PRUNED", "COMPLETE", "FAIL"]
+    assert study.best_trial.user_attrs["point"] == 2
+    assert study.trials[0].params == {**ARGUMENTS, "depth": 2, "layers": "[16, 8]"}
+    assert study.trials[0].intermediate_values == {1: pytest.approx(3.8), 2: pytest.approx(1.9)}
+    assert study.trials[4].user_attrs["reason"] == "no data"
+    assert {file.name for file in tmp_path.glob("*optuna*")} == {"optuna.journal"}
+    assert {"rate", "depth", "kind"} <= set(optuna.importance.get_param_importances(study, params=["rate", "depth", "kind"]))
 
 
 def test_the_last_words(filled):
