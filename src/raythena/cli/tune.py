@@ -133,13 +133,16 @@ def _tell(result: SessionResult, task: TaskDirectory, mode: str) -> None:
     """The last words: what became of the points, and the best of them. Raises LedgerError, StorageError."""
     import json
 
+    from raythena.storage.atomic import write_atomically
     from raythena.tune.optuna_export import write_study
+    from raythena.tune.scan_page import scan_page
     from raythena.tune.scan_results import read_scan, write_tables
 
     results = read_scan(task)
     directory = task.outputs
     write_tables(results, directory)
     write_study(results, directory / "optuna.journal")
+    write_atomically(directory / "scan.html", scan_page(results))
     if mode == "json":
         typer.echo(json.dumps(_document(result, task, results)))
     elif mode != "quiet":
@@ -173,7 +176,7 @@ def _lines(result: SessionResult, task: TaskDirectory, results: ScanResults) -> 
         lines.append(f"best     point {each.number}: {values}")
         lines.extend(f"         {name} = {value}" for name, value in each.parameters.items())
     lines.extend(f"failed   point {row.point.number}: {_short(row.reason)}" for row in results.rows if row.state == "failed")
-    return [*lines[:60], f"tables   {task.outputs}", f"report   {task.report}"]
+    return [*lines[:60], f"page     {task.outputs / 'scan.html'}", f"tables   {task.outputs}", f"report   {task.report}"]
 
 
 def _short(reason: str) -> str:
