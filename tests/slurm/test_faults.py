@@ -92,6 +92,28 @@ def test_one_node_with_a_full_disk_is_set_aside_with_its_reason(cluster):
     assert_nothing_left(*cluster.nodes.values())
 
 
+@pytest.mark.slow
+def test_a_node_on_which_the_task_cannot_be_written_is_named_at_once(cluster):
+    """By the check it fails, before anything else goes wrong there; the others compute."""
+    toy = toy_job(cluster)
+    sick = cluster.nodes["n3"]
+    shared = str(cluster.shared)
+    subprocess.run(sick.inside(["mount", "--bind", shared, shared]), check=True)
+    subprocess.run(sick.inside(["mount", "-o", "remount,ro,bind", shared]), check=True)
+    try:
+        job = run_toy(cluster, toy)
+        job.until_said("node n3 fails the check of shared directory: ")
+        until_all_compute(toy, "n1", "n2", "n4")
+        assert launch_log(toy).count("fails the check of") == 1
+        hurry(toy)
+        assert job.ended() == "COMPLETED", job
+        toy.assert_complete()
+        assert "n3" not in events_by_host(toy.task)
+    finally:
+        subprocess.run(sick.inside(["umount", shared]), check=True)
+    assert_nothing_left(*cluster.nodes.values())
+
+
 def test_power_is_lost_and_returns(cluster):
     """The events of the node are computed by the others; back before Slurm has noticed, it computes again."""
     toy = toy_job(cluster)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,9 +16,12 @@ from raythena.domain.allocation import usable_cores
 from raythena.domain.errors import InternalError
 from raythena.launch.addresses import own_address
 from raythena.launch.launcher import LaunchOrder
+from raythena.launch.node_probe import FactsRequest, facts
 from raythena.launch.node_process import NodeOrder
+from raythena.launch.private import BASE
 from raythena.launch.ray_head import RayHead
 from raythena.launch.remote_nodes import NodeSpec, RemoteNodes
+from raythena.launch.start_checks import StartChecks
 from raythena.runtime.session_config import JoinedNodes
 
 _MANY_CORES = 4
@@ -59,6 +63,7 @@ class ManyMachines:
         self._job_id, self._head_node = job_id, head_node
         self._head: RayHead | None = None
         self._nodes: RemoteNodes | None = None
+        self._look: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Start the head here. Raises ClusterError, InvalidInput."""
@@ -76,10 +81,25 @@ class ManyMachines:
         letters = None
         if any(spec.by_file for spec in self._specs):
             letters = head.private_directory(Path(self._order.shared_directory))
+        checks = StartChecks(self._order.tell)
         self._nodes = RemoteNodes(
-            self._specs, self._node_order, self._environ, self._order.policy, self._order.tell, letters=letters
+            self._specs, self._node_order, self._environ, self._order.policy, self._order.tell, letters=letters, checks=checks
         )
         self._nodes.begin()
+        self._look = asyncio.create_task(self._look_here(checks))
+
+    async def _look_here(self, checks: StartChecks) -> None:
+        order = self._order
+        request = FactsRequest(
+            node=self._head_node or socket.gethostname(),
+            others=tuple(self._names),
+            interface=order.interface,
+            scratch=order.scratch_directory,
+            socket_base=order.ray_directory or str(BASE),
+            shared=order.shared_directory,
+            measure=False,
+        )
+        checks.head_looked(await asyncio.to_thread(facts, request))
 
     def _started_head(self) -> RayHead:
         if self._head is None:
@@ -117,6 +137,8 @@ class ManyMachines:
 
     async def stop(self) -> None:
         """End everything on all machines. Safe to call twice."""
+        if self._look is not None:
+            self._look.cancel()
         if self._nodes is not None:
             await self._nodes.stop()
         if self._head is not None:

@@ -12,8 +12,9 @@ Rules:
 - Its directories are private and new: nothing on the node is shared with another job, another start, or a Ray of somebody else.
 - It decides nothing: whether it is started again is up to the head, who succeeds the head is decided in `engine.succession`.
 
-Lines to it: the order, `{"say": "stop"}`. Lines from it: `{"say": "starting", address, cores, directory}`, `{"say": "ended",
-reason}`; each behind a mark, because batch systems and shells say things of their own on standard output.
+Lines to it: the order, `{"say": "stop"}`. Lines from it: `{"say": "starting", address, cores, directory}`;
+`{"say": "facts", facts}`, what the node is like, see `start_checks`; `{"say": "ended", reason}`. Each stands behind a mark,
+because batch systems and shells say things of their own on standard output.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from raythena.engine.succession import Move, Sight, Succession
 from raythena.launch.addresses import own_address
 from raythena.launch.headless import end_headless_job
 from raythena.launch.launcher import Continuation
-from raythena.launch.private import private_directory, temporary_directory
+from raythena.launch.private import BASE, private_directory, temporary_directory
 from raythena.launch.ray_environment import ray_environment, start_node, without_ray, write_token
 from raythena.launch.successor import Successor
 from raythena.runtime.process_guard import ProcessGuard
@@ -139,7 +140,10 @@ class NodeProcess:
             try:
                 await self._start(address, cores, directory, temporary)
                 say("starting", address=address, cores=cores, directory=str(directory))
-                return await self._watch(directory)
+                look = asyncio.create_task(asyncio.to_thread(self._look_at_node))
+                reason = await self._watch(directory)
+                look.cancel()
+                return reason
             finally:
                 await self._process_guard.stop()
 
@@ -162,6 +166,24 @@ class NodeProcess:
             if not self._told:
                 await self._wait()
         return ""
+
+    def _look_at_node(self) -> None:
+        """Tell the head what this node is like. Ray starts meanwhile, and does not wait for what this imports."""
+        import msgspec
+
+        from raythena.launch.node_probe import FactsRequest, facts
+
+        order = self.order
+        request = FactsRequest(
+            node=order.name,
+            others=(order.head.rpartition(":")[0],),
+            interface=order.interface,
+            scratch=order.scratch_directory,
+            socket_base=order.ray_directory or str(BASE),
+            shared=order.continuation.task_directory if order.continuation else "",
+            measure=False,
+        )
+        say("facts", facts=msgspec.to_builtins(facts(request)))
 
     async def _sight(self) -> Sight:
         answers = not await is_silent(self.order.head)
@@ -245,12 +267,12 @@ def say(what: str, **more: object) -> None:
         sys.stdout.flush()
 
 
-def heard(line: bytes) -> dict[str, str] | None:
+def heard(line: bytes) -> dict[str, object] | None:
     """What a node process says in a line of its standard output; None when somebody else wrote that line."""
     _, mark, text = line.decode(errors="replace").partition(MARK)
     if mark:
         with contextlib.suppress(ValueError):
-            said: dict[str, str] = json.loads(text)
+            said: dict[str, object] = json.loads(text)
             return said
     return None
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from raythena.engine.node_starts import NodePhase, NodeStarts, Retry, StartPolicy
 from raythena.launch.node_process import NodeOrder, heard
 from raythena.launch.ray_head import RayNode, ray_nodes
+from raythena.launch.start_checks import StartChecks
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +51,8 @@ class _Start:
     name: str
     """Known to Ray by it."""
     began: float
+    asked_at: float
+    """The same on the wall clock."""
     process: asyncio.subprocess.Process | None = None
     task: asyncio.Task[None] | None = None
     ending: asyncio.Task[None] | None = None
@@ -71,8 +74,10 @@ class RemoteNodes:
         tell: Callable[[str], None],
         *,
         letters: Path | None = None,
+        checks: StartChecks | None = None,
     ) -> None:
         """`order` makes the order for a start of that name; `letters` is a private directory all nodes see."""
+        self._checks = checks
         self._specs = {spec.name: spec for spec in specs}
         self._order = order
         self._environ = dict(environ)
@@ -149,7 +154,7 @@ class RemoteNodes:
 
     def _start(self, name: str, now: float) -> None:
         self._counts[name] += 1
-        start = _Start(f"{name}.{self._counts[name]}", now)
+        start = _Start(f"{name}.{self._counts[name]}", now, time.time())
         self._now[name] = start
         start.task = asyncio.create_task(self._attend(name, start))
 
@@ -173,7 +178,7 @@ class RemoteNodes:
         start.process = process
         if process.stdin is not None and start.letter is None:
             process.stdin.write(order)
-        await self._listen(start, process)
+        await self._listen(name, start, process)
         status = await process.wait()
         if start.ending is not None:
             await start.ending
@@ -190,7 +195,7 @@ class RemoteNodes:
         start.letter.write_bytes(order)
         return (f"--order={start.letter}",)
 
-    async def _listen(self, start: _Start, process: asyncio.subprocess.Process) -> None:
+    async def _listen(self, name: str, start: _Start, process: asyncio.subprocess.Process) -> None:
         while process.stdout is not None and (line := await _line(process.stdout)):
             said = heard(line)
             if said is None:
@@ -198,7 +203,9 @@ class RemoteNodes:
             elif said["say"] == "starting":
                 logger.info("node %s: %s cores at %s, files in %s", start.name, said["cores"], said["address"], said["directory"])
             elif said["say"] == "ended":
-                start.reason = start.reason or said["reason"]
+                start.reason = start.reason or str(said["reason"])
+            elif said["say"] == "facts" and self._checks is not None:
+                self._checks.node_looked(name, said["facts"], start.asked_at)
 
     def _ended(self, name: str, start: _Start, reason: str) -> None:
         if self._now.get(name) is start and not self._stopping:
