@@ -44,6 +44,7 @@ from raythena import __version__
 from raythena.domain.errors import RaythenaError
 from raythena.domain.site_facts import Address, DirectoryFacts, NodeFacts
 from raythena.launch.addresses import own_address
+from raythena.storage.mounts import mounted_at
 
 MARK = "raythena-probe: "
 """Before every line of ours."""
@@ -126,19 +127,6 @@ def syncs_per_s(directory: Path, limit_s: float) -> float:
     finally:
         os.close(descriptor)
     return done / max(1e-6, time.monotonic() - began)
-
-
-def mounted_at(path: str, mounts: str = "/proc/self/mounts") -> tuple[str, str]:
-    """Type and options of the file system a path is on. Raises OSError."""
-    here = os.path.realpath(path)
-    found = ("", "", "")
-    for line in Path(mounts).read_text().splitlines():
-        _, point, kind, options, *_ = line.split(" ")
-        point = point.encode().decode("unicode_escape")
-        below = here == point or here.startswith(point.rstrip("/") + "/")
-        if below and len(point) >= len(found[0]):
-            found = (point, kind, options)
-    return found[1], found[2]
 
 
 def control_group_limit(name: str, root: str = "/sys/fs/cgroup", own: str = "/proc/self/cgroup") -> int:

@@ -2,7 +2,8 @@
 
 A process killed by `kill -9` removes nothing: the files of a cluster, or the sockets of a payload, stay in `/tmp`. The next one
 that makes a directory of the same kind there removes what dead ones have left. Rules: only directories of this user that name
-their owner, and only when that process is provably gone; whatever cannot be read, or belongs to another machine or container
+their owner, and only when that process is provably gone, if need be with its machine: on a disk of this machine's own, what
+dates from before it was started last has no owner any more. Whatever cannot be read, or belongs to another machine or container
 that shares the place, is left alone.
 """
 
@@ -16,6 +17,7 @@ import tempfile
 from pathlib import Path
 
 from raythena.domain.errors import StorageError
+from raythena.storage.mounts import LOCAL, mounted_at
 from raythena.storage.task_lease import Holder
 
 _OWNER = "owner"
@@ -43,8 +45,13 @@ def _is_leftover(path: Path) -> bool:
         found = path.lstat()
         if stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid():
             owner = Holder.read(path / _OWNER)
-            return owner is not None and owner.is_dead()
+            return owner is not None and (owner.is_dead() or (owner.is_from_earlier_boot() and _is_local(path)))
     return False
+
+
+def _is_local(path: Path) -> bool:
+    """Whether no other machine sees it. Raises OSError."""
+    return mounted_at(str(path))[0] in LOCAL
 
 
 def short_directory(prefix: str, chosen: str = "") -> Path:

@@ -78,6 +78,14 @@ class Holder:
         """Whether the process is provably gone; one on another machine, or in another container, never is."""
         return _is_dead(self, Holder.here("", ""))
 
+    def is_from_earlier_boot(self) -> bool:
+        """Whether it was on a machine of this one's name, as that was before it was started last.
+
+        Two machines may have the same name: this proves something only of a record on a disk that no other machine sees.
+        """
+        here = Holder.here("", "")
+        return self.host == here.host and bool(self.boot_id and here.boot_id) and self.boot_id != here.boot_id
+
     def packed(self) -> bytes:
         """The record as it stands in the file."""
         return json.dumps(asdict(self)).encode().ljust(_RECORD_BYTES - 1) + b"\n"

@@ -57,7 +57,7 @@ def test_directories_of_the_living_are_left_alone(tmp_path: Path) -> None:
     [
         None,
         "no record",
-        json.dumps({**json.loads(Holder.here("", "").packed()), "pid": 2**22 + 1, "boot_id": "another machine"}),
+        json.dumps({**json.loads(Holder.here("", "").packed()), "pid": 2**22 + 1, "boot_id": "another machine", "host": "other"}),
         json.dumps({**json.loads(Holder.here("", "").packed()), "pid": 2**22 + 1, "pid_namespace": "another container"}),
     ],
     ids=["nameless", "garbled", "elsewhere", "contained"],
@@ -69,6 +69,18 @@ def test_directories_of_whoever_is_not_provably_dead_are_left_alone(tmp_path: Pa
         (left / "owner").write_text(owner)
     owned_directory(tmp_path, "rt-")
     assert left.exists()
+
+
+@pytest.mark.parametrize(("file_system", "stays"), [("ext4", False), ("tmpfs", False), ("nfs4", True), ("lustre", True)])
+def test_what_is_left_from_before_a_boot_is_removed_where_only_this_machine_writes(tmp_path, monkeypatch, file_system, stays):
+    """Power was lost, and nobody could remove anything; on a shared disk it may be another machine of the same name."""
+    monkeypatch.setattr(owned, "mounted_at", lambda path: (file_system, "rw"))
+    left = tmp_path / "rt-old"
+    left.mkdir()
+    record = {**json.loads(Holder.here("", "").packed()), "boot_id": "the boot before"}
+    (left / "owner").write_text(json.dumps(record))
+    owned_directory(tmp_path, "rt-")
+    assert left.exists() is stays
 
 
 def test_a_link_to_somewhere_else_is_not_followed(tmp_path: Path) -> None:
