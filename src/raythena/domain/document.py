@@ -181,7 +181,8 @@ class FieldPath:
     def entry(self, key: str) -> FieldPath:
         """The place of `key` in this mapping; its value is None when the key is missing."""
         value = self.value.get(key) if isinstance(self.value, dict) else None
-        return FieldPath(self.source, f"{self.field}.{key}" if self.field else key, value)
+        name = key if key.isprintable() else shown(key)
+        return FieldPath(self.source, f"{self.field}.{name}" if self.field else name, value)
 
     def items(self, *, at_least: int = 0) -> list[FieldPath]:
         """The places of a list. Raises InvalidInput for anything else or fewer than `at_least`."""

@@ -139,6 +139,7 @@ def mutated(draw: st.DrawFn) -> object:
 @example({**EVERYTHING, "cores_per_node": 8.0})
 @example({**EVERYTHING, "name": "a\n"})
 @example({**EVERYTHING, "merge": None})
+@example({**EVERYTHING, "merge": {"\x1f": None}})
 @example({**EVERYTHING, "payload": {"python": None, "process": ["x"]}})
 @given(mutated())
 def test_the_schema_refuses_what_we_refuse_and_nothing_else(document):
