@@ -15,7 +15,7 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from raythena.domain.worker_shape import SHAPE_OPTIONS, WorkerShape
+from raythena.domain.worker_shape import WORKER_KINDS, WorkerShape
 
 NO_MERGE = "none"
 """`MergeSpec.kind` of a job that keeps the grouped outputs of its events as they are."""
@@ -59,8 +59,7 @@ class PayloadSpec:
 
     def places(self, cores: int) -> int:
         """How many ranges a node with `cores` cores computes at a time (see `WorkerShape`)."""
-        shaped = {name: value for name, value in self.options.items() if name in SHAPE_OPTIONS}
-        return WorkerShape.of(shaped).places(cores)
+        return WorkerShape.of(self.options).places(cores) if self.kind in WORKER_KINDS else cores
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,4 +50,6 @@ class WorkerShape:
         return max(1, self.workers(cores) * self.ranges_in_flight)
 
 
+WORKER_KINDS = ("python", "process")
+"""Payloads made of workers; options of others mean what those say."""
 SHAPE_OPTIONS = tuple(field.name for field in fields(WorkerShape))

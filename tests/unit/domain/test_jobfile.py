@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from raythena.domain.admission import FileFacts, canonical_path, derived_guid
 from raythena.domain.document import FieldPath, read_yaml
-from raythena.domain.job import Job, MergeSpec
+from raythena.domain.job import Job, MergeSpec, PayloadSpec
 from raythena.domain.job_document import JobDocument
 from raythena.domain.jobfile import parse_job_document
 from raythena.domain.outputs import OutputMap
@@ -258,6 +258,7 @@ def test_what_is_said_of_workers_goes_to_the_payload(disk):
     job = parse(SIMPLE.replace('payload: {python: "my_module:process"}', said), disk)
     assert job.payload.options == {"command": ["run"], "events_per_range": 50, "cores_per_worker": 8, "ranges_in_flight": 4}
     assert job.payload.places(64) == 32
+    assert PayloadSpec("mine", {"cores_per_worker": "as I like"}).places(64) == 64
     assert job.fingerprint() == parse(SIMPLE, disk).fingerprint(), "a task may go on with workers of another shape"
 
 
