@@ -131,7 +131,7 @@ def _versions(facts: SiteFacts) -> Iterator[Complaint]:
         for node in facts.nodes:
             if (version := node.versions.get(name, "none")) != usual:
                 found = f"{name} {version}, others have {usual}"
-                yield complain(node.node, found, "use one environment on all nodes (raythena stage)")
+                yield complain(node.node, found, "use one environment on all nodes")
 
 
 def _clocks(facts: SiteFacts) -> Iterator[Complaint]:
@@ -150,12 +150,12 @@ def _sockets(facts: SiteFacts) -> Iterator[Complaint]:
     for node in facts.nodes:
         length = len(node.socket_directory.encode()) + SOCKET_NAME_BYTES
         if node.sockets.problem:
-            yield _fail(node.node, f"{node.sockets.path}: {node.sockets.problem}", "set launch.socket_dir to a local directory")
+            yield _fail(node.node, f"{node.sockets.path}: {node.sockets.problem}", "set runtime.ray_dir to a local directory")
         elif not node.sockets.private:
-            yield _fail(node.node, f"{node.sockets.path} keeps no modes", "set launch.socket_dir to a local directory")
+            yield _fail(node.node, f"{node.sockets.path} keeps no modes", "set runtime.ray_dir to a local directory")
         elif length > SOCKET_PATH_LIMIT:
             found = f"paths of {length} bytes below {node.socket_directory}"
-            yield _fail(node.node, found, "set launch.socket_dir to a directory with a shorter path")
+            yield _fail(node.node, found, "set runtime.ray_dir to a directory with a shorter path")
 
 
 def _limits(facts: SiteFacts) -> Iterator[Complaint]:
@@ -215,7 +215,7 @@ def _imports(facts: SiteFacts) -> Iterator[Complaint]:
             yield _fail(node.node, f"Ray cannot be imported: {node.import_problem}", "is the environment visible on this node?")
         elif node.import_s > IMPORT_WARNING_S:
             complain = _fail if node.import_s > IMPORT_LIMIT_S else _warn
-            advice = "stage the environment to local disks (raythena stage), or lower launch.starts_at_once"
+            advice = "put the environment on a faster disk, or on those of the nodes, or lower launch.starts_at_once"
             yield complain(node.node, f"importing Ray took {node.import_s:.1f} s", advice)
 
 
@@ -278,7 +278,7 @@ def _locks(facts: SiteFacts) -> Iterator[Complaint]:
             yield _fail(trial.other, f"a lock held by {trial.holder} was granted to {trial.other} as well", advice)
         elif not trial.granted_after_release:
             found = f"a lock that {trial.holder} gave back is not granted to {trial.other}"
-            yield _warn(trial.other, found, "after the loss of a node the next coordinator waits: runtime.lock_patience_s")
+            yield _warn(trial.other, found, "after the loss of a node the next coordinator waits: runtime.takeover_s")
     if not facts.locks:
         for node in facts.nodes:
             if options := _lock_options(node.shared):

@@ -1,7 +1,10 @@
 """`raythena doctor` without a trial job: what it prints, what it ends with, and whom it asks."""
 
+import ast
+import inspect
 import json
 import os
+import re
 import socket
 from pathlib import Path
 
@@ -9,7 +12,9 @@ import pytest
 from typer.testing import CliRunner
 
 from raythena.cli.app import app
+from raythena.cli.settings import SETTINGS
 from raythena.cli.site_examination import batch_facts
+from raythena.domain import site_checks
 from raythena.domain.site_checks import CHECKS
 
 FAKE_SSH = """#!/bin/sh
@@ -103,3 +108,16 @@ def test_the_limits_of_the_partition_are_asked_of_slurm(programs):
 def test_where_there_is_no_slurm_nobody_is_asked(monkeypatch):
     monkeypatch.setenv("PATH", "/nowhere")
     assert batch_facts({}, 1).system == ""
+
+
+def test_what_is_advised_is_there():
+    """Every setting, and every command of ours, that the words of a check name."""
+    tree = ast.parse(inspect.getsource(site_checks))
+    words = " ".join(node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str))
+    groups = "|".join({name.partition(".")[0] for name in SETTINGS})
+    settings = set(re.findall(rf"\b(?:{groups})\.[a-z_]+", words))
+    assert len(settings) >= 5
+    assert settings <= SETTINGS.keys()
+    commands = set(re.findall(r"\braythena ([a-z]+)\b(?= -|\))", words))
+    assert commands
+    assert commands <= {command.name for command in app.registered_commands}
