@@ -18,6 +18,7 @@ from raythena.domain.short_reason import short_reason
 from raythena.tune.scan_results import ScanResults
 
 MOST_DRAWN = 400
+_MANY = 20.0
 _WIDTH, _HEIGHT, _EDGE = 720, 260, 44
 _STYLE = (
     "body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1c2430;background:#fff}"
@@ -36,10 +37,10 @@ class Axis:
 
     @classmethod
     def of(cls, numbers: Iterable[float]) -> Axis:
-        """One on which all of these have their place; in the logarithm where they span more than two decades."""
+        """One on which all of these have their place; in the logarithm where the largest is more than 20 times the smallest."""
         found = list(numbers) or [0.0]
         low, high = min(found), max(found)
-        return cls(low, high, low > 0.0 and high / low > 100.0)
+        return cls(low, high, low > 0.0 and high / low > _MANY)
 
     def place(self, number: float) -> float:
         """Where a number lies, 0 to 1; in the middle when all are the same."""
@@ -141,7 +142,10 @@ def _parallel(results: ScanResults, drawn: Sequence[TrialResult]) -> str:
     for index, name in enumerate(names):
         x = _x(index / len(parameters))
         lines.append(_line([(x, _y(0.0)), (x, _y(1.0))], "#4a5568", 1.0))
-        lines.append(f'<text x="{x:.0f}" y="{_HEIGHT - 12}" text-anchor="middle">{escape(name)}</text>')
+        axis, named = (values, []) if index == len(parameters) else (axes[name], _categories(parameters[index]))
+        ends = (named[0], named[-1]) if named else (f"{axis.low:.3g}", f"{axis.high:.3g}")
+        told = zip((_HEIGHT - 12, _y(0) + 16, _y(1) - 8), (name, *ends), strict=True)
+        lines += [f'<text x="{x:.0f}" y="{y:.0f}" text-anchor="middle">{escape(text[:16])}</text>' for y, text in told]
     return _svg("".join(lines))
 
 
