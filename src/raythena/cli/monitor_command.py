@@ -15,6 +15,9 @@ def monitor_command(
     taskdir: TaskDirectoryArgument,
     port: Annotated[int, typer.Option("--port", metavar="N", min=0, max=65535, help="Where to listen; 0: a free port.")] = 0,
     host: Annotated[str, typer.Option("--host", metavar="NAME", help="Interface to listen on.")] = "127.0.0.1",
+    until_input_ends: Annotated[
+        bool, typer.Option("--until-input-ends", hidden=True, help="End with whoever started it.")
+    ] = False,
 ) -> None:
     """Serve a page about a task: how far it is, what every core did, every event range, failures and their logs.
 
@@ -31,9 +34,7 @@ def monitor_command(
     from raythena.monitor.snapshot import open_task
 
     try:
-        serve_page(
-            open_task(taskdir), Place(host, port), lambda address: typer.echo(f"{address}\nCtrl-C ends the page, not the job")
-        )
+        serve_page(open_task(taskdir), Place(host, port), _tell, until_input_ends=until_input_ends)
     except KeyboardInterrupt:
         return
     except OSError as problem:

@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -112,6 +113,7 @@ def run_command(  # noqa: PLR0917 (one parameter per option)
     as_json: JsonLinesOption = False,
     config: ConfigOption = None,
     assignments: SetOption = None,
+    page: Annotated[bool, typer.Option("--page", help="Show the job in a browser too; prints the address.")] = False,
     chained: Annotated[bool, typer.Option("--chained", hidden=True, help="As one allocation of a chain.")] = False,
 ) -> None:
     """Run a job to the end: compute every event, merge the outputs, write the job report.
@@ -145,7 +147,7 @@ def run_command(  # noqa: PLR0917 (one parameter per option)
     task = prepare_task(loaded, directory, resume=resume, patience_s=patience_s, tell=tell)
     if retry is not None:
         look_at_retry(loaded, task, retry, tell)
-    work = partial(_work, loaded, task, settings, began, retry)
+    work = partial(_work, loaded, task, settings, began, retry, page=page)
     raise typer.Exit(_in_chain(task, work) if chained else work())
 
 
@@ -161,12 +163,16 @@ def retry_request(words: list[str] | None, *, resume: bool) -> RetryRequest | No
     return RetryRequest.parse(words)
 
 
-def _work(job: Job, task: TaskDirectory, settings: Settings, began: float, retry: RetryRequest | None) -> int:
+def _work(job: Job, task: TaskDirectory, settings: Settings, began: float, retry: RetryRequest | None, *, page: bool) -> int:
     """Run the job and say what became of it; its exit code. Raises RaythenaError."""
+    from raythena.cli.page_beside import page_beside
     from raythena.cli.session import run_session, session_config
     from raythena.monitor.display import choose_display
 
-    with choose_display(settings.display.mode, sys.stdout) as shown:
+    with ExitStack() as beside:
+        shown = beside.enter_context(choose_display(settings.display.mode, sys.stdout))
+        if page:
+            beside.enter_context(page_beside(task.root, shown.message))
         result = run_session(session_config(job, task, settings, began, retry), settings, shown)
     tell_result(result, task.root, settings.display.mode)
     return int(result.exit_code)

@@ -14,6 +14,7 @@ import hmac
 import json
 import os
 import secrets
+import threading
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -203,10 +204,22 @@ class PageServer:
         return answer
 
 
-def serve_page(task: TaskDirectory, place: Place, tell: Callable[[str], object]) -> None:
-    """Serve the page of a task until interrupted, behind whoever computes on this machine. Raises InvalidInput, OSError."""
+def serve_page(task: TaskDirectory, place: Place, tell: Callable[[str], object], *, until_input_ends: bool = False) -> None:
+    """Serve the page of a task until interrupted, behind whoever computes on this machine. Raises InvalidInput, OSError.
+
+    `until_input_ends`: and no longer than standard input is open, which whoever started this process holds.
+    """
     os.nice(_NICE)
+    if until_input_ends:
+        threading.Thread(target=_end_with_input, daemon=True).start()
     asyncio.run(PageServer(task).serve(place, tell))
+
+
+def _end_with_input() -> None:
+    """Nothing here needs an end in order: nothing is ever written."""
+    while os.read(0, 4096):
+        pass
+    os._exit(0)
 
 
 async def _file(name: str, kind: str, request: web.Request) -> web.Response:
