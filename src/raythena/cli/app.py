@@ -25,6 +25,7 @@ from raythena.cli.doctor import doctor_command
 from raythena.cli.events_command import events_command
 from raythena.cli.exit_codes import INTERRUPTED, exit_code_table
 from raythena.cli.explain_command import explain_command
+from raythena.cli.export_command import export_command
 from raythena.cli.harvest import harvest_command
 from raythena.cli.logs_command import logs_command
 from raythena.cli.monitor_command import monitor_command
@@ -97,6 +98,7 @@ app.command("logs")(logs_command)
 app.command("monitor")(monitor_command)
 app.command("doctor")(doctor_command)
 app.command("explain-command")(explain_command)
+app.command("export")(export_command)
 app.command("schema")(schema_command)
 app.add_typer(config_app, name="config")
 

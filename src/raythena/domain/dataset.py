@@ -1,0 +1,36 @@
+"""The outputs of a task as a dataset: what a catalogue, or a workflow, must know of its files.
+
+Files are described in Rucio's words (`scope`, `name`, `bytes`, `adler32`, `meta`), as its clients take replicas; where they lie is
+told apart, by name. The same document is a configuration for Snakemake.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from raythena.domain.results import MergedOutput
+
+
+def dataset_document(
+    name: str, scope: str, outputs: Sequence[MergedOutput], paths: Sequence[str], failed: int
+) -> dict[str, object]:
+    """The JSON-ready description. `paths` are those of `outputs`; `failed` counts events that are in no file."""
+    return {
+        "scope": scope,
+        "name": name,
+        "events": sum(output.n_events for output in outputs),
+        "failed": failed,
+        "bytes": sum(output.size_bytes for output in outputs),
+        "files": [_file(scope, output) for output in outputs],
+        "paths": {output.lfn: path for output, path in zip(outputs, paths, strict=True)},
+    }
+
+
+def _file(scope: str, output: MergedOutput) -> dict[str, object]:
+    return {
+        "scope": scope,
+        "name": output.lfn,
+        "bytes": output.size_bytes,
+        "adler32": f"{output.adler32:08x}",
+        "meta": {"guid": output.guid, "events": output.n_events},
+    }
