@@ -33,10 +33,10 @@ def export_command(
 
 def described(taskdir: Path, scope: str, name: str) -> dict[str, object]:
     """The description of a task. Raises InvalidInput for one that is not finished, and LedgerError."""
-    from raythena.monitor.snapshot import read_json
     from raythena.domain.dataset import dataset_document
     from raythena.domain.errors import InvalidInput
     from raythena.domain.job import Job
+    from raythena.monitor.snapshot import read_json
     from raythena.storage.ledger_view import LedgerView
     from raythena.storage.taskdir import TaskDirectory
 

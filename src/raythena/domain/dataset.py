@@ -1,7 +1,7 @@
 """The outputs of a task as a dataset: what a catalogue, or a workflow, must know of its files.
 
-Files are described in Rucio's words (`scope`, `name`, `bytes`, `adler32`, `meta`), as its clients take replicas; where they lie is
-told apart, by name. The same document is a configuration for Snakemake.
+Files are described in Rucio's words (`scope`, `name`, `bytes`, `adler32`, `meta`), as its clients take replicas. Where they lie
+is told apart, by name. The same document is a configuration for Snakemake.
 """
 
 from __future__ import annotations

@@ -79,4 +79,5 @@ def test_what_merges_nothing_has_nothing_to_describe(tmp_path, job):
 
 def test_what_is_no_task_is_refused(tmp_path):
     done = CliRunner().invoke(app, ["export", str(tmp_path / "nothing")])
-    assert done.exit_code in (2, ExitCode.INVALID_INPUT, ExitCode.LEDGER)
+    assert done.exit_code == ExitCode.LEDGER
+    assert "there is no ledger" in done.output
