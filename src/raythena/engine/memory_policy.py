@@ -124,12 +124,11 @@ class MemoryPolicy:
     def _short(self, sight: MemorySight, missing: int) -> list[MemoryVerdict]:
         if not sight.workers or sum(worker.size_bytes for worker in sight.workers) < missing:
             return []
-        largest = max(sight.workers, key=lambda worker: worker.size_bytes)
-        others = [worker.size_bytes for worker in sight.workers if worker is not largest]
-        if not others or largest.size_bytes > FAR_MORE * median(others):
-            text = f"the event took {in_words(largest.size_bytes)} of memory, when {self._shortage(sight)}"
-            return [MemoryVerdict(largest.number, FailureKind.OUT_OF_MEMORY, text)]
-        large = [worker for worker in sight.workers if worker.size_bytes >= LARGE * largest.size_bytes]
+        if (culprit := to_blame(sight.workers)) is not None:
+            text = f"the event took {in_words(culprit.size_bytes)} of memory, when {self._shortage(sight)}"
+            return [MemoryVerdict(culprit.number, FailureKind.OUT_OF_MEMORY, text)]
+        largest_bytes = max(worker.size_bytes for worker in sight.workers)
+        large = [worker for worker in sight.workers if worker.size_bytes >= LARGE * largest_bytes]
         youngest = max(large, key=lambda worker: worker.since)
         self.allowed = max(1, min(self.allowed, len(sight.workers)) - 1)
         text = (
@@ -152,6 +151,15 @@ class MemoryPolicy:
         if self._missing_bytes(replace(sight, workers=(*sight.workers, wanted), available_bytes=left)) <= 0:
             self.allowed += 1
             self._quiet_since = now
+
+
+def to_blame(workers: Sequence[WorkerMemory]) -> WorkerMemory | None:
+    """The worker to blame for a shortage: the only one, or one that takes far more than the others; None when there is none."""
+    largest = max(workers, key=lambda worker: worker.size_bytes, default=None)
+    if largest is None:
+        return None
+    others = [worker.size_bytes for worker in workers if worker is not largest]
+    return largest if not others or largest.size_bytes > FAR_MORE * median(others) else None
 
 
 def in_words(size_bytes: int) -> str:

@@ -215,7 +215,7 @@ def test_a_hanging_event_costs_one_worker(tmp_path):
 
 
 def test_a_hanging_worker_that_cannot_be_found_costs_a_restart_and_one_range(tmp_path, monkeypatch):
-    monkeypatch.setattr("raythena.payloads.athenamp.workplace.WORKER_LOG", "another.log")
+    monkeypatch.setattr("raythena.payloads.athena_workers.WORKER_LOG", "another.log")
 
     async def scene(stage):
         stage.feed(*range(1, 21))

@@ -171,3 +171,26 @@ def test_a_channel_that_cannot_be_opened_ends_the_payload(tmp_path, monkeypatch)
             await stage.payload.poll(1.0)
 
     play(scene, tmp_path)
+
+
+def test_no_more_ranges_are_out_than_may_be():
+    """The count is the thread's: a range it has given counts before the owner has heard of it."""
+    with open_line() as line:
+        line.channel.account(0, 0, 1)
+        for number in (1, 2, 3):
+            line.range_queue.put(f"t{number}", b"range %d" % number)
+        line.say()
+        assert line.hear() == b"range 1"
+        line.told(Asked, Given)
+        assert line.channel.is_full
+        line.say()
+        while line.channel.starved_since is None:
+            time.sleep(0.001)
+        assert line.channel.flush(b"flush"), "a worker whose range is withheld can be flushed like one there is none for"
+        assert line.hear() == b"flush"
+        line.say()
+        line.channel.account(1, 0, 1)
+        assert line.hear() == b"range 2"
+        line.say()
+        line.channel.account(2, 1, None)
+        assert line.hear() == b"range 3"

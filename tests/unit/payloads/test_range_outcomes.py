@@ -6,10 +6,12 @@ from types import SimpleNamespace
 
 import pytest
 from hand_clock import HandClock
+from test_memory_watch import Kernel
 
 from athenamp_stand_in.content import write_evnt
 from raythena.domain.ranges import EventRange
 from raythena.domain.results import FailureKind
+from raythena.payloads.athena_memory import AthenaMemory
 from raythena.payloads.athenamp.athenamp_ranges import AthenaRanges
 from raythena.payloads.athenamp.channel import Given, Heard
 from raythena.payloads.athenamp.range_outcomes import RangeOutcomes
@@ -144,3 +146,58 @@ def test_old_outputs_that_were_never_reported_are_found(bench):
     assert bench.taken() == []
     bench.results.find_unreported(bench.run, path.stat().st_mtime + 1)
     assert [one.path for one in bench.taken()] == [Path(path)]
+
+
+@pytest.fixture
+def kernel(bench):
+    """The kernel, which the bench's payload asks about deaths."""
+    kernel = Kernel()
+    context = PayloadContext("n", 2, bench.run.workplace.directory, {}, "job", bench.run.workplace.directory, clock=bench.clock)
+    bench.memory = AthenaMemory(context, kernel)
+    bench.results = RangeOutcomes(bench.ranges, bench.outcomes, Pace(context), bench.clock, bench.memory)
+    return kernel
+
+
+def test_a_worker_that_the_kernel_has_killed_for_want_of_memory_has_not_crashed(bench, kernel):
+    first, second, third = bench.give(1), bench.give(2), bench.give(3)
+    kernel.killed += 1
+    bench.say(f"ERR_ATHENAMP_PROCESS {first}: Seek failed")
+    bench.say(f"ERR_ATHENAMP_PROCESS {second}: Failed to process event range")
+    bench.say(f"ERR_ATHENAMP_PROCESS {third}: Failed to process event range")
+    kinds = [one.kind for one in bench.taken()]
+    assert kinds == [FailureKind.REPORTED, FailureKind.OUT_OF_MEMORY, FailureKind.CRASH]
+
+
+def test_a_range_whose_memory_is_needed_fails_with_the_verdict_and_its_worker_goes(bench, kernel):
+    token = bench.give(1)
+    bench.results.needs_its_memory(bench.run, token, FailureKind.MEMORY_SHORT, "too many")
+    bench.results.needs_its_memory(bench.run, token, FailureKind.MEMORY_SHORT, "again")
+    bench.results.needs_its_memory(None, token, FailureKind.MEMORY_SHORT, "after the end")
+    assert [(one.kind, one.message) for one in bench.taken()] == [(FailureKind.MEMORY_SHORT, "too many")]
+    assert bench.guard.killed == [4711]
+
+
+def test_a_transform_the_kernel_has_killed_is_the_fault_of_its_largest_event_alone(bench, kernel):
+    tokens = [bench.give(1), bench.give(2), bench.give(3)]
+    bench.memory._tokens = dict(enumerate(tokens, 1))
+    bench.memory._sizes = dict(zip(tokens, (10**9, 9 * 10**9, 10**9), strict=True))
+    bench.run.status = -9
+    kernel.killed += 1
+    bench.results.transform_died(bench.run, "AthenaMP killed by signal 9")
+    failed = {one.index: one for one in bench.taken()}
+    assert {index: one.kind for index, one in failed.items()} == {
+        1: FailureKind.CRASH,
+        2: FailureKind.OUT_OF_MEMORY,
+        3: FailureKind.CRASH,
+    }
+    assert "9.00 GB" in failed[2].message
+    assert "3 events were in flight" in failed[1].message
+
+
+def test_only_a_transform_that_runs_is_looked_at(bench):
+    token = bench.give(7)
+    tree = bench.results.tree(bench.run)
+    assert (tree.root_pid, tree.in_flight[token].index) == (4711, 7)
+    bench.run.ending = True
+    assert bench.results.tree(bench.run) is None
+    assert bench.results.tree(None) is None

@@ -15,6 +15,7 @@ Rules:
 - When a worker dies, AthenaMP says which range it had and starts another worker. When the transform dies, what was in flight is
   looked for on disk; what is not complete there has failed.
 - A range over its time limit costs the worker that has it its life, and the whole transform only when that worker is not known.
+- When memory is short fewer ranges are in flight than there are workers: the rest waits on the queue.
 - Nothing AthenaMP says raises out of the payload. Only a transform that never comes up is a `PayloadError`.
 
 Parts: `athenamp_ranges`: what waits and what is in flight; `transform_run`: one life of the transform; `range_outcomes`: what
@@ -26,16 +27,18 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import replace
 from enum import Enum
 from functools import partial
 from pathlib import Path
 
 from raythena.domain.errors import ContainerError, InvalidInput, NumbersExhausted, PayloadError, PayloadUnusable
 from raythena.domain.results import FailureKind
+from raythena.payloads.athena_memory import AthenaMemory
 from raythena.payloads.athenamp.athenamp_ranges import AthenaRanges
 from raythena.payloads.athenamp.channel import Asked, Broken, Given, Heard, News, Silence, Told
 from raythena.payloads.athenamp.command import check_options, read_options, transform_command
-from raythena.payloads.athenamp.range_outcomes import REASON_LENGTH, RangeOutcomes
+from raythena.payloads.athenamp.range_outcomes import RangeOutcomes
 from raythena.payloads.athenamp.transform_account import TransformAccount
 from raythena.payloads.athenamp.transform_run import TransformRun, import_yampl, search_path
 from raythena.payloads.latency import LatencySummary
@@ -99,7 +102,8 @@ class AthenaMPPayload:
         self._options = read_options(context.options, "job")
         self._yampl = import_yampl(self._options)
         self._pace = Pace(context)
-        self._results = RangeOutcomes(self._ranges, self._outcomes, self._pace, context.clock)
+        self._memory = AthenaMemory(context)
+        self._results = RangeOutcomes(self._ranges, self._outcomes, self._pace, context.clock, self._memory)
         self._account = TransformAccount(context.log_dir, self._results.waiting)
         self._loop = asyncio.get_running_loop()
         if "," in str(context.scratch):
@@ -114,6 +118,10 @@ class AthenaMPPayload:
         except BaseException:
             await self.stop()
             raise
+        self._memory.start(
+            lambda: self._results.tree(self._run),
+            lambda token, kind, text: self._results.needs_its_memory(self._run, token, kind, text),
+        )
         self._begin_run()
         self._tick()
 
@@ -129,7 +137,7 @@ class AthenaMPPayload:
         """Ranges the payload would take now so that no core waits."""
         if self._refuses:
             return 0
-        cores = self._context.cores
+        cores = min(self._context.cores, self._memory.allowed)
         return max(0, cores * self._pace.wanted_per_core + max(2, cores // SPARE_SHARE) - len(self._outcomes))
 
     @property
@@ -181,6 +189,7 @@ class AthenaMPPayload:
         if not self._running:
             return
         self._running = False
+        self._memory.stop()
         if self._timer is not None:
             self._timer.cancel()
         if self._starter is not None:
@@ -201,8 +210,11 @@ class AthenaMPPayload:
 
     def _begin_run(self) -> None:
         try:
-            command = transform_command(self._options, self._context, self._context.numbers.take())
-            run = TransformRun(self._account.runs + 1, self._context, self._process_guard)
+            context = self._context
+            if not self._options.flush:  # then nothing can be withheld: there are fewer workers from the start
+                context = replace(context, cores=min(context.cores, self._memory.allowed))
+            command = transform_command(self._options, context, context.numbers.take())
+            run = TransformRun(self._account.runs + 1, context, self._process_guard)
             run.open(self._yampl, self._ranges.queue, self._relay(run))
         except (NumbersExhausted, PayloadError) as problem:
             self._give_up(problem)
@@ -221,6 +233,7 @@ class AthenaMPPayload:
             return
         if run.status is None:
             run.pid = pid
+            self._memory.came(pid)
             run.began = self._clock.monotonic_s()
             if run.ending or self._draining:
                 run.kill()
@@ -260,11 +273,11 @@ class AthenaMPPayload:
                 self._end_run(run)
             case Told():
                 LOG.info("AthenaMP was told that there are no more events")
-        run.channel.in_flight = len(self._ranges.in_flight)
+        self._results.keep_count(run)
 
     def _asked(self, run: TransformRun, now: float) -> None:
         run.asked = True
-        if run.flushes.in_round and self._ranges.in_flight and not len(self._ranges.queue):
+        if run.flushes.in_round and self._ranges.in_flight and (not len(self._ranges.queue) or run.channel.is_full):
             self._flush(run, now)
         if self._lifecycle.state is Phase.STARTING:
             self._lifecycle.enter(Phase.WORKING, now)
@@ -280,6 +293,7 @@ class AthenaMPPayload:
             self._watch_start(run, now)
         elif phase is Phase.WORKING:
             self._results.watch(run, now)
+            self._results.keep_count(run)
             self._fetch_held_back(run, now)
         self._account.keep(self._outcomes.finished, now, idle=not len(self._outcomes))
         self._timer = self._loop.call_later(self._tick_s, self._tick)
@@ -329,16 +343,13 @@ class AthenaMPPayload:
         run.channel.stop()
         self._account.run_ended(run.workplace.directory)
         last = f"AthenaMP {run.exit_summary()}"
-        in_flight = list(self._ranges.in_flight.items())
-        for token, one in in_flight:
-            if self._draining and (run.ending or run.status == 0):
+        released = self._draining and (run.ending or run.status == 0)
+        for token, one in list(self._ranges.in_flight.items()) if released or run.ending else ():
+            if released:
                 self._results.settle(run, token, Released(one.index))
-            elif run.ending:
-                self._results.give_again(run, token)
             else:
-                text = f"{last} ({len(in_flight)} events were in flight)"
-                failed = Failed(one.index, FailureKind.CRASH, text[-REASON_LENGTH:], now - one.since)
-                self._results.settle(run, token, failed)
+                self._results.give_again(run, token)
+        self._results.transform_died(run, last)
         if not run.ending and run.status != 0:
             LOG.warning("run %d: %s", run.number, last)
         self._decide_on_next(run, last)

@@ -124,8 +124,10 @@ class Channel:
         self._closing = False
         self._finishing = False
         self._stopped = False
-        self.in_flight = 0
-        """Ranges given out and not yet reported, kept by the owner: decides how often the thread looks."""
+        self._given = 0
+        self._returned = 0
+        self._limit: int | None = None
+        self._in_flight = 0
         self._thread = threading.Thread(target=self._run, name="athenamp-channel", daemon=True)
 
     def start(self) -> None:
@@ -134,8 +136,17 @@ class Channel:
 
     @property
     def starved_since(self) -> float | None:
-        """Since when a worker has been waiting for a range that is not there."""
+        """Since when a worker has been waiting for a range that is not there, or is withheld."""
         return self._asked_at if self._starved else None
+
+    def account(self, given: int, in_flight: int, limit: int | None) -> None:
+        """Of `given` ranges given out so far, as far as the owner knows, `in_flight` have not come back; `limit` may be out."""
+        self._returned, self._in_flight, self._limit = given - in_flight, in_flight, limit
+
+    @property
+    def is_full(self) -> bool:
+        """As many ranges are out as may be: what waits is withheld."""
+        return self._limit is not None and self._given - self._returned >= self._limit
 
     def flush(self, answer: bytes) -> bool:
         """Answer a waiting worker with this instead of a range, unless a range comes first; False: another flush is waiting."""
@@ -186,7 +197,7 @@ class Channel:
                 if self._finishing and time.monotonic() - last > LAST_WORDS_S:
                     break
                 self._range_queue.changed.wait(nap_s)
-            nap_s = min(nap_s * NAP_GROWTH, LONG_NAP_S if self.in_flight or self._asked_at else IDLE_NAP_S)
+            nap_s = min(nap_s * NAP_GROWTH, LONG_NAP_S if self._in_flight or self._asked_at else IDLE_NAP_S)
         if not self._stopped:
             self._on_news(Silence())
 
@@ -213,10 +224,11 @@ class Channel:
             if self._send(NO_MORE):
                 self._on_news(Told(time.monotonic()))
             return True
-        taken = self._range_queue.take()
+        taken = None if self.is_full else self._range_queue.take()
         if taken is not None:
             token, answer = taken
             if self._send(answer):
+                self._given += 1
                 self._on_news(Given(token, time.monotonic(), asked_at, starved))
             else:
                 self._range_queue.put(token, answer, in_front=True)

@@ -2,6 +2,7 @@
 
 Rules:
 - A range AthenaMP says nothing about any more is looked for on disk before it counts as lost; what is complete there is done.
+- A range over its time limit, or one whose memory is needed, costs the worker that has it its life.
 - Messages that cannot be understood cost the range they name; messages about no range in flight cost nothing.
 """
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 import logging
 
 from raythena.domain.results import FailureKind
+from raythena.payloads.athena_memory import AthenaMemory, AthenaTree, RangeInWorker
 from raythena.payloads.athenamp.athenamp_ranges import AthenaRanges, InFlight
 from raythena.payloads.athenamp.channel import Given, Heard
 from raythena.payloads.athenamp.messages import (
@@ -33,16 +35,20 @@ from raythena.runtime.payload_interface import Done, Failed, Released
 LOG = logging.getLogger(__name__)
 STRAYS_LOGGED = 20
 REASON_LENGTH = 4000
+_ENDS_ITS_WORKER = frozenset({FailureKind.HANG, FailureKind.OUT_OF_MEMORY, FailureKind.MEMORY_SHORT})
 
 
 class RangeOutcomes:
     """Turns what is known of ranges in flight into outcomes."""
 
-    def __init__(self, ranges: AthenaRanges, outcomes: OutcomeQueue, pace: Pace, clock: Clock) -> None:
+    def __init__(
+        self, ranges: AthenaRanges, outcomes: OutcomeQueue, pace: Pace, clock: Clock, memory: AthenaMemory | None = None
+    ) -> None:
         self._ranges = ranges
         self._outcomes = outcomes
         self._pace = pace
         self._clock = clock
+        self._memory = memory
         self.waiting = IdleClock(clock.monotonic_s())
         """What the cores have waited for."""
         self._strays = 0
@@ -53,6 +59,7 @@ class RangeOutcomes:
         """A worker has been given a range."""
         self._ranges.given(given, wall_of(self._clock, given.at))
         run.flushes.given()
+        run.given += 1
         idle_since = run.idle_since.popleft() if run.idle_since else None
         self.waiting.given(given.at, None if idle_since is None else given.at - idle_since, starved=given.starved)
 
@@ -101,7 +108,10 @@ class RangeOutcomes:
         if kind is FailureKind.REPORTED:
             run.results += 1
         tail = run.workplace.log_of(message.token)
-        text = f"{message.error}: {message.reason}" + (f"; last lines of the worker's log: {tail}" if tail else "")
+        text = f"{message.error}: {message.reason}"
+        if kind is FailureKind.CRASH and self._memory and (word := self._memory.kernels_word(message.token)):
+            kind, text = FailureKind.OUT_OF_MEMORY, f"{word}; {text}"
+        text += f"; last lines of the worker's log: {tail}" if tail else ""
         self._outcomes.finish(Failed(in_flight.index, kind, text[:REASON_LENGTH], now - in_flight.since))
 
     def _puzzle(self, run: TransformRun, message: bytes, problem: str) -> None:
@@ -122,6 +132,11 @@ class RangeOutcomes:
         if self._strays <= STRAYS_LOGGED:
             LOG.warning("run %d: AthenaMP said something about no range in flight: %r", run.number, message[:500])
 
+    def keep_count(self, run: TransformRun) -> None:
+        """Tell the channel how many ranges are out, and how many may be."""
+        allowed = self._memory.allowed if self._memory else run.cores
+        run.channel.account(run.given, len(self._ranges.in_flight), allowed if allowed < run.cores else None)
+
     # ---- what it does not say
 
     def watch(self, run: TransformRun, now: float) -> None:
@@ -136,6 +151,29 @@ class RangeOutcomes:
                 text = f"no result after {lasted_s:.1f} s; the time limit is {limit_s:.1f} s"
                 self.settle(run, token, Failed(in_flight.index, FailureKind.HANG, text, lasted_s))
 
+    def tree(self, run: TransformRun | None) -> AthenaTree | None:
+        """What is to be looked at when memory is; None when nothing runs that could be ended."""
+        if run is None or run.pid is None or run.status is not None or run.ending:
+            return None
+        in_flight = {token: RangeInWorker(one.index, one.since) for token, one in self._ranges.in_flight.items()}
+        return AthenaTree(run.pid, run.workplace.workers, in_flight)
+
+    def needs_its_memory(self, run: TransformRun | None, token: str, kind: FailureKind, text: str) -> None:
+        """A range is to fail so that its worker's memory comes back, unless it has come back meanwhile."""
+        if run is not None and not run.ending and (one := self._ranges.in_flight.get(token)) is not None:
+            self.settle(run, token, Failed(one.index, kind, text, self._clock.monotonic_s() - one.since))
+
+    def transform_died(self, run: TransformRun, last: str) -> None:
+        """The transform ended of its own accord: what it had fails, with what the kernel has to do with it."""
+        in_flight, now = list(self._ranges.in_flight.items()), self._clock.monotonic_s()
+        if not in_flight:
+            return
+        blamed, word = self._memory.blamed_for_the_end() if self._memory and run.status else ("", "")
+        text = f"{last} ({len(in_flight)} events were in flight)"[-REASON_LENGTH:]
+        for token, one in in_flight:
+            kind, reason = (FailureKind.OUT_OF_MEMORY, f"{word}; {text}") if token == blamed else (FailureKind.CRASH, text)
+            self.settle(run, token, Failed(one.index, kind, reason[:REASON_LENGTH], now - one.since))
+
     def find_unreported(self, run: TransformRun, before: float) -> None:
         """Take outputs written so long ago that their reports would have come through by now."""
         for token in list(self._ranges.in_flight):
@@ -148,7 +186,7 @@ class RangeOutcomes:
         if self._salvaged(run, token):
             return
         del self._ranges.in_flight[token]
-        if isinstance(verdict, Failed) and verdict.kind is FailureKind.HANG:
+        if isinstance(verdict, Failed) and verdict.kind in _ENDS_ITS_WORKER and run.status is None:
             run.kill_worker(token)
         self._outcomes.finish(verdict)
 

@@ -10,7 +10,6 @@ import asyncio
 import importlib
 import logging
 import os
-import signal
 import sys
 import uuid
 from collections import deque
@@ -24,13 +23,12 @@ from raythena.domain.errors import PayloadError
 from raythena.payloads.athenamp.channel import Channel, ChannelQueue, News
 from raythena.payloads.athenamp.command import CATALOGUE, TransformCommand, TransformOptions, environment_of
 from raythena.payloads.athenamp.flush import Flushes
-from raythena.payloads.athenamp.workplace import Workplace, processes_in
+from raythena.payloads.athenamp.workplace import Workplace
 from raythena.payloads.container_files import engine_complaint, engine_failed, input_directories, write_scripts
 from raythena.payloads.last_words import end_of
 from raythena.payloads.workers.slot import TAIL_BYTES, describe_status, tail_of
 from raythena.runtime.payload_interface import PayloadContext
 from raythena.runtime.process_guard import ProcessGuard
-from raythena.runtime.process_guard_main import kill_quietly
 
 LOG = logging.getLogger(__name__)
 _NO_YAMPL = (
@@ -45,6 +43,8 @@ class TransformRun:
 
     def __init__(self, number: int, context: PayloadContext, guard: ProcessGuard) -> None:
         self.number = number
+        self.cores = context.cores
+        """Workers it has."""
         self.workplace = Workplace(context.scratch / f"athenamp-{number}")
         self.log = context.log_dir / ("athenamp.log" if number == 1 else f"athenamp_{number}.log")
         self.flushes = Flushes()
@@ -56,6 +56,8 @@ class TransformRun:
         """How the transform ended; None while it may run."""
         self.asked = False
         """It has asked for a range."""
+        self.given = 0
+        """Ranges it was given, as far as is known in the event loop."""
         self.results = 0
         self.trouble = ""
         """What is wrong with it, where that is known better than from its exit."""
@@ -78,7 +80,7 @@ class TransformRun:
     async def launch(self, options: TransformOptions, command: TransformCommand, on_exit: Callable[[int], None]) -> int:
         """Write scripts and catalogue, start the transform; its process id. Raises OSError, InvalidInput."""
         directory = self.workplace.directory
-        variables = environment_of(options, self._name, self._context.cores)
+        variables = environment_of(options, self._name, self.cores)
         place = Place(str(directory), reads=input_directories(self._context.job), shares_ipc=True)
         plan = launch(options.container, command.argv(self._name), place, variables, os.environ)
         LOG.info("AthenaMP, run %d: %s", self.number, plan.argv)
@@ -102,11 +104,7 @@ class TransformRun:
 
     def kill_worker(self, token: str) -> None:
         """Kill the worker that has a range; AthenaMP starts another. All of AthenaMP when it cannot be told which one it is."""
-        place = self.workplace.worker_of(token)
-        victims = processes_in(place, self.pid) if place is not None and self.pid is not None else []
-        for pid in victims:
-            kill_quietly(pid, signal.SIGKILL)
-        if not victims:
+        if self.pid is None or not self.workplace.workers.kill(token, self.pid):
             LOG.warning("the worker that has %s cannot be told from the others: all of AthenaMP is restarted", token)
             self.kill()
 

@@ -1,8 +1,7 @@
-"""The directory a transform works in: finding what its workers left there, and which of them computes a range.
+"""The directory a transform works in: finding what its workers left there.
 
-AthenaMP gives each worker a directory `athenaMP-workers-<step>/worker_<n>`, with the log `AthenaMP.log` in it; a worker's log
-says which range it has received, and the worker's current directory is its own. That, and the names of outputs, is all that is
-relied on here. Inside a container the same paths are expected; where they differ, the part below the top directory counts.
+The layout of AthenaMP's directories (see `athena_workers`) and the names of outputs are all that is relied on here. Inside a
+container the same paths are expected; where they differ, the part below the top directory counts.
 
 Rules: an output counts only when it is a regular file below the directory, not empty, and as long as its own header says; one
 that was never reported counts only when it also was closed properly and nobody has it open.
@@ -12,20 +11,16 @@ from __future__ import annotations
 
 import math
 import os
-import re
 import struct
-from collections.abc import Iterator
 from pathlib import Path
 
+from raythena.payloads.athena_workers import WORKER_LOG, AthenaWorkers
 from raythena.payloads.workers.output_inspection import BadOutput, Output, OutputInspector
 from raythena.payloads.workers.protocol import DoneMessage
 from raythena.payloads.workers.slot import tail_of
 from raythena.runtime.process_guard_main import descendants
 
-WORKER_LOG = "AthenaMP.log"
 _TOP = "athenaMP-workers-"
-_LOG_TAIL_BYTES = 1 << 16
-_RANGE_IN_LOG = re.compile(rb"Received RangeID=(\S+)")
 _HEADER = struct.Struct(">4sii")
 _SMALL_ENDS, _LARGE_ENDS = struct.Struct(">iiiiiBii"), struct.Struct(">qqiiiBiq")
 _LARGE_VERSION = 1_000_000
@@ -38,6 +33,7 @@ class Workplace:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self._inspector = OutputInspector(directory)
+        self.workers = AthenaWorkers(directory)
 
     def inspect(self, name: str) -> Output:
         """The output a report tells of. Raises BadOutput."""
@@ -58,7 +54,7 @@ class Workplace:
 
         `root_pid` is the transform, when it may still run.
         """
-        found = [path for place in self._places() for path in place.glob(f"*.{token}")]
+        found = [path for place in self.workers.places() for path in place.glob(f"*.{token}")]
         try:
             if (
                 len(found) == 1
@@ -72,20 +68,12 @@ class Workplace:
 
     def worker_of(self, token: str) -> Path | None:
         """The directory of the worker that received this range last of all; None when no log says so."""
-        for place in self._places():
-            received = _RANGE_IN_LOG.findall(_end_of(place / WORKER_LOG))
-            if received and received[-1].decode(errors="replace") == token:
-                return place
-        return None
+        return self.workers.worker_of(token)
 
     def log_of(self, token: str) -> str:
         """The last lines of the log of the worker that has this range, on one line."""
         place = self.worker_of(token)
         return "" if place is None else tail_of(place / WORKER_LOG, 0)
-
-    def _places(self) -> Iterator[Path]:
-        for top in self.directory.glob(f"{_TOP}*"):
-            yield from top.glob("worker_*")
 
 
 def root_ends(path: Path) -> tuple[int, bool] | None:
@@ -109,20 +97,6 @@ def is_complete(path: Path, before: float) -> bool:
     """Whether a ROOT file was closed, is as long as it says, and was written before `before`. Raises OSError."""
     ends, facts = root_ends(path), path.stat()
     return ends is not None and ends[1] and ends[0] <= facts.st_size and facts.st_mtime < before
-
-
-def processes_in(directory: Path, root_pid: int) -> list[int]:
-    """Processes below `root_pid` whose current directory this is, whatever a container calls it."""
-    wanted = directory.stat()
-    return [pid for pid in descendants(root_pid) if _is_there(pid, wanted)]
-
-
-def _is_there(pid: int, wanted: os.stat_result) -> bool:
-    try:
-        facts = Path(f"/proc/{pid}/cwd").stat()
-    except OSError:
-        return False
-    return (facts.st_dev, facts.st_ino) == (wanted.st_dev, wanted.st_ino)
 
 
 def is_open_in(root_pid: int, path: Path) -> bool:
@@ -150,12 +124,3 @@ def _has_open(pid: int, wanted: os.stat_result) -> bool:
         if (facts.st_dev, facts.st_ino) == (wanted.st_dev, wanted.st_ino):
             return True
     return False
-
-
-def _end_of(path: Path) -> bytes:
-    try:
-        with path.open("rb") as stream:
-            stream.seek(max(0, stream.seek(0, 2) - _LOG_TAIL_BYTES))
-            return stream.read()
-    except OSError:
-        return b""

@@ -48,6 +48,7 @@ class OutputStaging:
         clock: Clock,
         on_result: Callable[[RunningPilot], None],
         on_defect: Callable[[PayloadError], None],
+        explain: Callable[[str, FailureKind, str], tuple[FailureKind, str]] = lambda _, kind, text: (kind, text),
     ) -> None:
         self._outputs = outputs
         self._range_queue = range_queue
@@ -57,6 +58,8 @@ class OutputStaging:
         self._clock = clock
         self._on_result = on_result
         self._on_defect = on_defect
+        self._explain = explain
+        """What is known of a failure besides what the pilot says."""
         self._checks: set[asyncio.Task[None]] = set()
         self.explained = False
         """A range was charged with the end of the pilot of the moment."""
@@ -90,7 +93,8 @@ class OutputStaging:
             if facts.finished:
                 self._check(self._take_early(pilot, in_flight, facts))
             elif self._range_queue.settle(facts.token, early=True):
-                self._outcomes.finish(Failed(in_flight.index, FailureKind.REPORTED, facts.text, facts.wall_s))
+                kind, text = self._explain(facts.token, FailureKind.REPORTED, facts.text)
+                self._outcomes.finish(Failed(in_flight.index, kind, text, facts.wall_s))
         self.announce()
 
     def announce(self) -> None:
@@ -126,7 +130,8 @@ class OutputStaging:
         await asyncio.to_thread(pilot.log.read)
         facts = pilot.log.facts.get(news.in_flight.token)
         reason = f"{facts.text} ({news.reason})" if facts and facts.text else news.reason
-        self._outcomes.finish(Failed(news.in_flight.index, FailureKind.REPORTED, reason, held_s))
+        kind, reason = self._explain(news.in_flight.token, FailureKind.REPORTED, reason)
+        self._outcomes.finish(Failed(news.in_flight.index, kind, reason, held_s))
 
     # ---- what a dead one leaves
 
@@ -157,7 +162,8 @@ class OutputStaging:
             files = f"AthenaMP wrote {len(paths)} files for one range: {', '.join(map(str, paths))[:_TEXT_LIMIT]}"
             told = [files] if len(paths) > 1 else []
             told += [f"the pilot ended its job: {pilot.log.complaint}"] if pilot.log.complaint else []
-            self._outcomes.finish(Failed(in_flight.index, kind, "; ".join(told), self.held_s(in_flight)))
+            kind, text = self._explain(in_flight.token, kind, "; ".join(told))
+            self._outcomes.finish(Failed(in_flight.index, kind, text, self.held_s(in_flight)))
 
     def charge_bad_outputs(self, pilot: RunningPilot) -> bool:
         """Charge ranges AthenaMP called finished, and whose outputs cannot be used; whether it is known what ended the pilot."""

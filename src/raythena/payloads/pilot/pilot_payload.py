@@ -20,6 +20,7 @@ import asyncio
 import logging
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from raythena.domain.errors import InvalidInput, PayloadError, PayloadUnusable
@@ -30,6 +31,7 @@ from raythena.payloads.pilot.panda_server import Answer, HoldTimes, PandaServer
 from raythena.payloads.pilot.pilot_account import PilotAccount
 from raythena.payloads.pilot.pilot_end import Surroundings, hangs, why_end
 from raythena.payloads.pilot.pilot_job import checked_document, pilot_job, takes_numbers
+from raythena.payloads.pilot.pilot_memory import PilotMemory
 from raythena.payloads.pilot.pilot_options import read_options
 from raythena.payloads.pilot.range_queue import InFlight, RangeQueue
 from raythena.payloads.pilot.recovery import RecoveryStore
@@ -84,6 +86,8 @@ class PilotPayload:
         self._restarts = RestartPolicy(BACK_OFF, self._options.max_starts)
         self._account = PilotAccount(context.log_dir, self._options.log_limit_mb)
         self._recovery = RecoveryStore(context.scratch)
+        self._range_queue = RangeQueue(context.cores)
+        self._memory = PilotMemory(context, self._range_queue)
         self._make_staging()
         self._rescued = await asyncio.to_thread(self._recovery.open)
         self._release = await asyncio.to_thread(release_of, self._options, self._recovery.place / "release")
@@ -94,12 +98,12 @@ class PilotPayload:
         if self._release.warning:
             LOG.warning("%s", self._release.warning)
         self._running = True
+        self._memory.start(lambda: self._pilot)
         self._life = asyncio.get_running_loop().create_task(self._live())
 
     def _make_staging(self) -> None:
         outputs = self._context.scratch / "outputs"
         outputs.mkdir(exist_ok=True)
-        self._range_queue = RangeQueue(self._context.cores)
         self._pace = Pace(self._context)
         self._staging = OutputStaging(
             outputs,
@@ -110,6 +114,7 @@ class PilotPayload:
             clock=self._clock,
             on_result=self._had_result,
             on_defect=self._give_up,
+            explain=self._memory.explained,
         )
 
     @property
@@ -175,6 +180,7 @@ class PilotPayload:
         if life is None:
             return
         self._running = False
+        self._memory.stop()
         self._wanted.set()
         await asyncio.gather(life, return_exceptions=True)  # not cancelled: half a start or half an end would leave processes
         pilot, self._pilot = self._pilot, None
@@ -216,9 +222,11 @@ class PilotPayload:
         self._first = False
         self._account.starts += 1
         number = free_number(self._context.log_dir, self._account.starts)
-        job = pilot_job(self._context, self._options, self._context.numbers.take() if takes_numbers(self._context) else 1)
+        cores = self._range_queue.cores = self._memory.cores
+        context = replace(self._context, cores=cores)
+        job = pilot_job(context, self._options, context.numbers.take() if takes_numbers(context) else 1)
         hold = HoldTimes(busy_s=self._options.busy_hold_s, idle_s=self._options.idle_hold_s)
-        panda = PandaServer(job, self._range_queue, self._context.cores, hold)
+        panda = PandaServer(job, self._range_queue, cores, hold)
         panda.batch_per_core, panda.event_s = self._per_core, self._pace.mean_s
         panda.draining, panda.dry = self._draining, self._dry
         self._pilot = pilot = RunningPilot(
@@ -230,7 +238,7 @@ class PilotPayload:
             on_end=self._wanted.set,
             clock=self._clock,
         )
-        await pilot.start(self._options, self._release, job, self._context.cores)
+        self._memory.came(await pilot.start(self._options, self._release, job, cores))
 
     def _called(self, answer: Answer) -> None:
         """A request was answered (the answer is not sent yet)."""
@@ -252,6 +260,9 @@ class PilotPayload:
             await asyncio.to_thread(pilot.look_at_cpu, now)
         await asyncio.to_thread(pilot.log.read)
         self._staging.take_logged(pilot)
+        if self._memory.cores < self._range_queue.cores and not pilot.panda.draining:
+            pilot.panda.draining = True  # it does what it has; its successor has fewer workers
+            self._look_again()
         if pilot.log.over and pilot.over_seen_at is None:
             pilot.over_seen_at = now
         limit_s = self._pace.time_limit_s + self._options.report_grace_s
@@ -288,10 +299,12 @@ class PilotPayload:
 
     def _charge(self, reason: str, hanging: Sequence[InFlight], *, crashed: bool) -> None:
         """What the pilot had goes back to the queue, but for what is to blame for its end."""
-        kind = FailureKind.HANG if hanging else FailureKind.CRASH
-        for in_flight in self._range_queue.reclaim({one.token for one in hanging}, crashed=crashed):
+        blamed = {one.token for one in hanging} | self._memory.condemned(crashed=crashed)
+        for in_flight in self._range_queue.reclaim(blamed, crashed=crashed):
             held_s = self._staging.held_s(in_flight)
+            kind = FailureKind.HANG if hanging else FailureKind.CRASH
             text = f"no result after {held_s:.0f} s" if hanging else f"the payload died: {reason}"
+            kind, text = self._memory.explained(in_flight.token, kind, text)
             self._outcomes.finish(Failed(in_flight.index, kind, text, held_s))
 
     def _plan_next(self, pilot: RunningPilot, reason: str) -> None:

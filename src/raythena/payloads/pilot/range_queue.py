@@ -56,7 +56,8 @@ class RangeQueue:
     """The ranges of one node."""
 
     def __init__(self, cores: int) -> None:
-        self._cores = cores
+        self.cores = cores
+        """Workers the pilot has."""
         self._waiting: deque[LeasedRange] = deque()
         self._suspects: deque[LeasedRange] = deque()
         self._suspicion: set[int] = set()
@@ -99,6 +100,10 @@ class RangeQueue:
         """Ranges in the pilot's hands."""
         return len(self._out)
 
+    def is_out(self, token: str) -> bool:
+        """Whether the pilot has this range."""
+        return token in self._out
+
     @property
     def in_flight_ranges(self) -> Iterator[InFlight]:
         """Ranges in the pilot's hands, in the order they were given."""
@@ -109,7 +114,7 @@ class RangeQueue:
     @property
     def alone(self) -> bool:
         """Whether the next range is to be computed with nothing beside it."""
-        return bool(self._suspects) and self._cores <= ALONE_UP_TO_CORES
+        return bool(self._suspects) and self.cores <= ALONE_UP_TO_CORES
 
     def give(self, count: int, now: float) -> list[InFlight]:
         """Up to `count` ranges for the pilot; one suspect alone, if it must be and nothing else is out."""
@@ -117,7 +122,7 @@ class RangeQueue:
             return [] if self._out else [self._lend(self._suspects.popleft(), now, suspect=True)]
         in_flight_ranges: list[InFlight] = []
         suspects_out = sum(in_flight.suspect for in_flight in self._out.values())
-        while len(in_flight_ranges) < count and self._suspects and suspects_out < math.isqrt(self._cores):
+        while len(in_flight_ranges) < count and self._suspects and suspects_out < math.isqrt(self.cores):
             in_flight_ranges.append(self._lend(self._suspects.popleft(), now, suspect=True))
             suspects_out += 1
         while len(in_flight_ranges) < count and self._waiting:
@@ -134,7 +139,7 @@ class RangeQueue:
         """The ranges that have come among those being computed since the last call."""
         begun = []
         for position, in_flight in enumerate(self._out.values()):
-            if position >= self._cores:
+            if position >= self.cores:
                 break
             if in_flight.running_since is None:
                 in_flight.running_since = now

@@ -20,6 +20,7 @@ import psutil
 
 from raythena.domain.errors import PayloadError
 from raythena.payloads.account import read_report
+from raythena.payloads.athena_workers import PLACES, AthenaWorkers
 from raythena.payloads.last_words import end_of, last_words
 from raythena.payloads.pilot.launch import prepare
 from raythena.payloads.pilot.panda_server import Answer, PandaServer
@@ -34,6 +35,8 @@ from raythena.runtime.process_guard import ProcessGuard
 
 LOG = logging.getLogger(__name__)
 OUT, ERR = "pilot.out", "pilot.err"
+JOB = "PanDA_Pilot*"
+"""The job's directory, in the launch directory."""
 _JOURNAL = "requests.jsonl"
 _KEPT = (NAME, OUT, ERR, "pilot_timing.json", "queuedata.json", "raythena.cfg")
 _SAID = ("payload.stderr", "payload.stdout")
@@ -60,6 +63,8 @@ class RunningPilot:
         self.directory = directory
         self.panda = panda
         self.log = PilotLog(directory / NAME)
+        self.workers = AthenaWorkers(directory, f"{JOB}/{PLACES}")
+        """AthenaMP's, once there are any."""
         self.log_dir = log_dir / f"pilot-{number}"
         self.server = PilotServer(panda, on_call, self.log_dir / _JOURNAL, clock)
         self.times = RunTimes(clock.wall_s())
@@ -76,8 +81,8 @@ class RunningPilot:
         self._process_guard = ProcessGuard()
         self._on_end = on_end
 
-    async def start(self, options: PilotOptions, release: Release, job: Mapping[str, object], cores: int) -> None:
-        """Listen, prepare, start. Raises PayloadError, InvalidInput, OSError."""
+    async def start(self, options: PilotOptions, release: Release, job: Mapping[str, object], cores: int) -> int:
+        """Listen, prepare, start; the pilot's process id. Raises PayloadError, InvalidInput, OSError."""
         self.log_dir.mkdir(parents=True, exist_ok=True)
         await self.server.start()
         plan = await asyncio.to_thread(
@@ -87,7 +92,7 @@ class RunningPilot:
         self.times.started_at, self.began = self._clock.wall_s(), self._clock.monotonic_s()
         self.busy_at = self.began
         try:
-            await self._process_guard.spawn(
+            return await self._process_guard.spawn(
                 plan.argv,
                 env=plan.environment,
                 cwd=plan.directory,
@@ -101,6 +106,11 @@ class RunningPilot:
     def _ended(self, status: int) -> None:
         self.status = status
         self._on_end()
+
+    @property
+    def root_pid(self) -> int | None:
+        """The process everything of the pilot's is below."""
+        return self._process_guard.pid
 
     async def kill(self) -> None:
         """End everything: processes first, then the server. Safe to call twice."""

@@ -7,6 +7,8 @@
     exit           exit status at the end, all events done (0)
     job_report     write jobReport.json (false: real transforms write none in event-service mode)
     caching        the scatterer asks for a range before a worker is free (false)
+    greedy_mb      megabytes that greedy events take (0)
+    greedy_s       seconds that greedy events last (0)
     times          file that every process appends its times to, as JSON lines
     once           directory: an event misbehaves only the first time, on whichever node
 
@@ -32,6 +34,7 @@ MISDEEDS = {
     "die": "everything dies at once, before the output is written",
     "die_late": "everything dies at once, when the output is written and not yet reported",
     "hang": "the event never ends",
+    "greedy": "the event takes memory while it lasts: see greedy_mb, greedy_s",
     "exit_after": "the transform exits right after the event's report",
     "two_files": "two files in one message",
     "missing": "the reported file is not there",
@@ -57,6 +60,8 @@ class Plan:
     exit: int = 0
     job_report: bool = False
     caching: bool = False
+    greedy_mb: int = 0
+    greedy_s: float = 0.0
     times: str = ""
     once: str = ""
     misdeeds: dict = field(default_factory=dict)

@@ -83,6 +83,10 @@ class Worker:
         elif misdeed == "hang":
             self._say("and now for something completely different")
             time.sleep(A_LONG_TIME_S)
+        elif misdeed == "greedy":
+            block = bytearray(self._plan.greedy_mb << 20)
+            time.sleep(self._plan.greedy_s)
+            del block
 
     def _kill_everybody(self):
         os.kill(self._shop.mother, signal.SIGKILL)

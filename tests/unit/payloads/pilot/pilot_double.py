@@ -8,13 +8,15 @@ collecting results before they are reported, heartbeats, logs. A crash takes the
 
 Arguments are those of a pilot, of which `-p` is read. `PILOT_DOUBLE` is JSON: `event_s`, `dialect` (form, json), `panda_id`
 (asks for another job's ranges), `dead_payload` (exit code of one that dies before it asks: noted in the log, and then the double
-sleeps as pilots do) and lists of events that go wrong (`fail`, `crash`, `hang`, `bad_output`).
+sleeps as pilots do), `greedy_mb` and lists of events that go wrong (`fail`, `crash`, `hang`, `bad_output`, and `greedy`: computed
+by a process in the worker's directory, which takes memory and does not end by itself; the failure is logged, then reported).
 """
 
 import gzip
 import http.client
 import json
 import os
+import subprocess
 import sys
 import threading
 import time
@@ -94,6 +96,9 @@ class Double:
         time.sleep(self.plan.get("event_s", 0.0))
         if number in self.plan.get("crash", ()):
             os.kill(os.getpid(), 9)
+        if number in self.plan.get("greedy", ()):
+            self.be_greedy(place, token)
+            return
         if number in self.plan.get("hang", ()):
             time.sleep(10_000)
         if number in self.plan.get("fail", ()):
@@ -110,6 +115,19 @@ class Double:
         told = [{"esOutput": {"numEvents": 1}, "eventRanges": [entry]}]
         self.call("updateEventRanges", {"version": 1, "eventRanges": json.dumps(told)}, form=True)
         self.done += 1
+
+    def be_greedy(self, place, token):
+        """AthenaMP's worker, which says what it has received, and the report of its death."""
+        with (place / "AthenaMP.log").open("a") as log:
+            log.write(f"INFO Received RangeID={token}\n")
+        work = f"block = bytearray({self.plan['greedy_mb']} << 20); import time; time.sleep(3600)"
+        subprocess.run([sys.executable, "-I", "-S", "-c", work], cwd=place, check=False)
+        words = f"ERR_ATHENAMP_PROCESS {token}: Failed to process event range"
+        message = {"id": token, "status": "failed", "output": None, "cpu": None, "wall": None, "message": words}
+        with self.talking, Path("pilotlog.txt").open("a") as log:
+            log.write(f"now | INFO | handle_out_message | Handling out message: {message}\n")
+        entry = {"errorCode": 1220, "eventRangeID": token, "eventStatus": "failed"}
+        self.call("updateEventRanges", {"version": 0, "eventRanges": json.dumps([entry])}, form=True)
 
     def spoil(self, number, path, entry):
         """One of the ways in which an output may not be what it is said to be."""

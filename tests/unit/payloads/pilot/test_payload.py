@@ -16,13 +16,16 @@ import pytest
 from raythena.domain.errors import InternalError, InvalidInput, NumbersExhausted, PayloadError, PayloadUnusable
 from raythena.domain.job_number import AGENTS, STARTS, JobNumbers
 from raythena.domain.ranges import EventRange
+from raythena.domain.results import FailureKind
 from raythena.domain.transform import CommandLine
+from raythena.engine.memory_policy import MemoryLimits
 from raythena.payloads.pilot import pilot_job as job_module
 from raythena.payloads.pilot.pilot_payload import PilotPayload, check_options
 from raythena.payloads.pilot.server import PilotServer
-from raythena.runtime.payload_interface import Done, LeasedRange, PayloadContext, Released, Remark, Started
+from raythena.runtime.payload_interface import Done, Failed, LeasedRange, PayloadContext, Released, Remark, Started
 from raythena.runtime.process_guard_main import living_processes
 
+MB = 1 << 20
 DOUBLE = Path(__file__).with_name("pilot_double.py")
 TROUBLE = ["sh", "-c", "echo trouble >&2; exit 3"]
 JOB = {"PandaID": 7, "jobsetID": 6, "taskID": 5}
@@ -45,10 +48,10 @@ def options(plan=None, **changes):
     }
 
 
-def context(place, told):
+def context(place, told, **more):
     scratch = place / "payload"
     scratch.mkdir(parents=True)
-    return PayloadContext("node.1", 2, scratch, told, "job", place / "logs")
+    return PayloadContext("node.1", 2, scratch, told, "job", place / "logs", **more)
 
 
 async def outcomes(payload, count, kind=Done):
@@ -334,3 +337,69 @@ def test_and_when_the_job_is_submitted():
         check_options(options(version="3.10.3.82"), "job.yaml")
     check_options(options(version="3.10.3.82", patched=True), "job.yaml")
     check_options(options(version="3.10.2.2"), "job.yaml")
+
+
+# ---- memory
+
+
+async def compute(directory, plan, count, **limits):
+    """Everything that became of `count` ranges, by index, and how many pilots there were."""
+    payload = PilotPayload()
+    surroundings = context(directory, options(plan), memory=MemoryLimits(**limits, memory_reserve=0.0))
+    await payload.start(surroundings)
+    try:
+        payload.feed(ranges(*range(1, count + 1)))
+        found = {}
+        while len(found) < count:
+            found.update({one.index: one for one in await payload.poll(1.0) if isinstance(one, Done | Failed)})
+        return found, payload
+    finally:
+        await payload.stop()
+
+
+def test_an_event_that_takes_too_much_costs_its_worker_and_not_the_pilot(tmp_path):
+    async def scenario():
+        found, payload = await compute(tmp_path, {"greedy": [2], "greedy_mb": 300}, 6, worker_memory_bytes=200 * MB)
+        failed = found.pop(2)
+        assert failed.kind is FailureKind.OUT_OF_MEMORY
+        assert "payload.worker_memory_bytes allows 210 MB" in failed.message
+        assert "Failed to process event range" in failed.message
+        assert {type(one) for one in found.values()} == {Done}
+        assert payload._account.starts == 1
+
+    run(scenario)
+
+
+def test_where_there_is_too_little_for_all_workers_the_next_pilot_has_fewer(tmp_path):
+    """Neither of two events of one size ends by itself: one fails because there are two, then the other goes for its own size."""
+
+    async def scenario():
+        payload = PilotPayload()
+        limits = MemoryLimits(node_memory_bytes=330 * MB, memory_reserve=0.0)
+        plan = {"greedy": [1, 2], "greedy_mb": 200}
+        await payload.start(context(tmp_path, options(plan), memory=limits))
+        try:
+            payload.feed(ranges(1, 2))
+            failed = []
+            while not failed:
+                failed = [one for one in await payload.poll(1.0) if isinstance(one, Failed)]
+            assert [one.kind for one in failed] == [FailureKind.MEMORY_SHORT]
+            payload.feed(ranges(11, 12))
+            while payload._pilot is None or not payload._pilot.panda.draining:
+                await payload.poll(0.1)
+            assert payload.appetite >= 0
+            payload._memory.condemn(payload._pilot, token_out(payload), FailureKind.OUT_OF_MEMORY, "enough of it")
+            done = {}
+            while len(done) < 2:
+                done.update({one.index: one for one in await payload.poll(1.0) if isinstance(one, Done)})
+            assert set(done) == {11, 12}
+            assert (payload._account.starts, payload._range_queue.cores) == (2, 1)
+        finally:
+            await payload.stop()
+
+    run(scenario)
+
+
+def token_out(payload):
+    (only,) = [one.token for one in payload._range_queue.in_flight_ranges if one.index < 10]
+    return only
