@@ -386,6 +386,24 @@ class HoldsOldFailuresAgainstEvents(MemoryLedger):
         return [record for record in self.records if isinstance(record, AttemptFailed)]
 
 
+class StartsAgainWhatCallsItselfUnusable(PayloadRestarts):
+    def ended(self, how, now):
+        return super().ended(PayloadEnd.FAILED if how is PayloadEnd.UNUSABLE else how, now)
+
+
+class TellsNobodyWhatPayloadsRemark(Membership):
+    def _note_remark(self, node, remark):
+        pass
+
+
+class TellsEverythingPayloadsRemark(Membership):
+    def _note_remark(self, node, remark):
+        self._budget.warn(f"node {node.host}: {remark}")
+
+
+# ---- ledgers
+
+
 class ForgetsTheLastOfABatch(MemoryLedger):
     def commit(self, records):
         super().commit(records[:-1] if len(records) > 1 else records)
@@ -454,6 +472,8 @@ MUTANTS = [
             engine_with(results=AcceptsBothDuplicates),
             engine_with(membership=ForgetsReturnedRanges),
             engine_with(membership=KeepsLeasesOfLostNodes),
+            engine_with(membership=TellsNobodyWhatPayloadsRemark),
+            engine_with(membership=TellsEverythingPayloadsRemark),
             engine_with(leasing=ForgetsSiblingsOfASuspect),
             ForgetsWhatPauses,
             engine_with(failures=CountsFailedAsStored),
@@ -501,6 +521,7 @@ MUTANTS = [
             StartsPayloadsAgainAtOnce,
             HoldsOldFailuresAgainstPayloads,
             BlamesPayloadsForFullDisks,
+            StartsAgainWhatCallsItselfUnusable,
         )
     ),
     *(

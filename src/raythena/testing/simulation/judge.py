@@ -25,6 +25,8 @@ _FAILED = int(RangeState.FAILED)
 _IS_STORED = np.asarray([state in (RangeState.STORED, RangeState.MERGED) for state in RangeState])
 
 LOOK_EVERY = 16
+REMARKS_TOLD = 5
+"""Of each host, in one life of the coordinator."""
 
 
 class PromiseBroken(AssertionError):
@@ -139,6 +141,14 @@ class Judge:
         _promise(missing == failed, f"exactly once: output {output} is told to lack {missing}, failed are {failed}")
         wanted = [index for index in range(start, stop) if index not in self._ledger.failed]
         _promise(sorted(members) == wanted, f"exactly once: output {output} is merged from {sorted(members)}, not {wanted}")
+
+    def remarked(self, host: str, remarks: Sequence[str], warnings: Sequence[str]) -> None:
+        """What payloads of a host remark is told to people, but only the first few times."""
+        told = [warning for warning in warnings if warning.startswith(f"node {host}: ")]
+        _promise(len(told) <= REMARKS_TOLD, f"remarks: {len(told)} of {host} are told; {REMARKS_TOLD} are enough")
+        for remark in remarks:
+            told_now = len(told) == REMARKS_TOLD or f"node {host}: {remark}" in told
+            _promise(told_now, f"remarks: nobody is told that {host} says: {remark}")
 
     def at_the_end_unmerged(self) -> None:
         """Every event is in a group, or failed with a reason."""

@@ -14,6 +14,7 @@ import numpy as np
 
 from raythena.domain.errors import LedgerBusy, StorageError
 from raythena.domain.ids import RangeIndex
+from raythena.domain.node_name import NodeName
 from raythena.domain.ranges import Indices
 from raythena.domain.results import GroupReport
 from raythena.engine import commands as do
@@ -80,7 +81,10 @@ class SimulatedCoordinator:
         """A node reports."""
         if self._site.trace.in_full:
             self._note(message)
-        return self._checked(message.node, self.node_exchange.exchange(message, self._site.now))
+        reply = self.node_exchange.exchange(message, self._site.now)
+        if message.remarks and not reply.register:
+            self._site.judge.remarked(NodeName.parse(message.node).host, message.remarks, self.node_exchange.engine.warnings)
+        return self._checked(message.node, reply)
 
     def tell(self, event: ev.Event) -> None:
         """Something happened."""

@@ -24,6 +24,8 @@ from raythena.testing.simulation.surroundings import Host, Surroundings
 _DISK_PAUSE_S = 2.0
 _PAYLOAD_BREAKS_AFTER_S = 0.5
 _FRAIL_AGENT_LIVES_S = 3.0
+_UNUSABLE = 0.2
+"""Of the ends of a payload that breaks at each start, how many it calls final."""
 _PAYLOAD = "payload"
 
 
@@ -137,7 +139,7 @@ class SimulatedNode:
         self.payload.crash()
         for index in self.core.payload_lost():
             self.failed(index, FailureKind.CRASH)
-        how = PayloadEnd.NO_ROOM if self.scratch_is_full else PayloadEnd.FAILED
+        how = _how_it_ended(self)
         decision = self._restarts.ended(how, self.site.now)
         self._judge.ended(_PAYLOAD, how, _said_to_be_last(decision), self.site.now)
         if isinstance(decision, GiveUp):
@@ -253,3 +255,12 @@ class SimulatedNode:
 def _said_to_be_last(decision: StartAgain | GiveUp) -> StartAgain | GiveUp:
     """An agent has one payload."""
     return GiveUp(is_last=True) if isinstance(decision, GiveUp) else decision
+
+
+def _how_it_ended(node: SimulatedNode) -> PayloadEnd:
+    """A payload that breaks at each start remarks on it, and now and then knows that another start would not help."""
+    if node.host.breaks_payloads and node.site.fault_model.in_trouble:
+        node.core.remarks += [f"{node.name}: it broke at {node.site.now:.3f} s ({number} of 3)" for number in (1, 2, 3)]
+        if node.site.fault_model.dice.random() < _UNUSABLE:
+            return PayloadEnd.UNUSABLE
+    return PayloadEnd.NO_ROOM if node.scratch_is_full else PayloadEnd.FAILED
