@@ -10,7 +10,8 @@ import re
 
 _HEAD = re.compile(r"^(.*?)Traceback \(most recent call last\):\s*$")
 _BETWEEN = ("During handling of the above exception", "The above exception was the direct cause")
-_FRAMES_OF_RAY = re.compile(r"^ray::\S+\(.*pid=")
+_FRAMES_OF_RAY = re.compile(r"^ray::[^\s(]+\(.*pid=")
+"""One way to match: a name that may hold what follows it costs the square of a line of brackets."""
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 _LOOKED_AT = 200_000
 """Characters of a text that are looked at, of its beginning and its end together."""

@@ -50,3 +50,9 @@ def test_whatever_it_is_it_is_one_line_that_fits_and_can_be_encoded(text, limit)
     assert len(reason) <= limit
     assert "\n" not in reason
     reason.encode()
+
+
+def test_a_line_of_brackets_is_read_once():
+    """A pattern that begins anew at each of its brackets would take minutes."""
+    assert short_reason("ray::" + "f(" * 90_000, 60).startswith("ray::f(f(")
+    assert short_reason("ray::f(x)(pid=1)\nValueError: so", 60) == "ValueError: so"

@@ -201,3 +201,18 @@ def test_only_a_transform_that_runs_is_looked_at(bench):
     bench.run.ending = True
     assert bench.results.tree(bench.run) is None
     assert bench.results.tree(None) is None
+
+
+def test_a_directory_is_listed_once_for_all_ranges_in_flight(bench, monkeypatch):
+    """Not once for each range: both grow with the cores."""
+    tokens = [bench.give(index) for index in range(50)]
+    bench.output(tokens[7])
+    looks = []
+    outputs = bench.run.workplace.outputs
+    monkeypatch.setattr(bench.run.workplace, "outputs", lambda: looks.append(1) or outputs())
+    bench.results.find_unreported(bench.run, 0.0)
+    assert (len(looks), len(bench.ranges.in_flight)) == (1, 50)
+    bench.run.status = 1
+    bench.results.transform_died(bench.run, "AthenaMP died")
+    assert len(looks) == 2
+    assert [one.index for one in bench.taken() if isinstance(one, Done)] == [7]

@@ -9,6 +9,8 @@ Rules:
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
+from pathlib import Path
 
 from raythena.domain.results import FailureKind
 from raythena.payloads.athena_memory import AthenaMemory, AthenaTree, RangeInWorker
@@ -170,20 +172,27 @@ class RangeOutcomes:
             return
         blamed, word = self._memory.blamed_for_the_end() if self._memory and run.status else ("", "")
         text = f"{last} ({len(in_flight)} events were in flight)"[-REASON_LENGTH:]
+        outputs = run.workplace.outputs()
         for token, one in in_flight:
             kind, reason = (FailureKind.OUT_OF_MEMORY, f"{word}; {text}") if token == blamed else (FailureKind.CRASH, text)
-            self.settle(run, token, Failed(one.index, kind, reason[:REASON_LENGTH], now - one.since))
+            self.settle(run, token, Failed(one.index, kind, reason[:REASON_LENGTH], now - one.since), outputs)
 
     def find_unreported(self, run: TransformRun, before: float) -> None:
         """Take outputs written so long ago that their reports would have come through by now."""
+        outputs = run.workplace.outputs()
         for token in list(self._ranges.in_flight):
-            output = run.workplace.salvaged(token, run.pid, before)
+            output = run.workplace.salvaged(token, run.pid, before, outputs)
             if output is not None:
                 self._salvage(run, token, output)
 
-    def settle(self, run: TransformRun, token: str, verdict: Failed | Released) -> None:
-        """A range in flight comes back: with its output, if it is there after all; otherwise as the verdict says."""
-        if self._salvaged(run, token):
+    def settle(
+        self, run: TransformRun, token: str, verdict: Failed | Released, outputs: Mapping[str, list[Path]] | None = None
+    ) -> None:
+        """A range in flight comes back: with its output, if it is there after all; otherwise as the verdict says.
+
+        `outputs` is what lies in the workplace, where that was looked at for many ranges.
+        """
+        if self._salvaged(run, token, outputs):
             return
         del self._ranges.in_flight[token]
         if isinstance(verdict, Failed) and verdict.kind in _ENDS_ITS_WORKER and run.status is None:
@@ -195,8 +204,8 @@ class RangeOutcomes:
         if not self._salvaged(run, token):
             self._ranges.put_back(token)
 
-    def _salvaged(self, run: TransformRun, token: str) -> bool:
-        output = run.workplace.salvaged(token, run.pid if run.status is None else None)
+    def _salvaged(self, run: TransformRun, token: str, outputs: Mapping[str, list[Path]] | None = None) -> bool:
+        output = run.workplace.salvaged(token, run.pid if run.status is None else None, outputs=outputs)
         if output is not None:
             self._salvage(run, token, output)
         return output is not None

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 import os
 import struct
+from collections.abc import Mapping
 from pathlib import Path
 
 from raythena.payloads.athena_workers import WORKER_LOG, AthenaWorkers
@@ -49,12 +50,22 @@ class Workplace:
         at = name.rfind(f"/{_TOP}")
         return str(self.directory / name[at + 1 :]) if at >= 0 else name
 
-    def salvaged(self, token: str, root_pid: int | None, before: float = math.inf) -> Output | None:
+    def outputs(self) -> dict[str, list[Path]]:
+        """What lies in the workers' directories, by the last part of its name, which is the range's token: one look for all."""
+        found: dict[str, list[Path]] = {}
+        for place in self.workers.places():
+            for path in place.glob("*.*"):
+                found.setdefault(path.name.rpartition(".")[2], []).append(path)
+        return found
+
+    def salvaged(
+        self, token: str, root_pid: int | None, before: float = math.inf, outputs: Mapping[str, list[Path]] | None = None
+    ) -> Output | None:
         """The output of a range nobody has reported, if it is complete and was written before `before` (seconds since the epoch).
 
-        `root_pid` is the transform, when it may still run.
+        `root_pid` is the transform, when it may still run. `outputs` is what `outputs` has found for many ranges.
         """
-        found = [path for place in self.workers.places() for path in place.glob(f"*.{token}")]
+        found = (self.outputs() if outputs is None else outputs).get(token, [])
         try:
             if (
                 len(found) == 1

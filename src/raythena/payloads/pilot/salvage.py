@@ -27,7 +27,8 @@ from raythena.payloads.pilot.range_queue import TOKEN
 from raythena.payloads.pilot.wire import BadRequest, read_fields, read_json
 
 _CONFIG = "curl_updateEventRanges*.config"
-_DATA = re.compile(r'^\s*(?:data|data-binary|data-raw)\s*=?\s*"(.*)"\s*$', re.MULTILINE)
+_DATA = re.compile(r'^[ \t]*+(?:data|data-binary|data-raw)[ \t]*+=?[ \t]*+"(.*)"[ \t\r]*$', re.MULTILINE)
+"""Blanks are not given back once taken, and no line reaches into the next: nothing is tried twice."""
 _BLOCK = 1 << 20
 _LARGE_FILE = 1_000_000
 """Versions of ROOT files from here on have positions of 8 bytes."""

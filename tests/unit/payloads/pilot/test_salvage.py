@@ -11,6 +11,7 @@ import pytest
 import uproot
 
 from raythena.domain.ranges import EventRange
+from raythena.payloads.pilot import salvage
 from raythena.payloads.pilot.pilotlog import NAME, PilotLog
 from raythena.payloads.pilot.range_queue import InFlight
 from raythena.payloads.pilot.recovery import RecoveryStore
@@ -253,3 +254,12 @@ def test_gaps_are_those_of_each_worker_whatever_the_order_of_reports():
 
 def test_an_account_of_nothing():
     assert summary([]).waits == summary([RunTimes(1.0)]).waits == 0
+
+
+def test_a_torn_report_of_blank_lines_and_blanks_is_read_once(tmp_path):
+    """A pattern that begins anew at each of them would take minutes."""
+    report = tmp_path / "curl_updateEventRanges_1.config"
+    good = '  data = "eventRanges=[]"  \r\n'
+    report.write_text("\n" * 200_000 + "data" + " " * 200_000 + "\n" + good)
+    assert claims(tmp_path, {"t"}) == []
+    assert salvage._DATA.findall(report.read_text()) == ["eventRanges=[]"]
