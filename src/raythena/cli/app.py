@@ -38,6 +38,7 @@ from raythena.cli.simulate import simulate_command
 from raythena.cli.status import status_command
 from raythena.cli.submit import submit_command
 from raythena.cli.submitted_jobs import cancel_command, jobs_command
+from raythena.cli.trace_command import trace_command
 from raythena.cli.tune import tune_command
 from raythena.cli.validate import validate_command
 from raythena.domain.errors import ExitCode, InternalError, RaythenaError
@@ -95,6 +96,7 @@ app.command("status")(status_command)
 app.command("report")(report_command)
 app.command("events")(events_command)
 app.command("logs")(logs_command)
+app.command("trace")(trace_command)
 app.command("monitor")(monitor_command)
 app.command("doctor")(doctor_command)
 app.command("explain-command")(explain_command)

@@ -83,3 +83,11 @@ def test_the_story_of_a_range_is_harmless_on_a_terminal(run, computed):
     assert "\u202e" not in ran.out
     told = [json.loads(line) for line in run("logs", computed.root, "--range", "EVNT.1.root-5", "--json").out.splitlines()]
     assert [line["source"] for line in told] == ["ledger", "ledger", "s1/alpha.1/agent.log"]
+
+
+def test_a_trace_is_written(run, computed, tmp_path):
+    assert run("trace", computed.root, "-o", tmp_path / "trace.json").code == 0
+    events = json.loads((tmp_path / "trace.json").read_text())["traceEvents"]
+    assert [one["args"]["name"] for one in events if one["ph"] == "M"] == ["alpha.1"]
+    assert sum(one["ph"] == "X" for one in events) == 6
+    assert run("trace", computed.root, "-o", tmp_path / "nowhere" / "t").code == ExitCode.STORAGE
