@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 from hand_clock import HandClock
+from hypothesis import given
+from hypothesis import strategies as st
 
 from raythena.domain.ranges import EventRange
 from raythena.domain.results import FailureKind
@@ -261,3 +263,33 @@ def test_a_worker_that_must_take_a_suspect_gets_nothing_else_until_it_has():
     assert [answer(bench, 0), answer(bench, 0)] == [[1], [2]]
     assert answer(bench, 0) == [9]
     assert answer(bench, 0) == [3]
+
+
+# ---- any history
+
+
+@given(st.data())
+def test_whatever_dies_each_event_comes_back_once_and_only_culprits_are_charged(data):
+    """Workers finish or die in any order; an event among `culprits` kills its worker whenever it is in work."""
+    shape = {"events_per_range": data.draw(st.integers(1, 7)), "ranges_in_flight": data.draw(st.integers(1, 4))}
+    bench = Bench(data.draw(st.integers(1, 3)), **shape)
+    events = range(1, data.draw(st.integers(1, 40)) + 1)
+    culprits = data.draw(st.sets(st.sampled_from(events), max_size=4))
+    bench.feed(*events, attempt=data.draw(st.sampled_from([1, 1, 2])))
+    done, steps = [], 0
+    while len(bench.outcomes):
+        steps += 1
+        assert steps < 500, "somebody waits for ever"
+        busy = [slot for slot in bench.slots if slot.queue]
+        assert busy, "there is work, and nobody has any"
+        slot = data.draw(st.sampled_from(busy))
+        assert len(slot.current()) == 1 or not any(in_flight.alone for in_flight in slot.current())
+        if any(lease.index in culprits for in_flight in slot.current() for lease in in_flight.leases):
+            crash(bench, slot.number)
+        else:
+            answered = answer(bench, slot.number)
+            bench.outcomes.release(answered)
+            done += answered
+    failed = [outcome.index for outcome in bench.taken() if isinstance(outcome, Failed)]
+    assert sorted(failed) == sorted(culprits)
+    assert sorted([*done, *failed]) == list(events)
