@@ -24,8 +24,8 @@ from raythena.testing.simulation.surroundings import Host, Surroundings
 _DISK_PAUSE_S = 2.0
 _PAYLOAD_BREAKS_AFTER_S = 0.5
 _FRAIL_AGENT_LIVES_S = 3.0
-_UNUSABLE = 0.2
-"""Of the ends of a payload that breaks at each start, how many it calls final."""
+_UNUSABLE_EVERY = 2
+"""Of the agents of a host whose payload breaks at each start, one in so many has one that calls the first end final."""
 _PAYLOAD = "payload"
 
 
@@ -261,6 +261,6 @@ def _how_it_ended(node: SimulatedNode) -> PayloadEnd:
     """A payload that breaks at each start remarks on it, and now and then knows that another start would not help."""
     if node.host.breaks_payloads and node.site.fault_model.in_trouble:
         node.core.remarks += [f"{node.name}: it broke at {node.site.now:.3f} s ({number} of 3)" for number in (1, 2, 3)]
-        if node.site.fault_model.dice.random() < _UNUSABLE:
+        if node.host.incarnations % _UNUSABLE_EVERY == 0:
             return PayloadEnd.UNUSABLE
     return PayloadEnd.NO_ROOM if node.scratch_is_full else PayloadEnd.FAILED
