@@ -337,7 +337,7 @@ class Setting:
     def checked(self, value: object, source: str) -> object:
         """`value` if the setting takes it. Raises InvalidInput naming `source`."""
         key = self.name.rpartition(".")[2]
-        if self.kind is int and isinstance(value, float) and value.is_integer():
+        if self.kind is int and isinstance(value, float) and value % 1 == 0:
             value = int(value)  # 2.0 is an integer, as in JSON Schema
         try:
             return getattr(self.group.model_validate({key: value}), key)

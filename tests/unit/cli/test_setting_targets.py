@@ -23,6 +23,7 @@ from raythena.testing.simulation.samples import small_job
 
 ROOT = Path(__file__).parents[3]
 OWN = {
+    "launch.succession",
     "nodes.count",
     "nodes.cores_per_node",
     "launch.on",
