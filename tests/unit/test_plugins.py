@@ -43,12 +43,12 @@ EXPORTED = {
     "GatewayContext": "job options session task_directory",
     "GatewayPlugin": "check_options factory name",
     "HistoryReader": "resumed",
-    "InputFile": "checksum guid lfn n_events pfn scope size_bytes",
+    "InputFile": "checksum first_event guid is_file lfn n_events pfn scope seed size_bytes",
     "InternalError": "",
     "InvalidInput": "",
     "Job": (
         "cores_per_node events_per_output fingerprint from_dict inputs job_id jobset_id log_file merge n_events n_ranges name "
-        "outputs payload ranges_given source task_id to_dict"
+        "outputs payload ranges_given reads_files source task_id to_dict"
     ),
     "JobNumbers": "take",
     "JoinedNodes": "cores most",
@@ -73,8 +73,8 @@ EXPORTED = {
     ),
     "PayloadError": "",
     "PayloadOutcome": "",
-    "PayloadPlugin": "buffer_s check_options factory margin_s name",
-    "PayloadSpec": "kind options",
+    "PayloadPlugin": "buffer_s check_options factory margin_s name needs_files",
+    "PayloadSpec": "kind options places",
     "Progress": (
         "attempts_failed elapsed_s events failed finished job leased merged merging message nodes occupancy outputs "
         "outputs_merged phase rate_per_s ready remaining_s resumed stored to_dict warnings"

@@ -46,7 +46,7 @@ class SuccessionPolicy:
     stagger_s: float = 2.0
     """Between the claims of two nodes."""
     last_stagger_s: float = 30.0
-    settle_s: float = 60.0
+    settled_after_s: float = 60.0
     """A new head whose lease has been renewed for so long needs no understudy."""
     patience_s: float = 600.0
     """Nobody waits longer than this for a head."""
@@ -142,7 +142,7 @@ class Succession:
         if self._is_orphaned(sight, now):
             return Move.CLAIM if self._claims < self._policy.max_claims else self._without_head(now)
         heard_lately = now - self._renewed_at < self._policy.lease_silence_s / 2
-        return Move.LEAVE if heard_lately and now - since >= self._policy.settle_s else Move.STAND_BY
+        return Move.LEAVE if heard_lately and now - since >= self._policy.settled_after_s else Move.STAND_BY
 
     def _without_head(self, now: float) -> Move:
         """Patience is over. A lease that is alive has somebody behind it."""

@@ -15,7 +15,7 @@ from importlib.metadata import entry_points
 from types import ModuleType
 
 from raythena.domain.document import nearest, shown
-from raythena.domain.errors import InvalidInput, RaythenaError
+from raythena.domain.errors import ExitCode, InvalidInput, RaythenaError
 from raythena.domain.scan.scan_file import Objective, Scan
 from raythena.domain.scan.search_space import SearchSpace, Value, Values
 from raythena.engine.scan_policy import Searcher
@@ -27,6 +27,8 @@ _OPTIONS = "search.options"
 
 class SearchDiverged(RaythenaError):
     """A searcher that was led through a scan again proposes other points than it did: its library is another version."""
+
+    exit_code = ExitCode.INVALID_INPUT
 
 
 @dataclass(frozen=True, slots=True)

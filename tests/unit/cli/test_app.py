@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import re
@@ -19,8 +20,16 @@ from raythena.cli.exit_codes import INTERRUPTED, MEANINGS
 from raythena.domain.errors import ExitCode, InternalError, InvalidInput, LedgerBusy, RaythenaError
 from raythena.runtime.driver import SessionRefused
 
-REFERENCE = Path(__file__).parents[3] / "docs" / "cli.md"
+ROOT = Path(__file__).parents[3]
+REFERENCE = ROOT / "docs" / "cli.md"
 COMMANDS = {" ".join(path): command for path, command in commands()}
+
+
+def modules_with_errors() -> list[str]:
+    """Modules in which a class of errors of ours is made."""
+    package = ROOT / "src" / "raythena"
+    paths = [path for path in package.rglob("*.py") if "RaythenaError" in path.read_text()]
+    return [".".join(path.relative_to(package.parent).with_suffix("").parts) for path in paths]
 
 
 def subclasses(error: type[RaythenaError]) -> list[type[RaythenaError]]:
@@ -49,6 +58,8 @@ def test_every_exit_code_has_a_meaning():
 
 
 def test_every_error_has_an_exit_code_of_its_own_kind():
+    for module in modules_with_errors():
+        importlib.import_module(module)
     codes = {error: error.exit_code for error in subclasses(RaythenaError)}
     assert ExitCode.OK not in codes.values()
     carriers = {SessionRefused}  # their objects have the code of the error they tell of

@@ -75,7 +75,7 @@ def flat(config, before=""):
 
 def session(settings):
     job = replace(small_job(), payload=PayloadSpec("python"))
-    return flat(asdict(replace(session_config(job, TaskDirectory(Path("/t")), settings), session="s", job=None)))
+    return flat(asdict(replace(session_config(job, TaskDirectory(Path("/t")), settings), session="s", job=None, began_at=None)))
 
 
 def configurations(settings):

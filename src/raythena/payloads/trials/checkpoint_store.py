@@ -11,7 +11,7 @@ import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from raythena.domain.errors import RaythenaError
+from raythena.domain.errors import ExitCode, RaythenaError
 from raythena.storage.atomic import make_directory, replacing
 from raythena.storage.checkpoint_files import checkpoint_path
 
@@ -20,6 +20,8 @@ _MB = 1e6
 
 class CheckpointTooLarge(RaythenaError):
     """More than a trial may keep."""
+
+    exit_code = ExitCode.PAYLOAD
 
 
 class CheckpointStore:
