@@ -138,7 +138,7 @@ def test_a_node_that_was_given_up_comes_back(cluster, tmp_path):
     session = cluster.session(toy)
     session.change(node_exchange=ExchangeConfig(node_timeout_s=1.5))
     with session:
-        session.until_finished(10)
+        session.until(lambda progress: len(progress.nodes) == 2 and progress.finished >= 10, "both nodes at work")
         frozen = session.one("agent")
         frozen.kill(signal.SIGSTOP)
         try:
