@@ -414,10 +414,15 @@ def to_given_job(panda_job: PandaJob, payload: PayloadSpec, *, place: FieldPath,
         raise place.entry("eventService").refuse("is not set", expected="True, for a job whose event ranges PanDA hands out")
     inputs = _inputs(panda_job, place, input_directory, n_events=0)
     check_inputs(inputs, place.entry("inFiles"), lambda index, attribute: input_place(place, index, attribute))
+    return _given_job(panda_job, payload, inputs, panda_job.output_files)
+
+
+def _given_job(panda_job: PandaJob, payload: PayloadSpec, inputs: tuple[InputFile, ...], outputs: tuple[str, ...]) -> Job:
+    """A job whose ranges PanDA hands out while it runs; each result is handed over by itself."""
     return Job(
         name=f"panda-{panda_job.panda_id}",
         inputs=inputs,
-        outputs=panda_job.output_files,
+        outputs=outputs,
         payload=payload,
         merge=MergeSpec("none"),
         events_per_output=1,
@@ -436,20 +441,8 @@ def _scan_job(panda_job: PandaJob, payload: PayloadSpec, place: FieldPath, input
         raise place.entry("isHPO").refuse(
             f"is set, and the payload is {payload.kind!r}", expected=f"the payload {SCAN_PAYLOAD!r} for points of a scan"
         )
-    return Job(
-        name=f"panda-{panda_job.panda_id}",
-        inputs=(InputFile(POINTS_LFN, canonical_path(input_directory or "/", FieldPath(place.source, "", POINTS_LFN)), 0),),
-        outputs=(OUTPUT_PREFIX,),
-        payload=payload,
-        merge=MergeSpec("none"),
-        events_per_output=1,
-        job_id=str(panda_job.panda_id),
-        task_id=_id_text(panda_job.task_id),
-        jobset_id=_id_text(panda_job.jobset_id),
-        log_file=panda_job.log_file,
-        ranges_given=True,
-        source=panda_job.document,
-    )
+    path = canonical_path(input_directory or "/", FieldPath(place.source, "", POINTS_LFN))
+    return _given_job(panda_job, payload, (InputFile(POINTS_LFN, path, 0),), (OUTPUT_PREFIX,))
 
 
 SCAN_PAYLOAD = "trial"

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 from raythena.domain.document import FieldPath, nearest, shown
 from raythena.domain.scan.search_space import Categories, Condition, Dimension, Fixed, Interval, Normal, Parameter, SearchSpace
+from raythena.domain.scan.trial import finite
 
 MAX_PARAMETERS = 1000
 MAX_CATEGORIES = 10_000
@@ -102,28 +103,15 @@ def _condition(place: FieldPath, before: list[Parameter]) -> Condition:
 # ---- the methods
 
 
-def _number(place: FieldPath) -> float:
-    value = place.value
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise place.refuse("is missing" if value is None else f"is {shown(value)}", expected="a number")
-    try:
-        number = float(value)
-    except OverflowError:
-        raise place.refuse("is too large", expected="a number that a float can hold") from None
-    if not math.isfinite(number):
-        raise place.refuse(f"is {shown(value)}", expected="a finite number")
-    return number
-
-
 def _whole(place: FieldPath) -> int:
-    number = _number(place)
+    number = finite(place)
     if number != int(number) or abs(number) > _MAX_WHOLE:
         raise place.refuse(f"is {shown(place.value)}", expected="a whole number")
     return int(number)
 
 
 def _positive(place: FieldPath) -> float:
-    number = _number(place)
+    number = finite(place)
     if number <= 0.0:
         raise place.refuse(f"is {shown(place.value)}", expected="a number above 0")
     return number
@@ -163,7 +151,7 @@ def _step(place: FieldPath, interval: Interval) -> Interval:
 
 def _interval(*, log: bool = False, quantised: bool = False) -> Callable[[FieldPath, bool], Dimension]:
     def make(place: FieldPath, panda: bool) -> Dimension:
-        low, high = (_positive if log else _number)(place.entry("low")), _number(place.entry("high"))
+        low, high = (_positive if log else finite)(place.entry("low")), finite(place.entry("high"))
         _bounds(place, low, high)
         if log and place.entry("base").given:
             _positive(place.entry("base"))  # whatever the base, the same numbers come out
@@ -189,7 +177,7 @@ def _whole_interval(*, quantised: bool = False) -> Callable[[FieldPath, bool], D
 
 def _normal(*, log: bool = False, quantised: bool = False) -> Callable[[FieldPath, bool], Dimension]:
     def make(place: FieldPath, panda: bool) -> Dimension:
-        mean, deviation = _number(place.entry("mu")), _positive(place.entry("sigma"))
+        mean, deviation = finite(place.entry("mu")), _positive(place.entry("sigma"))
         step = _positive(place.entry("q")) if quantised else 0.0
         if not log:
             return Normal(mean, deviation, step=step)

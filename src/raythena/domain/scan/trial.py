@@ -103,7 +103,7 @@ class TrialResult:
 
 
 def finite(place: FieldPath) -> float:
-    """The loss at `place`: a finite number. Raises InvalidInput for anything else."""
+    """The number at `place`, a loss or a bound of the space: a finite one. Raises InvalidInput for anything else."""
     value = place.value
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise place.refuse("is missing" if value is None else f"is {shown(value)}", expected="a number")
@@ -112,7 +112,7 @@ def finite(place: FieldPath) -> float:
     except OverflowError:
         raise place.refuse("is too large", expected="a number that a float can hold") from None
     if not math.isfinite(number):
-        raise place.refuse(f"is {shown(number)}", expected="a finite number")
+        raise place.refuse(f"is {shown(value)}", expected="a finite number")
     return number
 
 
