@@ -319,7 +319,7 @@ class _Node:
             message = core.message(now, now)
             site.ask(lambda at: site.exchange.exchange(message, at), self._answered)
         elif not self._asking:
-            self._wake(self._asked_at + (self._interval_s if core.unbegun else max(self._least_s, _LEAST_S)))
+            self._wake(self._asked_at + self._interval_s)
 
     def _wake(self, at: float) -> None:
         """Look again then, if nothing happens before."""
@@ -348,6 +348,8 @@ class _Node:
         took_s = now - began_at
         self._core.done(FinishedRange(index, "", 0, 100, True, 1, took_s, took_s, began_at), now)
         site.agenda.after(site.node_config.group_age_s + _LEAST_S, self._go_on)
+        if (allowed_at := self._asked_at + max(self._least_s, _LEAST_S)) > now:
+            self._wake(allowed_at)
         self._go_on()
 
     def _write(self, group: GroupToWrite) -> None:
