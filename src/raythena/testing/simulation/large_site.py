@@ -123,7 +123,7 @@ class _Gauge:
         return self._core_s + self._busy * (now - self._since)
 
 
-class _Desk:
+class _Inbox:
     """The coordinator's attention: one message at a time."""
 
     def __init__(self, agenda: Agenda, message_s: float) -> None:
@@ -155,7 +155,7 @@ class _LargeSite:
         self.node_config = NodeConfig()
         self.exchange = NodeExchange(Engine(job, None, EngineConfig()), ExchangeConfig())
         self.agenda = Agenda()
-        self.desk = _Desk(self.agenda, plan.message_s)
+        self.inbox = _Inbox(self.agenda, plan.message_s)
         self.gauge = _Gauge()
         self.begun = bytearray(plan.n_events)
         self.begun_twice = 0
@@ -191,9 +191,9 @@ class _LargeSite:
             bound_s=self.bound_s,
             occupancy=(end[1] - begin[1]) / (plan.nodes * plan.cores * span_s) if span_s > 0 else 0.0,
             begun_twice=self.begun_twice,
-            messages=self.desk.messages,
-            coordinator_busy=self.desk.messages * plan.message_s / max(self.last_end_s, 1e-9),
-            longest_wait_s=self.desk.longest_wait_s,
+            messages=self.inbox.messages,
+            coordinator_busy=self.inbox.messages * plan.message_s / max(self.last_end_s, 1e-9),
+            longest_wait_s=self.inbox.longest_wait_s,
             groups=self.groups,
             engine_cpu_s=self._engine_cpu_s,
         )
@@ -210,7 +210,7 @@ class _LargeSite:
             self._carry_out()
             self.agenda.after(_LATENCY_S, partial(answer, reply))
 
-        self.agenda.after(_LATENCY_S, lambda: self.desk.take(attend))
+        self.agenda.after(_LATENCY_S, lambda: self.inbox.take(attend))
 
     def tell(self, event: ev.Event) -> None:
         """Something else happens."""
