@@ -19,8 +19,8 @@ SOCKET_PATH_LIMIT = 107
 SOCKET_NAME_BYTES = 60
 """What Ray adds to its directory: the session's name and that of the socket."""
 IMPORT_LIMIT_S = 15.0
-"""Where Ray can only be started with its Python helpers, a raylet gives up when they are not up by then; elsewhere a node that is so
-slow is not worth waiting for."""
+"""Where Ray can only be started with its Python helpers, a raylet gives up when they are not up by then; elsewhere a node
+that is so slow is not worth waiting for."""
 IMPORT_WARNING_S = 6.0
 PROCESSES_PER_CORE = 12
 """A worker, its threads, and its share of Ray's own."""
