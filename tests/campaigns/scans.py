@@ -2,68 +2,106 @@
 
     python tests/campaigns/scans.py [--kills 20] [--seed 1] [--roles coordinator,agent]
 
-What must hold: the same points as in a scan nobody disturbed, with the same bounds; every point settled once; the command ends
-with 0; no process left. Prints a line for each kill, and what went wrong; the exit status is the number of scans that were not as
-they must be.
+The moment is drawn from the time between the first result and the end. What must hold: the same points as in a scan nobody
+disturbed, with the same bounds; every point settled once; the command ends with 0; no process left. Prints a line for each kill:
+how many points had their results, how long it took until another had, how many trainings were begun again, and what went wrong;
+the exit status is the number of scans that were not as they must be.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import random
 import signal
 import sys
 import tempfile
 import time
 import uuid
+from collections import Counter
 from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "ray")]
 
-from ray_kit import find, raythena_processes  # noqa: E402
+from ray_kit import Process, eventually, raythena_processes  # noqa: E402
 from test_scans import SCAN, ScanCommand, assert_settled_once, points_of  # noqa: E402
 
 from raythena.tune.scan_results import read_scan  # noqa: E402
 
 ROLES = ("coordinator", "agent", "worker", "raylet", "command")
-POINTS = SCAN["budget"]["points"]
+POINTS = 60
+LONGER = {**SCAN, "budget": {"points": POINTS}}
 
 
 def undisturbed(directory: Path) -> tuple[list[str], float]:
-    """The points as they must be, and how long the scan takes."""
+    """The points as they must be, and how long the scan takes from its first result on."""
+    command = ScanCommand(directory, uuid.uuid4().hex, scan=LONGER)
+    command.until_finished(1)
     began = time.monotonic()
-    command = ScanCommand(directory, uuid.uuid4().hex)
     code = command.wait()
     if code != 0:
         raise SystemExit(f"the scan itself fails: {(directory / 'err').read_text()}")
     return points_of(read_scan(command.task)), time.monotonic() - began
 
 
+def one_to_kill(command: ScanCommand, role: str) -> Process | None:
+    """Whom to kill, as soon as there is somebody; None: the command itself. Raises AssertionError when the scan is over."""
+    if role == "command":
+        return None
+
+    def found() -> list[Process]:
+        assert command.process.poll() is None, "the scan was over before anything was killed"
+        return command.victims(role)
+
+    return random.Random(role).choice(eventually(found, f"a {role} that can be killed"))
+
+
 def killed(directory: Path, role: str, after_s: float) -> tuple[list[str], str]:
-    """The points of a scan in which one process was killed, and what happened."""
+    """The points of a scan in which one process was killed so long after it got to work, and what happened."""
     mark = uuid.uuid4().hex
-    command = ScanCommand(directory, mark)
+    command = ScanCommand(directory, mark, scan=LONGER)
+    command.until_finished(1)
+    one_to_kill(command, role)
     time.sleep(after_s)
-    victims = [] if role == "command" else find(mark, role)
-    if role == "command" and command.process.poll() is None:
+    victim, settled, began = one_to_kill(command, role), settled_points(command), time.monotonic()
+    if victim is None:
         command.process.send_signal(signal.SIGKILL)
         command.wait()
-        arguments = ["--resume"] if command.task.ledger.exists() else []
-        command = ScanCommand(directory, mark, *arguments)
-        story = f"command after {after_s:.1f} s, {'resumed' if arguments else 'begun again'}"
-    elif victims:
-        victim = random.Random(after_s).choice(victims)
-        victim.kill()
-        story = f"{role} (one of {len(victims)}) after {after_s:.1f} s"
+        command = ScanCommand(directory, mark, "--resume", scan=LONGER)
     else:
-        story = f"no {role} to kill after {after_s:.1f} s"
+        victim.kill()
+    going_on_s = seconds_until_more(command, settled, began)
     code = command.wait()
     if code != 0:
         raise AssertionError(f"exit code {code}: {(directory / 'err').read_text()[-500:]}")
     if left := raythena_processes(mark):
         raise AssertionError(f"left behind: {left}")
     assert_settled_once(command.task, POINTS)
-    return points_of(read_scan(command.task)), story
+    again = repeated_trainings(directory)
+    return points_of(read_scan(command.task)), f"{role} at {settled} points; more after {going_on_s}; {again} trained again"
+
+
+def settled_points(command: ScanCommand) -> int:
+    """Points with a result, as the scan tells it."""
+    try:
+        progress = json.loads(command.task.status.read_text())
+        return int(progress["stored"] + progress["merged"])
+    except (OSError, ValueError, KeyError):
+        return 0
+
+
+def seconds_until_more(command: ScanCommand, settled: int, began: float) -> str:
+    """From the kill until another point had its result."""
+    while command.process.poll() is None:
+        if settled_points(command) > settled:
+            return f"{time.monotonic() - began:.1f} s"
+        time.sleep(0.05)
+    return "the end"
+
+
+def repeated_trainings(directory: Path) -> int:
+    """Points whose training was begun more than once."""
+    return sum(count > 1 for count in Counter((directory / "trained").read_text().split()).values())
 
 
 def main() -> int:
@@ -77,11 +115,11 @@ def main() -> int:
     bad = 0
     with tempfile.TemporaryDirectory(prefix="scans-") as place:
         expected, lasts_s = undisturbed(Path(place) / "undisturbed")
-        print(f"undisturbed: {len(expected)} points in {lasts_s:.1f} s", flush=True)
+        print(f"undisturbed: {len(expected)} points, {lasts_s:.1f} s from the first result to the end", flush=True)
         for number in range(options.kills):
             for role in options.roles.split(","):
                 try:
-                    found, story = killed(Path(place) / f"{role}-{number}", role, dice.uniform(0.1, 0.95) * lasts_s)
+                    found, story = killed(Path(place) / f"{role}-{number}", role, dice.uniform(0.0, 0.8) * lasts_s)
                     verdict = "as it must be" if found == expected else "OTHER POINTS"
                 except AssertionError as problem:
                     story, verdict = role, f"WRONG: {problem}"

@@ -18,10 +18,12 @@ ROOT = Path(__file__).parents[3]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PINS = [line for line in (ROOT / "requirements" / "lock.txt").read_text().splitlines() if not line.startswith("#")]
 EXTRAS = PROJECT["project"]["optional-dependencies"]
+NOT_LOCKED = ("torch",)
+"""Extras that nobody gets unasked: with NVIDIA's libraries PyTorch is 5 GB."""
 WANTED = [
     *PROJECT["build-system"]["requires"],
     *PROJECT["project"]["dependencies"],
-    *(text for extra in EXTRAS.values() for text in extra),
+    *(text for name, extra in EXTRAS.items() if name not in NOT_LOCKED for text in extra),
 ]
 PURE_LAYERS = sorted(path for layer in ("domain", "engine") for path in (ROOT / "src" / "raythena" / layer).rglob("*.py"))
 

@@ -181,8 +181,9 @@ def test_tables(filled, tmp_path):
     assert json.loads((tmp_path / "tables" / "best.json").read_text())[0]["point"] == 2
 
 
-def test_parquet_where_it_can_be_written(filled, tmp_path):
-    parquet = pytest.importorskip("pyarrow.parquet")
+def test_parquet(filled, tmp_path):
+    from pyarrow import parquet
+
     write_tables(read_scan(filled.task), tmp_path)
     table = parquet.read_table(tmp_path / "points.parquet").to_pydict()
     assert table["point"] == [1, 2, 3, 4, 5, 6]
@@ -190,7 +191,7 @@ def test_parquet_where_it_can_be_written(filled, tmp_path):
 
 
 def test_a_study_opens_in_optuna(filled, tmp_path):
-    optuna = pytest.importorskip("optuna")
+    import optuna
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend
 

@@ -23,8 +23,7 @@ def parameters_of(points) -> list[str]:
 
 
 @pytest.mark.parametrize("method", ["nevergrad", "hyperopt"])
-def test_those_of_other_libraries_too_where_they_are_installed(method):
-    pytest.importorskip(method)
+def test_those_of_other_libraries_too(method):
     scan = make_scan(method, 30)
     undisturbed = ScanRun(scan, order=1).go()
     assert parameters_of(ScanRun(scan, 2, frozenset({3, 20, 41, 60})).go()) == parameters_of(undisturbed)
@@ -34,15 +33,13 @@ def test_those_of_other_libraries_too_where_they_are_installed(method):
 
 
 @pytest.mark.parametrize(
-    ("package", "searcher", "arguments"),
+    ("searcher", "arguments"),
     [
-        ("optuna", "ray.tune.search.optuna:OptunaSearch", {"seed": 3}),
-        ("hyperopt", "ray.tune.search.hyperopt:HyperOptSearch", {"random_state_seed": 3}),
+        ("ray.tune.search.optuna:OptunaSearch", {"seed": 3}),
+        ("ray.tune.search.hyperopt:HyperOptSearch", {"random_state_seed": 3}),
     ],
 )
-def test_searchers_of_ray_tune_where_it_is_installed(package, searcher, arguments):
-    for needed in ("pandas", package):
-        pytest.importorskip(needed)
+def test_searchers_of_ray_tune(searcher, arguments):
     options = {"searcher": searcher, "arguments": arguments}
     scan = make_scan("ray", 16, search={"options": options})
     undisturbed = ScanRun(scan, order=1).go()
@@ -59,9 +56,17 @@ def test_searchers_of_ray_tune_where_it_is_installed(package, searcher, argument
     ],
 )
 def test_searchers_of_ray_tune_that_cannot_be_made(options, told):
-    pytest.importorskip("pandas")
     with pytest.raises(InvalidInput, match=told):
         new_policy(make_scan("ray", search={"options": options}))
+
+
+def test_a_gaussian_process_where_pytorch_is_installed():
+    """PyTorch is gigabytes, and not among what a developer's machine gets."""
+    pytest.importorskip("torch")
+    scan = make_scan("gp", 16, search={"options": {"n_startup_trials": 6}})
+    undisturbed = ScanRun(scan, order=1).go()
+    assert parameters_of(ScanRun(scan, 2, frozenset({3, 20, 30})).go()) == parameters_of(undisturbed)
+    assert all(scan.space.holds(point.parameters) for point in undisturbed)
 
 
 @pytest.mark.parametrize("method", ["random", *LEARNING])
