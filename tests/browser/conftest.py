@@ -28,6 +28,12 @@ def chromium():
         browser.close()
 
 
+@pytest.fixture(scope="session")
+def raythena():
+    """The command, as a process of its own begins."""
+    return RAYTHENA
+
+
 @pytest.fixture
 def task(tmp_path):
     return task_in(tmp_path)

@@ -88,17 +88,34 @@ def report_command(
     events: Annotated[
         EventFormat | None, typer.Option("--events", help="Instead, list every event: csv, or json with one object per line.")
     ] = None,
+    *,
+    html: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", help="Write all of it to one HTML file.", show_default=False)
+    ] = None,
+    parquet: Annotated[
+        Path | None, typer.Option("--parquet", metavar="DIR", help="Write every table as a Parquet file.", show_default=False)
+    ] = None,
+    proof: Annotated[
+        bool | None,
+        typer.Option("--proof/--no-proof", help="Prove the outputs for it. Default: for --html.", show_default=False),
+    ] = None,
+    ranges: Annotated[
+        int, typer.Option("--ranges", metavar="N", min=0, help="Most event ranges that the HTML file carries.")
+    ] = 1_000_000,
 ) -> None:
     """Say what became of a job: verdict, outputs, failures.
 
     Reads only the ledger and the job report, so it works while the job runs as well. To prove the outputs themselves, use
-    `raythena validate`.
+    `raythena validate`, or `--proof`. The HTML file opens in any browser, without anything from elsewhere, and carries the
+    records of event ranges, which can be searched there.
 
     \b
     Examples:
       raythena report simulation.raythena
       raythena report simulation.raythena --json
       raythena report simulation.raythena --events csv > events.csv
+      raythena report simulation.raythena --html report.html
+      raythena report simulation.raythena --parquet tables
     """
     from raythena.storage.ledger_view import LedgerView
 
@@ -106,17 +123,41 @@ def report_command(
     job = read_job(task)
     if not task.ledger.exists():
         raise InvalidInput(str(task.ledger), "", "does not exist", hint="The job has not begun; there is nothing to report")
+    if html is not None or parquet is not None:
+        _write_files(task, html, parquet, ranges, proved=html is not None if proof is None else proof)
+        return
     with LedgerView.read(task.ledger) as view:
         if events is not None:
             _list_events(job, view, events)
             return
         record = _record(task, job, view)
     if as_json:
-        typer.echo(json.dumps(_document(record), indent=2))
+        typer.echo(json.dumps({**_document(record), "tables": _tables(task, proved=bool(proof))}, indent=2))
         return
     from rich.console import Console
 
     Console(soft_wrap=True).print(_page(record))
+
+
+def _write_files(task: TaskDirectory, html: Path | None, parquet: Path | None, ranges: int, *, proved: bool) -> None:
+    from raythena.cli.report_files import proven, write_html, write_parquet_files
+    from raythena.monitor.task_tables import read_reported
+
+    read = read_reported(task)
+    proof = proven(read) if proved else None
+    if html is not None:
+        write_html(html, read, proof, ranges)
+        typer.echo(str(html))
+    for path in write_parquet_files(parquet, read, proof) if parquet is not None else ():
+        typer.echo(str(path))
+
+
+def _tables(task: TaskDirectory, *, proved: bool) -> dict[str, object]:
+    from raythena.cli.report_files import proven, tables_of
+    from raythena.monitor.task_tables import read_reported
+
+    read = read_reported(task)
+    return {table.name: table.to_dict() for table in tables_of(read, proven(read) if proved else None)}
 
 
 def _record(task: TaskDirectory, job: Job, view: LedgerView) -> TaskRecord:

@@ -6,6 +6,8 @@ whenever they do not reach; so memory depends on nodes, never on events or hours
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import numpy.typing as npt
 
@@ -102,6 +104,16 @@ class Activity:
             moved = self._bins(middles)
             self.finished = _moved(self.finished, moved)
             self._hosts = {host: _moved(busy, moved) for host, busy in self._hosts.items()}
+
+
+def heat_cells(activity: Activity, cores: Mapping[str, int]) -> npt.NDArray[np.uint8]:
+    """A row for each host by name, a column for each stretch until the last event: 255 where all its cores were busy."""
+    hosts, used = activity.hosts(), activity.used
+    cells = np.zeros((len(hosts), used), dtype=np.uint8)
+    for row, host in enumerate(hosts):
+        full_s = activity.width_s * cores.get(host, 1)
+        cells[row] = np.clip(np.ceil(255 * activity.busy(host)[:used] / full_s), 0, 255).astype(np.uint8)
+    return cells
 
 
 def _moved(values: Floats, places: npt.NDArray[np.int64]) -> Floats:

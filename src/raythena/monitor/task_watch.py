@@ -13,12 +13,10 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
-
 from raythena.domain.core_time import Accounting, account
 from raythena.domain.errors import InvalidInput, RaythenaError
 from raythena.domain.results import MergedOutput
-from raythena.monitor.activity import Activity
+from raythena.monitor.activity import Activity, heat_cells
 from raythena.monitor.range_story import story_of, tail_of
 from raythena.monitor.snapshot import Snapshot, read_job, read_snapshot
 from raythena.runtime.core_time_file import read_sessions
@@ -177,13 +175,13 @@ class TaskWatch:
     def occupancy(self) -> tuple[Document, bytes]:
         """The heat map: what its rows and columns are, and a byte for each cell, 255 for a node whose cores are all busy."""
         activity = self._activity
-        hosts, used = activity.hosts(), activity.used
-        cores = self._cores()
-        cells = np.zeros((len(hosts), used), dtype=np.uint8)
-        for row, host in enumerate(hosts):
-            full_s = activity.width_s * cores.get(host, 1)
-            cells[row] = np.clip(np.ceil(255 * activity.busy(host)[:used] / full_s), 0, 255).astype(np.uint8)
-        about: Document = {"hosts": hosts, "columns": used, "began_at": activity.began_at, "width_s": activity.width_s}
+        cells = heat_cells(activity, self._cores())
+        about: Document = {
+            "hosts": activity.hosts(),
+            "columns": activity.used,
+            "began_at": activity.began_at,
+            "width_s": activity.width_s,
+        }
         return about, cells.tobytes()
 
     def logs(self) -> Document:

@@ -5,7 +5,12 @@ Pure functions from values to text; no colours, no layout.
 
 from __future__ import annotations
 
+import re
+
 from raythena.domain.progress import Progress
+
+_UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]")
+"""As in `page/page.js`: control and direction characters, and those without width."""
 
 
 def duration(seconds: float | None) -> str:
@@ -64,6 +69,11 @@ def size(size_bytes: int) -> str:
 def printable(text: str) -> str:
     """`text` on one line, without anything a terminal would obey."""
     return "".join(character if character.isprintable() else " " for character in text).strip()
+
+
+def visible(text: str) -> str:
+    """`text` for a page: characters that would turn or hide it are told by their codes; the rest is as it was."""
+    return _UNSEEN.sub(lambda found: f"[U+{ord(found[0]):04X}]", text)
 
 
 def facts(progress: Progress) -> list[str]:

@@ -237,6 +237,18 @@ class RangeRecords:
             "output": [promised[output] if output < len(promised) else str(output) for output in outputs],
         }
 
+    def merge_inputs(self, output: int) -> tuple[int, int]:
+        """How many groups went into a merged output, and the bytes of the results taken from them."""
+        start, stop = self._outputs.interval(output)
+        inside = self.columns["state"][start:stop] == State.MERGED
+        groups = self.columns["group"][start:stop][inside]
+        if not len(groups):
+            return 0, 0
+        lowest = groups.min()
+        present = np.zeros(int(groups.max() - lowest) + 1, dtype=bool)
+        present[groups - lowest] = True
+        return int(present.sum()), int(self.columns["size"][start:stop][inside].sum())
+
     def find(self, range_id: str) -> int | None:
         """The index of the range that has this id; None: there is none."""
         lfn, _, event = range_id.rpartition("-")

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -226,3 +227,46 @@ def test_an_account_that_cannot_be_used_is_left_out(run, computed, content):
     ran = run("report", computed.root, "--json")
     assert ran.code == 0
     assert json.loads(ran.out)["accounting"]["nodes"] == []
+
+
+def test_the_tables_are_in_the_document_too(run, computed):
+    tables = json.loads(run("report", computed.root, "--json").out)["tables"]
+    assert [row for row in tables["summary"]["rows"] if row[0] == "finished"] == [["finished", "6"]]
+    assert "proof" not in tables
+    assert "proof" in json.loads(run("report", computed.root, "--json", "--proof").out)["tables"]
+
+
+def test_one_file_has_it_all_with_the_proof(run, computed):
+    ran = run("report", computed.root, "--html", "out.html")
+    assert (ran.code, ran.out) == (0, "out.html\n")
+    page = Path("out.html").read_text()
+    assert "12 of 12 event ranges are in this file" in page
+    assert "Proof of the outputs" in page
+    assert "wrong: " in page  # HITS.1 is in the ledger and not on disk
+
+
+def test_the_proof_may_be_left_out_and_so_may_the_ranges(run, computed):
+    assert run("report", computed.root, "--html", "out.html", "--no-proof", "--ranges", 0).code == 0
+    page = Path("out.html").read_text()
+    assert "The outputs were not proved" in page
+    assert "Event ranges" not in page
+
+
+def test_every_table_is_a_parquet_file(run, computed):
+    ran = run("report", computed.root, "--parquet", "tables")
+    assert ran.code == 0
+    assert "tables/ranges.parquet" in ran.out.splitlines()
+    assert all(Path(line).stat().st_size for line in ran.out.splitlines())
+
+
+def test_a_place_that_cannot_be_written_is_named(run, computed):
+    ran = run("report", computed.root, "--html", "/proc/out.html", "--no-proof")
+    assert ran.code == 7
+    assert "/proc/out.html" in ran.err
+
+
+def test_without_pyarrow_the_file_is_made_without_ranges_or_not_at_all(run, computed, monkeypatch):
+    monkeypatch.setattr("raythena.cli.report_files.find_spec", lambda name: None)
+    ran = run("report", computed.root, "--html", "out.html", "--no-proof")
+    assert (ran.code, "raythena[tables]" in ran.err, "--ranges 0" in ran.err) == (3, True, True)
+    assert run("report", computed.root, "--html", "out.html", "--no-proof", "--ranges", 0).code == 0

@@ -12,7 +12,7 @@ const element = (id) => document.getElementById(id);
 
 /* Foreign text as it may be shown: control and direction characters become visible signs. */
 function shown(text) {
-  return String(text).replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff]/g,
+  return String(text).replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]/g,
     (sign) => "[U+" + sign.charCodeAt(0).toString(16).padStart(4, "0").toUpperCase() + "]");
 }
 
