@@ -97,7 +97,7 @@ def main(events: int, nodes: int) -> None:
         timed("ranges: the last page of an order", lambda: watch.ranges(RangeQuery(sort="wall_s"), events - 100, 100))
         if events <= 1_000_000:
             from raythena.cli.report_files import write_html
-            from raythena.monitor.task_tables import read_reported
+            from raythena.monitor.task_reading import read_reported
 
             path = Path(sys.argv[3]) if len(sys.argv) > 3 else Path(place) / "report.html"
             timed("the report", lambda: write_html(path, read_reported(task), None, events))

@@ -19,6 +19,7 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from raythena import __version__
+from raythena.cli.compare_command import compare_command
 from raythena.cli.config import config_app
 from raythena.cli.demo import demo_command
 from raythena.cli.doctor import doctor_command
@@ -94,6 +95,7 @@ app.command("validate")(validate_command)
 app.command("simulate")(simulate_command)
 app.command("status")(status_command)
 app.command("report")(report_command)
+app.command("compare")(compare_command)
 app.command("events")(events_command)
 app.command("logs")(logs_command)
 app.command("trace")(trace_command)

@@ -141,7 +141,7 @@ def report_command(
 
 def _write_files(task: TaskDirectory, html: Path | None, parquet: Path | None, ranges: int, *, proved: bool) -> None:
     from raythena.cli.report_files import proven, write_html, write_parquet_files
-    from raythena.monitor.task_tables import read_reported
+    from raythena.monitor.task_reading import read_reported
 
     read = read_reported(task)
     proof = proven(read) if proved else None
@@ -154,7 +154,7 @@ def _write_files(task: TaskDirectory, html: Path | None, parquet: Path | None, r
 
 def _tables(task: TaskDirectory, *, proved: bool) -> dict[str, object]:
     from raythena.cli.report_files import proven, tables_of
-    from raythena.monitor.task_tables import read_reported
+    from raythena.monitor.task_reading import read_reported
 
     read = read_reported(task)
     return {table.name: table.to_dict() for table in tables_of(read, proven(read) if proved else None)}

@@ -15,7 +15,7 @@ from raythena.domain.errors import InvalidInput
 
 if TYPE_CHECKING:
     from raythena.monitor.report_tables import ReportTable
-    from raythena.monitor.task_tables import ReportedTask
+    from raythena.monitor.task_reading import ReportedTask
     from raythena.validation import Validation
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from raythena.monitor.activity import heat_cells
 from raythena.monitor.report_drawings import bars, heat_map, shares
 from raythena.monitor.report_tables import Kind, written
-from raythena.monitor.task_tables import ReportedTask
+from raythena.monitor.task_reading import ReportedTask
 
 
 def task_drawings(read: ReportedTask) -> dict[str, str]:

@@ -9,70 +9,27 @@ from __future__ import annotations
 import platform
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from importlib import metadata
 from statistics import median
 
-from raythena.domain.core_time import Accounting, account
-from raythena.domain.errors import InvalidInput
+from raythena.domain.core_time import Accounting
 from raythena.domain.job import Job
 from raythena.domain.node_name import NodeName
 from raythena.domain.results import MergedOutput
 from raythena.monitor.activity import Activity
 from raythena.monitor.core_time_words import in_words
-from raythena.monitor.report_tables import Cell, Column, Kind, ReportTable, Row, facts_table
-from raythena.monitor.snapshot import read_job, read_json
-from raythena.runtime.core_time_file import kept_by_life, read_sessions
-from raythena.storage.ledger_view import LedgerSummary, LedgerView
+from raythena.monitor.report_tables import Cell, Column, Kind, ReportTable, Row, facts_table, written
+from raythena.monitor.task_figures import Extent, figures
+from raythena.monitor.task_reading import ReportedTask
+from raythena.storage.ledger_view import LedgerSummary
 from raythena.storage.range_records import RangeRecords
-from raythena.storage.taskdir import TaskDirectory
 
 SLOW = 1.2
 """A node is called slow whose events take so many times as long as those of the node in the middle."""
 _SECRET = re.compile(r"token|secret|passw|credential|private|api_?key|\bkey\b|proxy", re.IGNORECASE)
 _PACKAGES = ("ray", "numpy", "uproot", "awkward", "pydantic", "pyarrow")
 _MAX_VALUE = 500
-
-
-@dataclass(frozen=True, slots=True)
-class ReportedTask:
-    """All that a report is made of."""
-
-    task: TaskDirectory
-    job: Job
-    records: RangeRecords
-    activity: Activity
-    summary: LedgerSummary
-    accounting: Accounting
-    job_report: Mapping[str, object]
-    """Empty when none has been written."""
-
-    @property
-    def ended(self) -> bool:
-        """Whether there is a verdict."""
-        return "exitCode" in self.job_report
-
-    @property
-    def verdict(self) -> str:
-        """How the job ended, in a few words."""
-        if not self.ended:
-            return "not ended: no job report yet"
-        return f"{self.job_report.get('exitMsg') or 'ended'} (exit code {self.job_report['exitCode']})"
-
-
-def read_reported(task: TaskDirectory) -> ReportedTask:
-    """Read a task. Raises InvalidInput where there is nothing to report, LedgerError, StorageError."""
-    job = read_job(task)
-    if not task.ledger.exists():
-        raise InvalidInput(str(task.ledger), "", "does not exist", hint="The job has not begun; there is nothing to report")
-    records, activity = RangeRecords(job), Activity()
-    with LedgerView.read(task.ledger) as view:
-        records.update(view, activity.add)
-        summary = view.summary()
-    report = read_json(task.report)
-    accounting = account(read_sessions(task), kept_by_life(summary))
-    return ReportedTask(task, job, records, activity, summary, accounting, report if isinstance(report, dict) else {})
 
 
 def task_tables(read: ReportedTask) -> list[ReportTable]:
@@ -93,47 +50,10 @@ def task_tables(read: ReportedTask) -> list[ReportTable]:
     ]
 
 
-def figures(read: ReportedTask) -> dict[str, tuple[Cell, Kind]]:
-    """What tasks are compared by: a name, a figure, its kind. A figure that is not known is None."""
-    summary, accounting, counts = read.summary, read.accounting, read.records.counts()
-    allocated_s = accounting.allocated_s
-    shares = {name: (seconds / allocated_s, Kind.SHARE) for name, seconds in accounting.core_s.items()} if allocated_s else {}
-    first, last = _span(summary)
-    merge_s = sum(merged.wall_s for merged in read.records.merged)
-    return {
-        "events": (summary.n_ranges, Kind.COUNT),
-        "finished": (summary.events, Kind.COUNT),
-        "merged": (summary.events_merged, Kind.COUNT),
-        "failed": (summary.failed, Kind.COUNT),
-        "open": (counts["open"], Kind.COUNT),
-        "attempts failed": (sum(summary.attempts_failed.values()), Kind.COUNT),
-        "outputs merged": (summary.outputs_merged, Kind.COUNT),
-        "outputs promised": (len(read.job.outputs), Kind.COUNT),
-        "bytes of events": (summary.event_bytes, Kind.BYTES),
-        "allocations": (len(summary.sessions), Kind.COUNT),
-        "nodes": (len({NodeName.parse(node.node).host for node in summary.nodes}), Kind.COUNT),
-        "first to last event": (last - first if summary.events else None, Kind.SECONDS),
-        "events per second": (summary.events / (last - first) if last > first else None, Kind.RATE),
-        "an event": (summary.wall_s / summary.events if summary.events else None, Kind.SECONDS),
-        "CPU time of an event": (summary.cpu_s / summary.events if summary.events else None, Kind.SECONDS),
-        "merging": (merge_s, Kind.SECONDS),
-        "allocated core time": (allocated_s or None, Kind.SECONDS),
-        "accounted for": (accounting.accounted if allocated_s else None, Kind.SHARE),
-        **{in_words(name): share for name, share in shares.items()},
-    }
-
-
-def _span(summary: LedgerSummary) -> tuple[float, float]:
-    nodes = summary.nodes
-    return min((node.first_start for node in nodes), default=0.0), max((node.last_end for node in nodes), default=0.0)
-
-
 def _facts(read: ReportedTask) -> Iterator[tuple[str, Cell]]:
-    from raythena.monitor.report_tables import written
-
     job = read.job
     yield from (("job", job.name), ("PandaID", job.job_id), ("task", job.task_id), ("verdict", read.verdict))
-    for name, (cell, kind) in figures(read).items():
+    for name, (cell, kind) in figures(Extent.of_task(read)).items():
         yield name, written(cell, kind)
     for kind_of_failure, count in read.summary.attempts_failed.items():
         yield f"attempts failed: {kind_of_failure}", f"{count:,}"

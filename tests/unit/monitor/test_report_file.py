@@ -23,7 +23,8 @@ from raythena.monitor.report_drawings import bars, heat_map, png, shares
 from raythena.monitor.report_file import ROWS_SHOWN, CarriedRanges, ReportFile, chosen_ranges
 from raythena.monitor.report_tables import Column, Kind, ReportTable
 from raythena.monitor.task_drawings import task_drawings
-from raythena.monitor.task_tables import read_reported, task_tables
+from raythena.monitor.task_reading import read_reported
+from raythena.monitor.task_tables import task_tables
 from raythena.monitor.wording import visible
 
 VISIBLE = "[U+202E][U+001B][31m"

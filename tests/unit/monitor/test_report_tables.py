@@ -13,7 +13,9 @@ from pyarrow import parquet
 from raythena.domain.errors import InvalidInput
 from raythena.monitor.report_tables import Column, Kind, ReportTable, facts_table, write_tables, written
 from raythena.monitor.snapshot import read_job
-from raythena.monitor.task_tables import figures, read_reported, task_tables
+from raythena.monitor.task_figures import Extent, figures
+from raythena.monitor.task_reading import read_reported
+from raythena.monitor.task_tables import task_tables
 from raythena.storage.taskdir import TaskDirectory
 
 
@@ -142,8 +144,8 @@ def test_versions_are_told(read):
 
 def test_figures_that_nobody_knows_are_none(tmp_path, read):
     empty = replace(read, summary=replace(read.summary, nodes=(), events=0, wall_s=0.0, cpu_s=0.0))
-    assert figures(empty)["an event"] == (None, Kind.SECONDS)
-    assert figures(empty)["events per second"] == (None, Kind.RATE)
+    assert figures(Extent.of_task(empty))["an event"] == (None, Kind.SECONDS)
+    assert figures(Extent.of_task(empty))["events per second"] == (None, Kind.RATE)
 
 
 def test_parquet_files_hold_the_same_rows(tmp_path, read):
