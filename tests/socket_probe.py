@@ -63,7 +63,7 @@ def is_private(path):
     return any(place.exists() and place.stat().st_mode & 0o077 == 0 for place in Path(path).parents)
 
 
-def grpc_answer(host, port, method, token=""):
+def grpc_answer(host, port, method, token="", patience_s=_PATIENCE_S):
     """Bytes of the messages with which a method of a gRPC service answers an empty request; none when it is refused."""
     headers = {":method": "POST", ":scheme": "http", ":path": method, ":authority": host}
     headers |= {"content-type": "application/grpc", "te": "trailers"}
@@ -72,7 +72,7 @@ def grpc_answer(host, port, method, token=""):
     packed = b"".join(_literal(name, value) for name, value in headers.items())
     request = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + _frame(_SETTINGS, 0, 0, b"")
     request += _frame(_HEADERS, _END_HEADERS, 1, packed) + _frame(_DATA, _END_STREAM, 1, _EMPTY_MESSAGE)
-    said = _exchange(host, port, request, _frame(_SETTINGS, _ACK, 0, b""), until=_stream_ended)
+    said = _exchange(host, port, request, _frame(_SETTINGS, _ACK, 0, b""), until=_stream_ended, patience_s=patience_s)
     return b"".join(content for kind, _, content in _frames(said) if kind == _DATA)
 
 
@@ -153,11 +153,11 @@ def _stream_ended(said):
     )
 
 
-def _exchange(host, port, request, then=b"", until=bool):
+def _exchange(host, port, request, then=b"", *, until=bool, patience_s=_PATIENCE_S):
     """What comes back until the other side is silent, or what has come is enough."""
     said = b""
     try:
-        with socket.create_connection((host, port), _PATIENCE_S) as link:
+        with socket.create_connection((host, port), patience_s) as link:
             link.sendall(request)
             while not (said and until(said)) and (piece := link.recv(1 << 16)):
                 said += piece

@@ -8,11 +8,18 @@ from dataclasses import replace
 from harvester_kit import LOG, OUTPUTS, RACES, Harvest, Site, hits
 from ray_kit import raythena_processes
 
+MANY = 60
+"""Events of an input: more than a worker has at a time when they are as short as here."""
+
 
 def drain(command, site):
-    """The batch system's signal. The event that is held may end, and nothing is begun any more."""
+    """The batch system's signal. The event that is held may end, and nothing is begun any more.
+
+    A node learns of the signal when it reports next, and then gives back what no worker has.
+    """
     command.send(signal.SIGTERM)
     command.until(lambda progress: progress["phase"] == "draining", "the job drains")
+    command.until(lambda progress: progress["ready"] > 0, "a node knows")
     site.hold.unlink()
 
 
@@ -54,7 +61,7 @@ def test_on_site_merging_through_a_power_cut(tmp_path, mark):
 
 def test_sigterm_leaves_the_rest_to_another_job(tmp_path, mark):
     """What is done is handed over within the grace time; the next job of the task gets the other inputs, and other outputs."""
-    with Site(tmp_path, "merge", 10, seed=3) as site:
+    with Site(tmp_path, "merge", MANY, seed=3) as site:
         command = Harvest(mark, site, "--grace", "120")
         command.until(lambda progress: progress["outputs_merged"] == 1, "an output merged")
         drain(command, site)
@@ -123,7 +130,7 @@ def test_ranges_from_panda_until_sigterm(tmp_path, mark):
 
     Reports Harvester loses are told again at the end of a job, but not when there is no time: here it loses none.
     """
-    with Site(tmp_path, "events", 8, seed=5, races=replace(RACES, lost_reports=False)) as site:
+    with Site(tmp_path, "events", MANY, seed=5, races=replace(RACES, lost_reports=False)) as site:
         command = Harvest(mark, site, "--outputs", "archives", "--grace", "120")
         command.until(lambda progress: progress["stored"] + progress["merged"] >= 10, "some events stored")
         drain(command, site)

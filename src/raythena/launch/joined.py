@@ -9,13 +9,13 @@ Everything of ours ends with this command, whatever ends it: coordinator and age
 
 from __future__ import annotations
 
-import asyncio
 import logging
+import threading
 from collections.abc import Mapping
 from functools import partial
 
 from raythena.domain.errors import InvalidInput
-from raythena.launch.joining import join
+from raythena.launch.joining import ask_ray, join
 from raythena.launch.launcher import LauncherPlugin, LaunchOrder
 from raythena.launch.ray_environment import own_paths_only
 from raythena.runtime.session_config import JoinedNodes
@@ -44,7 +44,8 @@ class JoinedCluster:
 
     async def start(self) -> None:
         """Become a driver of the cluster. Raises ClusterError."""
-        await asyncio.to_thread(_connect, self._address)
+        stopped = threading.Event()
+        await ask_ray(partial(_connect, self._address, stopped), stopped)
 
     async def add_nodes(self) -> None:
         """They are there."""
@@ -61,16 +62,16 @@ class JoinedCluster:
         """Leave; what belongs to this driver ends with that. Safe to call twice."""
         import ray
 
-        await asyncio.to_thread(ray.shutdown)
+        await ask_ray(ray.shutdown)
 
 
-def _connect(address: str) -> None:
+def _connect(address: str, stopped: threading.Event) -> None:
     """Raises ClusterError."""
     import ray
     import ray._private.worker as ray_worker
 
     quiet = partial(ray.init, log_to_driver=False, logging_level=logging.ERROR)
-    join(address, partial(quiet, address=address, job_config=own_paths_only()), ray.shutdown)
+    join(address, partial(quiet, address=address, job_config=own_paths_only()), ray.shutdown, wait=stopped.wait)
     ray_worker._worker_logs_enabled = False  # see `ray_head`
 
 

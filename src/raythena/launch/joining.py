@@ -7,8 +7,11 @@ a wrong token does not become right.
 
 from __future__ import annotations
 
+import asyncio
+import threading
 import time
 from collections.abc import Callable
+from typing import TypeVar
 
 from raythena.domain.errors import ClusterError
 
@@ -26,14 +29,39 @@ _NOT_YET = (
 """In Ray's words (its modules `services` and `node`), in lower case."""
 
 
+_NEVER = threading.Event()
+_Answer = TypeVar("_Answer")
+
+
+async def ask_ray(question: Callable[[], _Answer], stopped: threading.Event | None = None) -> _Answer:
+    """Do in a thread what waits for Ray.
+
+    Whoever is cancelled meanwhile gives up only when the thread has ended: it must not meet Ray's shutdown. `stopped`, if given,
+    is set then, so that it ends soon.
+    """
+    thread = asyncio.ensure_future(asyncio.to_thread(question))
+    try:
+        return await asyncio.shield(thread)
+    except asyncio.CancelledError:
+        if stopped is not None:
+            stopped.set()
+        await asyncio.wait([thread])
+        if not thread.cancelled():
+            thread.exception()  # nobody is left to hear of it
+        raise
+
+
 def join(
     address: str,
     attempt: Callable[[], object],
     give_up: Callable[[], object],
     clock: Callable[[], float] = time.monotonic,
-    sleep: Callable[[float], None] = time.sleep,
+    wait: Callable[[float], bool] = _NEVER.wait,
 ) -> None:
-    """Make attempts until one succeeds; `give_up` clears away what a failed one has left. Raises ClusterError."""
+    """Make attempts until one succeeds; `give_up` clears away what a failed one has left.
+
+    `wait` pauses for some seconds, and is true when no other attempt is to follow. Raises ClusterError.
+    """
     began, pause_s = clock(), _FIRST_PAUSE_S
     while True:
         try:
@@ -44,7 +72,8 @@ def join(
             waited_s = clock() - began
             if not means_not_yet(problem) or waited_s + pause_s > PATIENCE_S:
                 raise ClusterError(f"cannot connect to Ray at {address} (after {waited_s:.0f} s): {problem}") from problem
-        sleep(pause_s)
+        if wait(pause_s):
+            raise ClusterError(f"stopped while connecting to Ray at {address}")
         pause_s = min(2 * pause_s, _LAST_PAUSE_S)
 
 

@@ -12,6 +12,7 @@ import socket
 import time
 from collections.abc import Mapping
 
+from raythena.launch.joining import ask_ray
 from raythena.launch.launcher import LauncherPlugin, LaunchOrder, NodeCommand
 from raythena.launch.ray_environment import start_node
 from raythena.launch.ray_head import RayHead, ray_nodes
@@ -47,10 +48,10 @@ class LocalCluster:
         """Start one more node; ends when it is up. Raises ClusterError."""
         self._started += 1
         name = f"node{self._started}"
-        known = await asyncio.to_thread(_node_ids)
+        known = await ask_ray(_node_ids)
         await self._head.spawn(name, start_node(self._head.join_address, _ADDRESS, self._cores, NODE_RESOURCE))
         began = time.monotonic()
-        while await asyncio.to_thread(_node_ids) <= known:
+        while await ask_ray(_node_ids) <= known:
             self._head.check(name, began)
             await asyncio.sleep(_LOOK_S)
 

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from pathlib import Path
 
 from raythena.domain.errors import ClusterError
 from raythena.launch.addresses import free_port
-from raythena.launch.joining import join
+from raythena.launch.joining import ask_ray, join
 from raythena.launch.private import private_directory, temporary_directory
 from raythena.launch.ray_environment import own_paths_only, ray_environment, start_head, without_ray, write_token
 from raythena.runtime.process_guard import ProcessGuard
@@ -87,13 +88,14 @@ class RayHead:
         for name in without_ray(os.environ):
             del os.environ[name]
         os.environ.update(ray_environment(self.token_file))
-        loading = asyncio.create_task(asyncio.to_thread(_load))
+        loading = asyncio.create_task(ask_ray(_load))
         try:
             port = await self._start_somewhere()
         finally:
             await loading
         self.join_address = f"{self.address}:{port}"
-        await asyncio.to_thread(_connect, self.join_address, self.address)
+        stopped = threading.Event()
+        await ask_ray(partial(_connect, self.join_address, self.address, stopped), stopped)
 
     async def _start_somewhere(self) -> int:
         """Start the head on a free port, on another one when it ends at once. Raises ClusterError."""
@@ -125,7 +127,7 @@ class RayHead:
         """End every process of this machine and remove its files. Safe to call twice."""
         import ray
 
-        await asyncio.to_thread(ray.shutdown)
+        await ask_ray(ray.shutdown)
         await self.process_guard.stop()
         self._places.close()
 
@@ -158,7 +160,7 @@ def _load() -> None:
     import raythena.runtime.driver  # noqa: F401
 
 
-def _connect(head: str, address: str) -> None:
+def _connect(head: str, address: str, stopped: threading.Event) -> None:
     """Join the cluster as its driver. Raises ClusterError."""
     import ray
     import ray._private.worker as ray_worker
@@ -168,7 +170,8 @@ def _connect(head: str, address: str) -> None:
     Config.initialize("")
     AuthenticationTokenLoader.instance().reset_cache()
     quiet = partial(ray.init, log_to_driver=False, logging_level=logging.ERROR)
-    join(head, partial(quiet, address=head, _node_ip_address=address, job_config=own_paths_only()), ray.shutdown)
+    attempt = partial(quiet, address=head, _node_ip_address=address, job_config=own_paths_only())
+    join(head, attempt, ray.shutdown, wait=stopped.wait)
     # Ray has no public switch for this: it prints deaths of its processes to our standard output, which carries results only.
     ray_worker._worker_logs_enabled = False
 

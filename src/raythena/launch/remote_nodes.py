@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from raythena.engine.node_starts import NodePhase, NodeStarts, Retry, StartPolicy
+from raythena.launch.joining import ask_ray
 from raythena.launch.node_process import NodeOrder, heard
 from raythena.launch.ray_head import RayNode, ray_nodes
 from raythena.launch.start_checks import StartChecks
@@ -129,7 +130,7 @@ class RemoteNodes:
             for name in self._starts.overdue(now):
                 self._end(self._now[name], f"not up after {now - self._now[name].began:.0f} s")
             try:
-                self._compare(await asyncio.to_thread(ray_nodes))
+                self._compare(await ask_ray(ray_nodes))
             except Exception as problem:  # noqa: BLE001 (Ray raises bare Exceptions; its head may be away for a moment)
                 logger.warning("cannot list the nodes: %s", problem)
             await asyncio.sleep(_LOOK_S)

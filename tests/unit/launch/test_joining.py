@@ -1,9 +1,12 @@
 """A head that is up and not ready is asked again; one that will never have us is not."""
 
+import asyncio
+import threading
+
 import pytest
 
 from raythena.domain.errors import ClusterError
-from raythena.launch.joining import PATIENCE_S, join, means_not_yet
+from raythena.launch.joining import PATIENCE_S, ask_ray, join, means_not_yet
 
 
 class Head:
@@ -14,6 +17,7 @@ class Head:
         self.attempts = self.cleared = 0
         self.now = 0.0
         self.pauses = []
+        self.stopped_in_pause = None
 
     def attempt(self):
         assert self.cleared == self.attempts, "what a failed attempt has left is still there"
@@ -24,12 +28,13 @@ class Head:
     def clear(self):
         self.cleared += 1
 
-    def sleep(self, pause_s):
+    def wait(self, pause_s):
         self.pauses.append(pause_s)
         self.now += pause_s
+        return len(self.pauses) == self.stopped_in_pause
 
     def join(self):
-        join("127.0.0.1:1", self.attempt, self.clear, lambda: self.now, self.sleep)
+        join("127.0.0.1:1", self.attempt, self.clear, lambda: self.now, self.wait)
 
 
 NOT_YET = [
@@ -66,3 +71,46 @@ def test_nobody_waits_longer_than_a_minute():
         head.join()
     assert 0.8 * PATIENCE_S < head.now <= PATIENCE_S
     assert max(head.pauses) == 5.0
+
+
+def test_who_is_stopped_makes_no_other_attempt():
+    head = Head(*NOT_YET)
+    head.stopped_in_pause = 2
+    with pytest.raises(ClusterError, match="stopped while connecting"):
+        head.join()
+    assert head.attempts == 2
+
+
+def test_the_answer_comes_back():
+    assert asyncio.run(ask_ray(lambda: 7)) == 7
+    with pytest.raises(ZeroDivisionError):
+        asyncio.run(ask_ray(lambda: 1 // 0))
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_cancelled_while_ray_is_asked(fails):
+    """The thread ends before anybody clears away what it works on, and is told to end soon."""
+    begun, stopped, order = threading.Event(), threading.Event(), []
+
+    def question():
+        begun.set()
+        assert stopped.wait(60.0)
+        order.append("thread")
+        if fails:
+            raise ConnectionError("the head is gone")
+
+    async def start():
+        try:
+            await ask_ray(question, stopped)
+        finally:
+            order.append("clean-up")
+
+    async def cancel():
+        task = asyncio.create_task(start())
+        await asyncio.to_thread(begun.wait)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(cancel())
+    assert order == ["thread", "clean-up"]
