@@ -24,7 +24,7 @@ PYTHON ?= $(shell for python in python3.11 python3 python3.12 python3.13; do \
 # Tests compile small programs. Where the machine has no compiler, one comes from the package index.
 COMPILER := $(if $(shell command -v g++ || command -v c++ || command -v clang++),,$(VENV)/.compiler)
 
-.PHONY: help install demo demo-tune test kill scans harvest harvester faults baseline disks check pilot hadd slurm containers browser bare bench docs lock clean
+.PHONY: help install demo demo-tune test kill scans harvest harvester faults baseline disks lint check pilot hadd slurm containers browser bare bench docs lock clean
 
 help:  ## say what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -56,13 +56,15 @@ demo-tune: $(INSTALLED)  ## a scan of 60 networks on two logical nodes (a minute
 	rm -rf digits-network.raythena
 	$(BIN)/raythena tune examples/tune/network.yaml --nodes 2
 
-check: $(INSTALLED) $(COMPILER)  ## lint, format, types, layers, fast unit tests
+lint: $(INSTALLED)  ## style, format, types, layers
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/mypy --python-version 3.13
 	$(BIN)/vermin --quiet --no-tips --violations --target=3.11- --exclude str.decode --exclude file src tests benchmarks examples
 	$(BIN)/lint-imports
+
+check: lint $(COMPILER)  ## lint, and the fast unit tests
 	$(BIN)/python -m pytest -q -n $(TEST_PROCESSES) -m "not slow and not ray" tests/unit
 
 test: $(INSTALLED) $(COMPILER)  ## every test that does not take minutes
