@@ -17,6 +17,8 @@ from raythena.runtime.session_config import SessionConfig
 _RESUME = "--resume"
 _NEED_RESUME = ("run", "demo")
 """Commands that go on with a task only when they are told to."""
+_WATCHED = "harvest"
+"""The command whose batch job Harvester watches: it takes a job that was cancelled for one that came to nothing."""
 
 
 def make_cluster(
@@ -40,7 +42,9 @@ def continuation(settings: Settings, environ: Mapping[str, str], config: Session
     if at is not None and _RESUME not in words:
         words.insert(at + 1, _RESUME)
     argv = (sys.executable, "-P", "-m", "raythena.cli", *words)
-    return Continuation(config.session, config.task_directory, argv, str(Path.cwd()), passed_on(environ))
+    watched = next((word for word in words if not word.startswith("-")), "") == _WATCHED
+    place = str(Path.cwd())
+    return Continuation(config.session, config.task_directory, argv, place, passed_on(environ), told_by_exit_code=watched)
 
 
 def launch_order(settings: Settings, environ: Mapping[str, str], shared: str, tell: Callable[[str], None]) -> LaunchOrder:

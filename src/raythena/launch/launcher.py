@@ -51,6 +51,8 @@ class Continuation:
     """In which it is run."""
     environ: Mapping[str, str]
     """What it needs of the environment besides what every process on a node has."""
+    told_by_exit_code: bool = False
+    """Whoever watches the batch job learns from its end what became of it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,8 @@ known to them only. Until the coordinator is there the node process renews the l
 lease to become silent, so that another node may try.
 
 Under Slurm nobody is left then who would tell it that the job is over, since its batch script died with the head. So the job is
-cancelled when the command has ended; Slurm shows it as cancelled, whatever became of it.
+cancelled when the command has ended; Slurm shows it as cancelled, whatever became of it. Where somebody judges the job by that,
+it is put back in the queue instead: its script, started anew, finds everything done, and ends as it should.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from pathlib import Path
 from raythena.domain.errors import LedgerBusy, StorageError
 from raythena.engine.succession import Sight
 from raythena.launch.launcher import Continuation
-from raythena.launch.slurm_batch import BatchError, cancel_job
+from raythena.launch.slurm_batch import BatchError, cancel_job, requeue_job
 from raythena.runtime.process_guard import ProcessGuard
 from raythena.runtime.session_config import SESSION_VARIABLE, new_session_name
 from raythena.storage.task_lease import Holder, TaskLease
@@ -45,10 +46,16 @@ def passed_on(environ: Mapping[str, str]) -> dict[str, str]:
 class Successor:
     """One node process's way to become the head. Belongs to one event loop."""
 
-    def __init__(self, continuation: Continuation, job_id: str, cancel: Callable[[str], None] = cancel_job) -> None:
+    def __init__(
+        self,
+        continuation: Continuation,
+        job_id: str,
+        cancel: Callable[[str], None] = cancel_job,
+        requeue: Callable[[str], None] = requeue_job,
+    ) -> None:
         self._continuation = continuation
         self._job_id = job_id
-        self._cancel = cancel
+        self._cancel, self._requeue = cancel, requeue
         self._task = TaskDirectory(Path(continuation.task_directory))
         self._session = new_session_name()
         """The same for every claim: what a failed one has left does not stand in the way of the next."""
@@ -148,11 +155,19 @@ class Successor:
         return {**own, **self._continuation.environ, SESSION_VARIABLE: self._session, "PYTHONUNBUFFERED": "1"}
 
     async def _tell_batch_system(self) -> None:
-        if self._job_id and not self._ending:
+        if not self._job_id or self._ending:
+            return
+        if self._continuation.told_by_exit_code:
             try:
-                await asyncio.to_thread(self._cancel, self._job_id)
+                await asyncio.to_thread(self._requeue, self._job_id)
             except BatchError as problem:
-                self._note(f"job {self._job_id} is over, and Slurm could not be told: {problem}")
+                self._note(f"job {self._job_id} cannot be put back in the queue to say how it ended: {problem}")
+            else:
+                return self._note(f"job {self._job_id} is put back in the queue: its script will say how it ended")
+        try:
+            await asyncio.to_thread(self._cancel, self._job_id)
+        except BatchError as problem:
+            self._note(f"job {self._job_id} is over, and Slurm could not be told: {problem}")
 
     def _note(self, text: str) -> None:
         """Say something where people look; standard output of this process leads to the dead machine."""

@@ -106,4 +106,5 @@ def test_another_node_goes_on_with_the_same_command(tmp_path, job, monkeypatch, 
     goes_on = continuation(Settings(), {"SLURM_JOB_ID": "7", "HOME": "/h"}, config)
     assert list(goes_on.argv[-len(words) :]) == words
     assert (goes_on.session, goes_on.directory, goes_on.environ) == (config.session, str(Path.cwd()), {"SLURM_JOB_ID": "7"})
+    assert goes_on.told_by_exit_code == (words[0] == "harvest")
     assert continuation(Settings(launch=LaunchSettings(succession=False)), {}, config) is None

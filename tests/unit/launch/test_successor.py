@@ -35,11 +35,12 @@ def successor(tmp_path, lease, monkeypatch):
     """Makes one; what it told Slurm is in `cancelled`."""
     monkeypatch.setattr("raythena.launch.successor._BEAT_S", 0.05)
 
-    def make(*argv, job_id="7", cancel=None):
-        goes_on = Continuation("first", str(lease.parent), argv, str(tmp_path), {"SLURM_JOB_ID": "7", "SLURM_CONF": "/c"})
-        return Successor(goes_on, job_id, cancel or make.cancelled.append)
+    def make(*argv, job_id="7", cancel=None, requeue=None, watched=False):
+        known = {"SLURM_JOB_ID": "7", "SLURM_CONF": "/c"}
+        goes_on = Continuation("first", str(lease.parent), argv, str(tmp_path), known, told_by_exit_code=watched)
+        return Successor(goes_on, job_id, cancel or make.cancelled.append, requeue or make.requeued.append)
 
-    make.cancelled = []
+    make.cancelled, make.requeued = [], []
     return make
 
 
@@ -132,6 +133,21 @@ def test_slurm_that_does_not_answer_changes_nothing(successor, lease, tmp_path):
 
     assert asyncio.run(_succeed(successor(*goes_on(lease, tmp_path), cancel=refuse)))
     assert "Slurm could not be told: scancel did not answer" in told(lease)
+
+
+def test_a_job_that_is_judged_by_its_exit_code_says_it_in_its_next_life(successor, lease, tmp_path):
+    assert asyncio.run(_succeed(successor(*goes_on(lease, tmp_path), watched=True)))
+    assert (successor.requeued, successor.cancelled) == (["7"], [])
+    assert "its script will say how it ended" in told(lease)
+
+
+def test_a_job_that_may_not_be_put_back_is_cancelled(successor, lease, tmp_path):
+    def refuse(_):
+        raise BatchError("scontrol ended with 1: Job requeue is disabled")
+
+    assert asyncio.run(_succeed(successor(*goes_on(lease, tmp_path), watched=True, requeue=refuse)))
+    assert successor.cancelled == ["7"]
+    assert "requeue is disabled" in told(lease)
 
 
 def test_what_is_to_be_seen(successor, lease):
