@@ -28,7 +28,7 @@ EXPORTED = {
     "Clock": "monotonic_s sleep wall_s",
     "Cluster": "add_nodes ends_at failure start stop",
     "ClusterError": "",
-    "Continuation": "argv directory environ session task_directory",
+    "Continuation": "argv directory environ session task_directory told_by_exit_code",
     "CoordinatorLine": "ranges_ended ranges_given reports_acknowledged stop",
     "DeliveredFile": "adler32 checksum path size_bytes",
     "Done": "cpu_s index offset path size_bytes started_at wall_s whole_file",
@@ -54,7 +54,7 @@ EXPORTED = {
     "JoinedNodes": "cores most",
     "LaunchOrder": (
         "continuation cores environ head_cores hosts interface nodes policy ray_address ray_directory remote_shell remote_stdin "
-        "scratch_directory shared_directory step_options tell"
+        "scratch_directory session shared_directory step_options tell"
     ),
     "NodeCommand": "argv name",
     "LauncherPlugin": "commands is_here launch name words",

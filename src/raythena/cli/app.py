@@ -28,6 +28,7 @@ from raythena.cli.exit_codes import INTERRUPTED, exit_code_table
 from raythena.cli.explain_command import explain_command
 from raythena.cli.export_command import export_command
 from raythena.cli.harvest import harvest_command
+from raythena.cli.join_command import join_command
 from raythena.cli.logs_command import logs_command
 from raythena.cli.monitor_command import monitor_command
 from raythena.cli.output import OutputRefused, guarded
@@ -89,6 +90,7 @@ app.command("run")(run_command)
 app.command("tune")(tune_command)
 app.command("harvest")(harvest_command)
 app.command("submit")(submit_command)
+app.command("join")(join_command)
 app.command("jobs")(jobs_command)
 app.command("cancel")(cancel_command)
 app.command("validate")(validate_command)

@@ -27,9 +27,11 @@ def make_cluster(
     shared: str,
     tell: Callable[[str], None],
     goes_on: Continuation | None = None,
+    *,
+    session: str = "",
 ) -> Cluster:
     """The cluster these settings ask for, nothing of it started yet; `shared`: a directory all nodes see. Raises InvalidInput."""
-    order = replace(launch_order(settings, environ, shared, tell), continuation=goes_on)
+    order = replace(launch_order(settings, environ, shared, tell), continuation=goes_on, session=session)
     return choose_launcher(settings.launch.on, environ).launch(order)
 
 

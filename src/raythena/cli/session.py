@@ -185,7 +185,7 @@ class _Run:
         self._config = config
         self._display = display
         goes_on = continuation(settings, os.environ, config)
-        self._cluster = make_cluster(settings, os.environ, config.task_directory, self._tell, goes_on)
+        self._cluster = make_cluster(settings, os.environ, config.task_directory, self._tell, goes_on, session=config.session)
         self._session: Session | None = None
         self._interrupts = Interrupts(time.monotonic)
         self._at_once = False

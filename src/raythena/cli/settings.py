@@ -31,7 +31,7 @@ from raythena.domain.document_model import json_schema
 from raythena.domain.errors import InvalidInput
 from raythena.gateways.harvester.conversation import Patience
 from raythena.launch.launcher import LaunchOrder
-from raythena.runtime.session_config import SESSION_VARIABLE, SessionConfig
+from raythena.runtime.session_config import NODE_ENDS_AT_VARIABLE, SESSION_VARIABLE, SessionConfig
 from raythena.storage.owned import LONGEST_BASE
 
 C = TypeVar("C")
@@ -39,10 +39,10 @@ C = TypeVar("C")
 ENVIRONMENT_PREFIX = "RAYTHENA_"
 CONFIG_VARIABLE = "RAYTHENA_CONFIG"
 RESERVED_VARIABLES = frozenset(
-    {CONFIG_VARIABLE, SESSION_VARIABLE}
+    {CONFIG_VARIABLE, SESSION_VARIABLE, NODE_ENDS_AT_VARIABLE}
     | {f"RAYTHENA_{word}" for word in ("SOCKET", "WORKER", "SCRATCH", "WORKER_CORES", "RANGES_IN_FLIGHT")}
 )
-"""Variables with our prefix that are not settings: the file to read, what payload workers are told, and a command its session."""
+"""Variables with our prefix that are not settings: the file to read, and what payload workers, commands and agents are told."""
 LOCAL_FILE = "raythena.yaml"
 DAY_S = 86_400
 YEAR_S = 31_536_000

@@ -85,6 +85,8 @@ class LaunchOrder:
     remote_stdin: bool = True
     """Whether that passes standard input on."""
     policy: StartPolicy = field(default_factory=StartPolicy)
+    session: str = ""
+    """Which nodes of other allocations may join, through the shared directory; empty: none."""
     continuation: Continuation | None = None
     """None: the job does not go on without this machine."""
     tell: Callable[[str], None] = _tell_nobody

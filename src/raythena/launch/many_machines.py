@@ -15,6 +15,7 @@ from pathlib import Path
 from raythena.domain.allocation import usable_cores
 from raythena.domain.errors import InternalError
 from raythena.launch.addresses import own_address
+from raythena.launch.join_desk import JoinAnswer, JoinDesk
 from raythena.launch.launcher import LaunchOrder
 from raythena.launch.node_probe import FactsRequest, facts
 from raythena.launch.node_process import NodeOrder
@@ -24,6 +25,7 @@ from raythena.launch.remote_nodes import NodeSpec, RemoteNodes
 from raythena.launch.start_checks import StartChecks
 from raythena.runtime.session_config import JoinedNodes
 
+_LOOPBACK = "127."
 _MANY_CORES = 4
 """A head node with so many cores leaves one to the coordinator."""
 
@@ -64,6 +66,7 @@ class ManyMachines:
         self._head: RayHead | None = None
         self._nodes: RemoteNodes | None = None
         self._look: asyncio.Task[None] | None = None
+        self._join_desk: JoinDesk | None = None
 
     async def start(self) -> None:
         """Start the head here. Raises ClusterError, InvalidInput."""
@@ -75,9 +78,13 @@ class ManyMachines:
 
     async def add_nodes(self) -> None:
         """Begin to start a node process on each other machine."""
+        head = self._started_head()
+        if self._order.session:
+            place = Path(self._order.shared_directory)
+            self._join_desk = JoinDesk(place, self._order.session, self._join_answer, head.private_directory, self._order.tell)
+            self._join_desk.open()
         if not self._specs:
             return
-        head = self._started_head()
         letters = None
         if any(spec.by_file for spec in self._specs):
             letters = head.private_directory(Path(self._order.shared_directory))
@@ -100,6 +107,12 @@ class ManyMachines:
             measure=False,
         )
         checks.head_looked(await asyncio.to_thread(facts, request))
+
+    def _join_answer(self) -> JoinAnswer:
+        head = self._started_head()
+        if head.address.startswith(_LOOPBACK):
+            return JoinAnswer(refusal=f"the job runs on one node, which is known as {head.address}: give it launch.interface")
+        return JoinAnswer(head=head.join_address, token=head.token_file.read_text())
 
     def _started_head(self) -> RayHead:
         if self._head is None:
@@ -139,6 +152,8 @@ class ManyMachines:
         """End everything on all machines. Safe to call twice."""
         if self._look is not None:
             self._look.cancel()
+        if self._join_desk is not None:
+            await self._join_desk.close()
         if self._nodes is not None:
             await self._nodes.stop()
         if self._head is not None:

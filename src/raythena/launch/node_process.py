@@ -13,8 +13,8 @@ Rules:
 - It decides nothing: whether it is started again is up to the head, who succeeds the head is decided in `engine.succession`.
 
 Lines to it: the order, `{"say": "stop"}`. Lines from it: `{"say": "starting", address, cores, directory}`;
-`{"say": "facts", facts}`, what the node is like, see `start_checks`; `{"say": "ended", reason}`. Each stands behind a mark,
-because batch systems and shells say things of their own on standard output.
+`{"say": "facts", facts}`, what the node is like, see `start_checks`; `{"say": "up"}`, Ray runs; `{"say": "ended", reason}`. Each
+stands behind a mark, because batch systems and shells say things of their own on standard output.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from raythena.launch.private import BASE, private_directory, temporary_directory
 from raythena.launch.ray_environment import ray_environment, start_node, without_ray, write_token
 from raythena.launch.successor import Successor
 from raythena.runtime.process_guard import ProcessGuard
-from raythena.runtime.session_config import NODE_RESOURCE
+from raythena.runtime.session_config import NODE_ENDS_AT_VARIABLE, NODE_RESOURCE
 
 MARK = "raythena-node: "
 """Before every line of ours."""
@@ -53,6 +53,8 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _ORDER_LIMIT_BYTES = 1 << 20
 _ORDER_OPTION = "--order="
 _LOOK_S = 1.0
+_UP = ("the node is up", "Ray runtime started")
+"""What `ray_start` prints then, and what `ray start` does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,8 @@ class NodeOrder:
     continuation: Continuation | None = None
     rank: int = 0
     """Its place among those that may succeed the head."""
+    ends_at: float = 0.0
+    """When the node leaves, in seconds since the epoch; 0: not before the job is over."""
 
     def line(self) -> bytes:
         """As it is sent."""
@@ -141,8 +145,10 @@ class NodeProcess:
                 await self._start(address, cores, directory, temporary)
                 say("starting", address=address, cores=cores, directory=str(directory))
                 look = asyncio.create_task(asyncio.to_thread(self._look_at_node))
+                up = asyncio.create_task(_tell_when_up(directory))
                 reason = await self._watch(directory)
                 look.cancel()
+                up.cancel()
                 return reason
             finally:
                 await self._process_guard.stop()
@@ -231,6 +237,8 @@ class NodeProcess:
         write_token(token, self.order.token)
         environ = {name: value for name, value in os.environ.items() if name not in without_ray(os.environ)}
         environ |= {**ray_environment(token), "TMPDIR": str(temporary), "PYTHONUNBUFFERED": "1"}
+        if self.order.ends_at:
+            environ[NODE_ENDS_AT_VARIABLE] = str(self.order.ends_at)
         argv = start_node(self.order.head, address, cores, NODE_RESOURCE, temporary=directory / "r", name=self.order.name)
         log = directory / "log"
         await self._process_guard.spawn(argv, env=environ, stdout=log, stderr=log, cwd=Path("/"), on_exit=self._ray_ended)
@@ -251,6 +259,15 @@ async def is_silent(head: str) -> bool:
         return True
     writer.close()
     return False
+
+
+async def _tell_when_up(directory: Path) -> None:
+    """Say so as soon as Ray runs here."""
+    log = directory / "log"
+    while True:
+        if log.exists() and any(words in log.read_text(errors="replace") for words in _UP):
+            return say("up")
+        await asyncio.sleep(_LOOK_S / 4)
 
 
 def _last_words(directory: Path) -> str:

@@ -76,9 +76,14 @@ class RemoteNodes:
         *,
         letters: Path | None = None,
         checks: StartChecks | None = None,
+        asks_ray: bool = True,
     ) -> None:
-        """`order` makes the order for a start of that name; `letters` is a private directory all nodes see."""
+        """`order` makes the order for a start of that name; `letters` is a private directory all nodes see.
+
+        `asks_ray`: Ray says which nodes there are; otherwise what node processes say has to do.
+        """
         self._checks = checks
+        self._asks_ray = asks_ray
         self._specs = {spec.name: spec for spec in specs}
         self._order = order
         self._environ = dict(environ)
@@ -130,7 +135,8 @@ class RemoteNodes:
             for name in self._starts.overdue(now):
                 self._end(self._now[name], f"not up after {now - self._now[name].began:.0f} s")
             try:
-                self._compare(await ask_ray(ray_nodes))
+                if self._asks_ray:
+                    self._compare(await ask_ray(ray_nodes))
             except Exception as problem:  # noqa: BLE001 (Ray raises bare Exceptions; its head may be away for a moment)
                 logger.warning("cannot list the nodes: %s", problem)
             await asyncio.sleep(_LOOK_S)
@@ -140,10 +146,13 @@ class RemoteNodes:
         for name, start in list(self._now.items()):
             phase = self._starts.phase(name)
             if phase is NodePhase.STARTING and alive.get(start.name):
-                self._starts.came_up(name, time.monotonic())
-                self._tell(f"node {name} is there after {time.monotonic() - start.began:.1f} s")
+                self._came_up(name, start)
             elif alive.get(start.name) is False:
                 self._lost(name, start)
+
+    def _came_up(self, name: str, start: _Start) -> None:
+        self._starts.came_up(name, time.monotonic())
+        self._tell(f"node {name} is there after {time.monotonic() - start.began:.1f} s")
 
     def _lost(self, name: str, start: _Start) -> None:
         """Ray has given the node up. Its process may be out of reach for long, and a new one does not wait for its end."""
@@ -203,6 +212,9 @@ class RemoteNodes:
                 start.words.append(line.decode(errors="replace").strip()[:_LONGEST])
             elif said["say"] == "starting":
                 logger.info("node %s: %s cores at %s, files in %s", start.name, said["cores"], said["address"], said["directory"])
+            elif said["say"] == "up":
+                if not self._asks_ray and self._now.get(name) is start and self._starts.phase(name) is NodePhase.STARTING:
+                    self._came_up(name, start)
             elif said["say"] == "ended":
                 start.reason = start.reason or str(said["reason"])
             elif said["say"] == "facts" and self._checks is not None:

@@ -38,7 +38,8 @@ _STEP = (
     "--mpi=none",
     "--input=0",
 )
-_NODE_PROCESS = (sys.executable, "-P", "-m", "raythena.launch.node_process")
+NODE_PROCESS = (sys.executable, "-P", "-m", "raythena.launch.node_process")
+"""The command that starts a node process."""
 
 
 def step_environment(environ: Mapping[str, str]) -> dict[str, str]:
@@ -51,7 +52,7 @@ def step_environment(environ: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environ.items() if is_kept(name)}
 
 
-def step(node: AllocatedNode, options: tuple[str, ...] = (), program: tuple[str, ...] = _NODE_PROCESS) -> NodeSpec:
+def step(node: AllocatedNode, options: tuple[str, ...] = (), program: tuple[str, ...] = NODE_PROCESS) -> NodeSpec:
     """The command that starts a program on a node; `options` win over ours."""
     part = () if node.part is None else (f"--het-group={node.part}",)
     return NodeSpec(node.name, (*_STEP, *part, f"--nodelist={node.name}", *options, *program))

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -27,6 +28,7 @@ from raythena.domain.ids import RangeIndex
 from raythena.domain.job_number import JobNumbers
 from raythena.domain.node_name import NodeName
 from raythena.domain.results import FailureKind, RangeFailure
+from raythena.engine.departure import Departure
 from raythena.engine.node_core import NodeCore
 from raythena.engine.node_messages import CoordinatorReply
 from raythena.engine.restarts import AgentEnd, GiveUp, PayloadEnd, PayloadRestarts
@@ -49,7 +51,7 @@ from raythena.runtime.payload_interface import (
 )
 from raythena.runtime.range_book import RangeBook
 from raythena.runtime.scratch import ScratchWatch, scratch_directory, scratch_root
-from raythena.runtime.session_config import AgentOrder
+from raythena.runtime.session_config import NODE_ENDS_AT_VARIABLE, AgentOrder
 from raythena.runtime.unacknowledged_results import UnacknowledgedResults
 from raythena.storage.atomic import is_disk_trouble
 from raythena.storage.taskdir import TaskDirectory
@@ -66,8 +68,10 @@ _CLEAR_AFTER_S = 5.0
 class Agent:
     """One incarnation of a node."""
 
-    def __init__(self, order: AgentOrder, link: Link, clock: Clock = SYSTEM_CLOCK) -> None:
+    def __init__(self, order: AgentOrder, link: Link, clock: Clock = SYSTEM_CLOCK, departure: Departure | None = None) -> None:
+        """`departure` is by the wall clock."""
         config = order.config
+        self._departure = departure or Departure()
         self._clock = clock
         self._order = order
         self._places = config.job.payload.places(order.cores)
@@ -128,7 +132,8 @@ class Agent:
             await self._scratch.look(now)
         if self._problem is not None:
             raise self._problem
-        trouble = self._scratch.refusal or self._unwritten
+        leaving = self._departure.notice(self._clock.wall_s(), self.core.mean_event_s)
+        trouble = self._scratch.refusal or self._unwritten or leaving
         if trouble != self.core.trouble:
             self._release(self.core.hold(trouble))
 
@@ -411,7 +416,9 @@ class NodeAgentActor:
         log_to_file(Path(order.config.task_directory) / "logs" / order.config.session / order.node / "agent.log")
         logger.info("node %s: %d cores", order.node, order.cores)
         try:
-            await Agent(order, RayLink(order.config.namespace, order.config.coordinator_patience_s)).run()
+            departure = Departure(float(os.environ.get(NODE_ENDS_AT_VARIABLE, "inf")))
+            link = RayLink(order.config.namespace, order.config.coordinator_patience_s)
+            await Agent(order, link, departure=departure).run()
         except (PayloadError, ClusterError, StorageError) as problem:
             logger.error("giving up: %s", problem)
             return AgentExit(_how_ended(problem), f"{type(problem).__name__}: {problem}")

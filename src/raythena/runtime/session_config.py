@@ -19,6 +19,8 @@ from raythena.runtime.payload_interface import PayloadPlugin, TimeLimits
 from raythena.storage.taskdir import group_path
 
 SESSION_VARIABLE = "RAYTHENA_SESSION"
+NODE_ENDS_AT_VARIABLE = "RAYTHENA_NODE_ENDS_AT"
+"""Set for an agent: when its node leaves, in seconds since the epoch."""
 """Tells a command the name of its session, whose lease somebody holds for it."""
 NODE_RESOURCE = "raythena_core"
 """Ray resource that marks a node as ours; its amount is the number of cores to keep busy."""

@@ -22,7 +22,7 @@ class Cluster:
     keeps_scratch = False
     joined_nodes = None
 
-    def __init__(self, *_):
+    def __init__(self, *_, **__):
         self.stopped = False
 
     async def ends_at(self):

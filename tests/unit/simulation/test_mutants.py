@@ -17,6 +17,7 @@ from raythena.domain.records import AttemptFailed, RangesRetracted, RangesTaken
 from raythena.domain.taxonomy import EndCause
 from raythena.engine import commands as do
 from raythena.engine.completion import MergedHere
+from raythena.engine.departure import Departure
 from raythena.engine.engine import Engine
 from raythena.engine.exchange import NodeExchange
 from raythena.engine.failures import Failures
@@ -462,6 +463,11 @@ class AnswersTooMuch(NodeExchange):
         return replace(reply, acknowledged=(*reply.acknowledged, *(group.name for group in message.groups)))
 
 
+class LeavesAtOnce(Departure):
+    def notice(self, now, mean_event_s):
+        return "it may leave some day"
+
+
 MUTANTS = [
     *(
         Parts(engine=mutant)
@@ -537,6 +543,7 @@ MUTANTS = [
     ),
     *(Parts(lease=mutant) for mutant in (RefusesNobody, ForgetsTheRestartedOne)),
     Parts(node_exchange=AnswersTooMuch),
+    Parts(departure=LeavesAtOnce),
 ]
 
 

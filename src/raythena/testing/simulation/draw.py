@@ -21,7 +21,7 @@ from raythena.testing.simulation.plan import Plan, default_of
 FAULTS: dict[str, tuple[str, ...]] = {
     "network": ("loss", "late", "duplication", "cuts", "partitions"),
     "coordinator": ("crashes", "commit_kills", "freezes", "intruders"),
-    "nodes": ("deaths", "slow_nodes", "late_nodes", "bad_nodes", "frail_nodes", "frozen_agents", "loading_s"),
+    "nodes": ("deaths", "slow_nodes", "late_nodes", "leaving_nodes", "bad_nodes", "frail_nodes", "frozen_agents", "loading_s"),
     "payload": ("payload_crashes", "poison", "hangs", "killers", "flaky", "broken_payloads"),
     "merges": ("merge_failure", "bad_merge", "damage"),
     "disk": ("stalls", "full_scratches", "io_errors", "slow_disk_s"),
@@ -62,6 +62,7 @@ def draw(seed: int, size: Size | None = None) -> Plan:
     size = size or Size()
     dice = _Dice(f"plan {seed}")
     plan = _with_failing_agents(dice, _troubled(dice, _site(dice, size)))
+    plan = replace(plan, leaving_nodes=_Dice(f"leaving {seed}").some(max(1, plan.nodes // 2), 0.2))
     unwanted = [name for kind in FAULTS.keys() - set(size.kinds) for name in FAULTS[kind]]
     usual = {slot.name: default_of(slot) for slot in fields(Plan)}
     without: dict[str, Any] = {name: usual[name] for name in unwanted}

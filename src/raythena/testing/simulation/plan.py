@@ -29,6 +29,8 @@ class Plan:
     slowness: float = 5.0
     late_nodes: int = 0
     """Nodes that join at some time during the trouble instead of at the beginning."""
+    leaving_nodes: int = 0
+    """Nodes whose own allocation ends before the job, at some time during the trouble: they know when."""
     bad_nodes: int = 0
     """Nodes on which every event fails, at once, as long as the trouble lasts."""
     delay_s: float = 0.01

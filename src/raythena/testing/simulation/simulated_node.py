@@ -12,6 +12,7 @@ import numpy as np
 from raythena.domain.ids import RangeIndex
 from raythena.domain.node_name import NodeName
 from raythena.domain.results import ENTRY_DTYPE, FailureKind, GroupReport, RangeFailure
+from raythena.engine.departure import Departure
 from raythena.engine.node_core import NodeCore
 from raythena.engine.node_messages import CoordinatorReply
 from raythena.engine.restarts import PAYLOAD_LIMITS, AgentEnd, GiveUp, PayloadEnd, PayloadRestarts, StartAgain
@@ -51,6 +52,7 @@ class SimulatedNode:
         self._session = site.session
         self._registered = False
         self._restarts: PayloadRestarts = site.parts.payload_restarts()
+        self._departure: Departure = site.parts.departure(host.leaves_at, margin_s=1.0)
         self._judge = RestartJudge(f"the payload of {self.name}:", PAYLOAD_LIMITS)
         self._judge.appeared(_PAYLOAD)
 
@@ -191,6 +193,7 @@ class SimulatedNode:
 
     def _look_at_disks(self) -> None:
         trouble = "scratch is full" if self.scratch_is_full else "the shared disk is full" if self._unwritten else ""
+        trouble = trouble or self._departure.notice(self.site.now, self.core.mean_event_s)
         if trouble != self.core.trouble:
             wanted_back = self.core.hold(trouble)
             if wanted_back:

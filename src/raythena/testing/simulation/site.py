@@ -251,6 +251,7 @@ class Site:
         def come() -> None:
             if session == self.session and machine == host.machine and self._end is None:
                 host.is_up = True
+                _let_leave(self, host)
                 self._when_supervised(lambda supervisor: supervisor.machine_appeared(host))
 
         self.agenda.after(delay_s, come)
@@ -338,6 +339,26 @@ class Site:
             self._bring_machine(node.host, 1.0)
 
 
+def _let_leave(site: Site, host: Host) -> None:
+    """The machine that has come may have an end of its own."""
+    host.leaves_at = float("inf")
+    if not host.leaves or not site.fault_model.in_trouble:
+        return
+    stay_s, machine = site.fault_model.dice.uniform(0.0, site.plan.trouble_s), host.machine_name
+    host.leaves_at = site.now + stay_s
+
+    def leave() -> None:
+        if machine != host.machine_name:
+            return
+        node = site.living_agent(host)
+        if node is not None:
+            node.lose_machine("its allocation ends")
+        else:
+            host.leaves_at = float("inf")  # nobody is there to leave
+
+    site.agenda.after(stay_s, leave)
+
+
 def _host(plan: Plan, number: int) -> Host:
     from_the_end = plan.nodes - 1 - number
     return Host(
@@ -346,6 +367,7 @@ def _host(plan: Plan, number: int) -> Host:
         is_bad=from_the_end < plan.bad_nodes,
         is_frail=number < plan.frail_nodes,
         breaks_payloads=from_the_end < plan.broken_payloads,
+        leaves=from_the_end < plan.leaving_nodes,
     )
 
 

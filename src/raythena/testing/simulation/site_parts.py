@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from raythena.domain.job import Job
+from raythena.engine.departure import Departure
 from raythena.engine.engine import Engine
 from raythena.engine.exchange import NodeExchange
 from raythena.engine.node_core import NodeCore
@@ -21,6 +22,7 @@ class Parts:
     engine: Callable[..., Engine] = Engine
     node_exchange: Callable[..., NodeExchange] = NodeExchange
     core: Callable[..., NodeCore] = NodeCore
+    departure: Callable[..., Departure] = Departure
     agent_restarts: Callable[..., AgentRestarts] = AgentRestarts
     payload_restarts: Callable[..., PayloadRestarts] = PayloadRestarts
     ledger: Callable[[Job], SimulatedLedger] | None = None

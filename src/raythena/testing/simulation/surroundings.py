@@ -42,6 +42,10 @@ class Host:
     """Agents die soon after their start as long as the trouble lasts."""
     breaks_payloads: bool = False
     """The payload fails soon after its start as long as the trouble lasts."""
+    leaves: bool = False
+    """Its machines leave before the job is over, as long as the trouble lasts."""
+    leaves_at: float = float("inf")
+    """The machine of the moment."""
     incarnations: int = 0
     machine: int = 0
     """Counts the machines that were here; whoever starts agents takes each for another one."""
