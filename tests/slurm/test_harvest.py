@@ -13,6 +13,8 @@ import pytest
 from harvester_kit import LOG, OUTPUTS, RACES, Site, hits
 from slurm_kit import OVER, assert_nothing_left, events_by_host
 
+from raythena.gateways.harvester.access_point import AccessPoint
+from raythena.gateways.harvester.harvester_config import FileNames
 from raythena.monitor.snapshot import read_snapshot
 from raythena.storage.taskdir import TaskDirectory
 from slurm_cluster.nodes import eventually
@@ -55,13 +57,13 @@ class Worker:
 
     @property
     def task(self):
-        return TaskDirectory(self.site.task_directory())
+        where = AccessPoint(self.site.point, FileNames()).remembered_task()
+        return None if where is None else TaskDirectory(where)
 
     def progress(self):
         assert self.state not in OVER, f"over too early: {self}"
-        if not (self.site.point / "task_workdir_path.txt").exists():
-            return None
-        snapshot = read_snapshot(self.task.status)
+        task = self.task
+        snapshot = None if task is None else read_snapshot(task.status)
         return snapshot and snapshot.progress
 
     def until(self, condition, what):

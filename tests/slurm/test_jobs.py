@@ -1,5 +1,8 @@
 """Whole jobs on real Slurm: every node of the allocation computes, and nothing of ours is left on any."""
 
+import subprocess
+import sys
+
 import pytest
 from slurm_kit import (
     assert_nothing_left,
@@ -82,6 +85,37 @@ def test_hosts_of_a_file_reached_by_any_remote_shell(cluster, stdin):
     assert job.ended() == "COMPLETED", job
     toy.assert_complete()
     assert not list(toy.task.glob("rt-*")), "an order was left beside the task"
+
+
+LARGE = ("pyacts*", "acts*", "pythia8*", "playwright*", "mypy*", "optuna*", "sklearn*", "pyarrow*", "scipy*", "matplotlib*")
+
+
+@pytest.mark.slow
+def test_nodes_start_from_an_archive_of_the_environment(cluster):
+    """Unpacked on each node but the head's; gone afterwards. An archive that was damaged on the way sets the nodes aside."""
+    archive = cluster.shared / "environment.tar"
+    without = [f"--without=lib/python*/site-packages/{name}" for name in LARGE]
+    subprocess.run([sys.executable, "-m", "raythena.cli", "stage", archive, *without], check=True, timeout=200)
+    toy = toy_job(cluster)
+    job = run_toy(cluster, toy, f"--set launch.environment={archive}", "--nodes=2", "--nodelist=n1,n2")
+    until_all_compute(toy, "n1", "n2")
+    started = [one.command for one in cluster.nodes["n2"].processes() if "environment/bin/python" in one.command]
+    assert any("raythena.launch.ray_start" in command for command in started), started
+    hurry(toy)
+    assert job.ended() == "COMPLETED", job
+    toy.assert_complete()
+    assert_nothing_left(*cluster.nodes.values(), limit_s=30)
+    with archive.open("r+b") as stream:
+        stream.seek(1 << 20)
+        stream.write(b"damage")
+    toy = toy_job(cluster)
+    options = f"--set launch.environment={archive} --set launch.max_start_failures=1"
+    job = run_toy(cluster, toy, options, "--nodes=2", "--nodelist=n1,n2")
+    job.until_said("node n2 is set aside")
+    assert "is damaged" in job.text()
+    archive.unlink()
+    hurry(toy)
+    assert job.ended() == "COMPLETED", job
 
 
 @pytest.mark.slow

@@ -53,8 +53,8 @@ EXPORTED = {
     "JobNumbers": "take",
     "JoinedNodes": "cores most",
     "LaunchOrder": (
-        "continuation cores environ head_cores hosts interface nodes policy ray_address ray_directory remote_shell remote_stdin "
-        "scratch_directory session shared_directory step_options tell"
+        "continuation cores environ environment head_cores hosts interface nodes policy ray_address ray_directory remote_shell "
+        "remote_stdin scratch_directory session shared_directory step_options tell"
     ),
     "NodeCommand": "argv name",
     "LauncherPlugin": "commands is_here launch name words",

@@ -37,6 +37,7 @@ from raythena.cli.report_command import report_command
 from raythena.cli.run import run_command
 from raythena.cli.schema_command import schema_command
 from raythena.cli.simulate import simulate_command
+from raythena.cli.stage_command import stage_command
 from raythena.cli.status import status_command
 from raythena.cli.submit import submit_command
 from raythena.cli.submitted_jobs import cancel_command, jobs_command
@@ -102,6 +103,7 @@ app.command("events")(events_command)
 app.command("logs")(logs_command)
 app.command("trace")(trace_command)
 app.command("monitor")(monitor_command)
+app.command("stage")(stage_command)
 app.command("doctor")(doctor_command)
 app.command("explain-command")(explain_command)
 app.command("export")(export_command)

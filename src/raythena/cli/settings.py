@@ -105,6 +105,10 @@ class LaunchSettings(_Group):
         Target(LaunchOrder, "remote_stdin"),
     )
     step_options: str = setting("more options for the command that starts a process on a node (srun)", default="")
+    environment: str = setting(
+        "archive made by `raythena stage`, which the nodes unpack on their own disks and start from; empty: none",
+        Target(LaunchOrder, "environment"),
+    )
     succession: bool = setting("whether another node goes on with the job when the machine of the head dies", default=True)
     start_limit_s: float = setting(
         "time after which the start of a node has failed", Target(LaunchOrder, "policy.start_limit_s"), ge=1, le=DAY_S

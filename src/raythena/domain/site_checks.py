@@ -216,7 +216,7 @@ def _imports(facts: SiteFacts) -> Iterator[Complaint]:
             yield _fail(node.node, f"Ray cannot be imported: {node.import_problem}", "is the environment visible on this node?")
         elif node.import_s > IMPORT_WARNING_S:
             complain = _fail if node.import_s > IMPORT_LIMIT_S else _warn
-            advice = "put the environment on a faster disk, or on those of the nodes, or lower launch.starts_at_once"
+            advice = "put the environment on the disks of the nodes (raythena stage), or lower launch.starts_at_once"
             yield complain(node.node, f"importing Ray took {node.import_s:.1f} s", advice)
 
 

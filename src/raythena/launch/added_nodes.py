@@ -22,6 +22,7 @@ import msgspec
 
 from raythena.domain.allocation import slurm_allocation
 from raythena.domain.errors import ClusterError, InvalidInput, StorageError
+from raythena.launch.environment_archive import checked
 from raythena.launch.join_desk import LOOK_S, JoinAnswer
 from raythena.launch.launcher import LauncherPlugin, LaunchOrder
 from raythena.launch.node_process import NodeOrder
@@ -67,6 +68,7 @@ class AddedNodes:
         self._leaves_at = None if ends_at is None else ends_at - _LAST_S
         self._clock = clock
         self._requests = JoinRequests(task.root)
+        self._environment_sha256 = checked(Path(order.environment)) if order.environment else ""
         self._told = asyncio.Event()
 
     def end(self) -> None:
@@ -163,6 +165,8 @@ class AddedNodes:
             head_node="",
             ray_directory=order.ray_directory,
             ends_at=self._leaves_at or 0.0,
+            environment=order.environment and str(Path(order.environment).absolute()),
+            environment_sha256=self._environment_sha256,
         )
 
     async def _pause(self) -> None:

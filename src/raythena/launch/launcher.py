@@ -84,6 +84,8 @@ class LaunchOrder:
     """What runs a program on a host."""
     remote_stdin: bool = True
     """Whether that passes standard input on."""
+    environment: str = ""
+    """An archive of the environment that the other nodes unpack and start from; empty: they start where we did."""
     policy: StartPolicy = field(default_factory=StartPolicy)
     session: str = ""
     """Which nodes of other allocations may join, through the shared directory; empty: none."""

@@ -15,6 +15,7 @@ from pathlib import Path
 from raythena.domain.allocation import usable_cores
 from raythena.domain.errors import InternalError
 from raythena.launch.addresses import own_address
+from raythena.launch.environment_archive import checked
 from raythena.launch.join_desk import JoinAnswer, JoinDesk
 from raythena.launch.launcher import LaunchOrder
 from raythena.launch.node_probe import FactsRequest, facts
@@ -55,9 +56,10 @@ class ManyMachines:
         job_id: str = "",
         head_node: str = "",
     ) -> None:
-        """`job_id`: a Slurm job that must not go on without `head_node`."""
+        """`job_id`: a Slurm job that must not go on without `head_node`. Raises InvalidInput."""
         most = len(specs) if order.nodes is None else order.nodes - 1
         self._order = order
+        self._environment_sha256 = checked(Path(order.environment)) if order.environment else ""
         self._head_cores = head_cores(order, given_cores)
         self._names = names[:most]
         self._specs = specs[:most]
@@ -134,6 +136,8 @@ class ManyMachines:
             head_node=self._head_node,
             continuation=order.continuation,
             rank=self._specs.index(spec),
+            environment=order.environment and str(Path(order.environment).absolute()),
+            environment_sha256=self._environment_sha256,
         )
 
     def failure(self) -> str:

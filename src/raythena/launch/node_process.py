@@ -35,6 +35,7 @@ from raythena.domain.allocation import slurm_allocation, usable_cores
 from raythena.domain.errors import ClusterError, InvalidInput, RaythenaError
 from raythena.engine.succession import Move, Sight, Succession
 from raythena.launch.addresses import own_address
+from raythena.launch.environment_archive import unpack
 from raythena.launch.headless import end_headless_job
 from raythena.launch.launcher import Continuation
 from raythena.launch.private import BASE, private_directory, temporary_directory
@@ -80,6 +81,9 @@ class NodeOrder:
     """Its place among those that may succeed the head."""
     ends_at: float = 0.0
     """When the node leaves, in seconds since the epoch; 0: not before the job is over."""
+    environment: str = ""
+    """An archive to unpack and start from; empty: this Python does."""
+    environment_sha256: str = ""
 
     def line(self) -> bytes:
         """As it is sent."""
@@ -233,6 +237,11 @@ class NodeProcess:
         return address
 
     async def _start(self, address: str, cores: int, directory: Path, temporary: Path) -> None:
+        python = sys.executable
+        if self.order.environment:
+            place = Path(tempfile.mkdtemp(prefix="environment-", dir=temporary))
+            archive, sha256 = Path(self.order.environment), self.order.environment_sha256
+            python = str(await asyncio.to_thread(unpack, archive, sha256, place))
         token = directory / "token"
         write_token(token, self.order.token)
         environ = {name: value for name, value in os.environ.items() if name not in without_ray(os.environ)}
@@ -240,6 +249,7 @@ class NodeProcess:
         if self.order.ends_at:
             environ[NODE_ENDS_AT_VARIABLE] = str(self.order.ends_at)
         argv = start_node(self.order.head, address, cores, NODE_RESOURCE, temporary=directory / "r", name=self.order.name)
+        argv[0] = python
         log = directory / "log"
         await self._process_guard.spawn(argv, env=environ, stdout=log, stderr=log, cwd=Path("/"), on_exit=self._ray_ended)
 
