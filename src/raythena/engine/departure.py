@@ -17,11 +17,11 @@ class Departure:
     """When a node leaves, in the seconds of the clock it is asked with; infinite: it stays."""
 
     at: float = float("inf")
-    margin_s: float = 15.0
+    kept_s: float = 15.0
     """For the last group and its acknowledgement."""
 
     def notice(self, now: float, mean_event_s: float) -> str:
         """Why nothing may be begun any more; "" while something may."""
-        if now < self.at - self.margin_s - _EVENTS * mean_event_s:
+        if now < self.at - self.kept_s - _EVENTS * mean_event_s:
             return ""
         return "its allocation ends before another event would"

@@ -196,13 +196,18 @@ def _manifest(tar: tarfile.TarFile) -> Manifest:
 # ---- on a node
 
 
+class _Unfiltered(tarfile.TarFile):
+    """Later versions of Python want to know whether members are to be looked at: `_extract` does."""
+
+    extraction_filter = staticmethod(lambda member, _: member)
+
+
 def unpack(archive: Path, sha256: str, target: Path) -> Path:
     """Unpack an archive below an empty directory; the Python to start there. Raises StorageError, also for a wrong checksum."""
     with disk_errors("unpack", archive), archive.open("rb") as stream:
         hashing = _Hashing(stream)
         try:
-            with tarfile.open(fileobj=hashing, mode="r|", bufsize=CHUNK_BYTES) as tar:
-                tar.extraction_filter = lambda member, _: member  # `_extract` looks at each
+            with _Unfiltered.open(fileobj=hashing, mode="r|", bufsize=CHUNK_BYTES) as tar:
                 for member in tar:
                     _extract(tar, member, target)
         except (tarfile.TarError, EOFError) as problem:

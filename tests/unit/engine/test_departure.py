@@ -16,7 +16,7 @@ def test_whoever_stays_is_never_stopped():
 
 
 def test_an_event_of_mean_length_and_its_report_find_room():
-    departure = Departure(1000.0, margin_s=15.0)
+    departure = Departure(1000.0, kept_s=15.0)
     assert departure.notice(900.0, 50.0) == ""
     assert "ends before" in departure.notice(911.0, 50.0)
     assert departure.notice(911.0, 1.0) == ""

@@ -113,7 +113,7 @@ def test_nodes_join_and_leave_with_the_session(site):
         assert not (site.task.root / "joining").exists()
 
     asyncio.run(asyncio.wait_for(story(), 60))
-    assert [text.partition(" after")[0] for text in site.told if "is there" in text] == ["node a is there", "node b is there"]
+    assert {text.partition(" after")[0] for text in site.told if "is there" in text} == {"node a is there", "node b is there"}
 
 
 def test_they_join_whoever_takes_the_place_of_a_head(site):

@@ -52,7 +52,7 @@ class SimulatedNode:
         self._session = site.session
         self._registered = False
         self._restarts: PayloadRestarts = site.parts.payload_restarts()
-        self._departure: Departure = site.parts.departure(host.leaves_at, margin_s=1.0)
+        self._departure: Departure = site.parts.departure(host.leaves_at, kept_s=1.0)
         self._judge = RestartJudge(f"the payload of {self.name}:", PAYLOAD_LIMITS)
         self._judge.appeared(_PAYLOAD)
 
