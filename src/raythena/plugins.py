@@ -43,7 +43,7 @@ from raythena.runtime.gateway_interface import (
     HistoryReader,
     TaskHistory,
 )
-from raythena.runtime.merger_interface import BadInputs, MergeContext, Merged, Merger
+from raythena.runtime.merger_interface import BadInputs, MergeContext, Merged, Merger, StoredEvent
 from raythena.runtime.payload_interface import (
     Done,
     Failed,
@@ -120,6 +120,7 @@ __all__ = [
     "StartPolicy",
     "Started",
     "StorageError",
+    "StoredEvent",
     "TaskHistory",
     "TimeLimits",
     "TrialOutcome",

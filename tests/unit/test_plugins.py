@@ -95,6 +95,7 @@ EXPORTED = {
     "StartPolicy": "at_once first_pause_s last_pause_s max_absences max_failures stable_s start_limit_s",
     "Started": "at index",
     "StorageError": "",
+    "StoredEvent": "read",
     "TaskHistory": "failed finished given",
     "TimeLimits": "first_time_limit_s min_time_limit_s time_limit_factor",
     "TrialOutcome": "number reports stopped_early values wall_s",

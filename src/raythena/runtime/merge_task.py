@@ -15,18 +15,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from raythena.domain.errors import MergeError, StorageError
 from raythena.domain.ids import OutputNumber
 from raythena.domain.job import MergeSpec
 from raythena.domain.results import GroupReport, MergedOutput
-from raythena.runtime.merger_interface import BadInputs, MergeContext, Merged, merger_named
+from raythena.runtime.merger_interface import BadInputs, MergeContext, Merged, StoredMerger, merger_named
 from raythena.runtime.scratch import scratch_directory
 from raythena.storage.atomic import adler32_of, is_disk_trouble, refusal, sync_file
-from raythena.storage.groups import read_members
+from raythena.storage.groups import OpenGroups, OutputLost, StoredOutput, stored_outputs
 from raythena.storage.root.contents import RootFileError, count_by_convention
 from raythena.storage.taskdir import TaskDirectory
+
+LARGEST_IN_MEMORY_BYTES = 64 << 20
+"""Mergers that take outputs where they lie hold one at a time in memory; where one is larger, all are unpacked into files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +68,7 @@ def merge_output(order: MergeOrder) -> MergedOutput:
     try:
         with scratch_directory(order.scratch_directory, order.task_directory, order.session, place) as scratch:
             try:
-                inputs = _unpack(order, directory, scratch)
-                merged = _merge(order, inputs, target, scratch / "work")
+                merged = _merge(order, directory, target, scratch)
                 sync_file(target)
             except Exception as problem:
                 _tell_disk_trouble(order, problem, (scratch, target.parent))
@@ -101,43 +101,89 @@ def _tell_disk_trouble(order: MergeOrder, problem: Exception, directories: tuple
             raise StorageError(f"cannot merge {order.lfn}: {trouble}") from problem
 
 
-def _unpack(order: MergeOrder, directory: TaskDirectory, scratch: Path) -> list[Path]:
-    """Every event's output as a file, in event order."""
-    bad: dict[int, str] = {}
-    indices: list[int] = []
-    for group in order.groups:
-        for index, content in read_members(directory.root / group.path, group.entries, bad):
-            (scratch / f"{index:010d}").write_bytes(content)
-            indices.append(index)
-    if bad:
-        first = min(bad)
-        raise MergeError(f"{len(bad)} stored outputs are lost, the first is of range {first}: {bad[first]}", tuple(sorted(bad)))
-    indices.sort()
-    if len(indices) != order.expected or len(np.unique(indices)) != order.expected:
-        raise MergeError(f"{order.lfn}: {len(indices)} stored outputs where {order.expected} were expected")
-    return [scratch / f"{index:010d}" for index in indices]
-
-
-def _merge(order: MergeOrder, inputs: list[Path], target: Path, work: Path) -> Merged:
+def _merge(order: MergeOrder, directory: TaskDirectory, target: Path, scratch: Path) -> Merged:
+    """Hand the outputs to the merger and look at what it made of them."""
+    work = scratch / "work"
     target.parent.mkdir(parents=True, exist_ok=True)
-    log = TaskDirectory(Path(order.task_directory)).logs / order.session / "merges" / target.name
-    for directory in (work, log.parent):
-        directory.mkdir(parents=True, exist_ok=True)
+    log = directory.logs / order.session / "merges" / target.name
+    for place in (work, log.parent):
+        place.mkdir(parents=True, exist_ok=True)
     context = MergeContext(order.lfn, order.guid, order.spec.options, order.expected, work, log)
-    try:
-        merged = merger_named(order.spec.kind)(inputs, target, context) or Merged()
-    except BadInputs as problem:
-        raise _charged(order, inputs, problem) from problem
-    except MergeError:
-        raise
-    except Exception as problem:  # a merger is foreign code: whatever it raises is told as its failure
-        raise MergeError(f"{order.lfn}: the {order.spec.kind} merger failed: {type(problem).__name__}: {problem}") from problem
+    with OpenGroups() as groups:
+        outputs = _outputs(order, directory, groups)
+        try:
+            merged = _merge_outputs(order, outputs, target, context, scratch) or Merged()
+        except BadInputs as problem:
+            raise _charged(order, outputs, problem) from problem
+        except OutputLost as problem:
+            raise _lost(_unreadable(outputs)) from problem
+        except MergeError:
+            raise
+        except Exception as problem:  # a merger is foreign code: whatever it raises is told as its failure
+            raise MergeError(
+                f"{order.lfn}: the {order.spec.kind} merger failed: {type(problem).__name__}: {problem}"
+            ) from problem
+    _check_merged(order, merged, target)
+    return merged
+
+
+def _outputs(order: MergeOrder, directory: TaskDirectory, groups: OpenGroups) -> list[StoredOutput]:
+    """Every event's output, in event order. Raises MergeError when some are lost, or not those that were expected."""
+    bad: dict[int, str] = {}
+    outputs: list[StoredOutput] = []
+    for group in order.groups:
+        outputs += stored_outputs(directory.root / group.path, group.entries, bad, groups)
+    if bad:
+        raise _lost(bad | _unreadable(outputs))
+    outputs.sort(key=lambda output: output.index)
+    if len(outputs) != order.expected or len({output.index for output in outputs}) != order.expected:
+        raise MergeError(f"{order.lfn}: {len(outputs)} stored outputs where {order.expected} were expected")
+    return outputs
+
+
+def _merge_outputs(
+    order: MergeOrder, outputs: list[StoredOutput], target: Path, context: MergeContext, scratch: Path
+) -> Merged | None:
+    """Merge the outputs where they lie, or as files if the merger wants files, or if one is too large to be held in memory."""
+    merger = merger_named(order.spec.kind)
+    if isinstance(merger, StoredMerger) and max(output.size_bytes for output in outputs) <= LARGEST_IN_MEMORY_BYTES:
+        return merger.merge_stored(outputs, target, context)
+    return merger(_unpacked(outputs, scratch), target, context)
+
+
+def _unpacked(outputs: list[StoredOutput], scratch: Path) -> list[Path]:
+    """Every output as a file. Raises OutputLost."""
+    paths = []
+    for output in outputs:
+        paths.append(scratch / f"{output.index:010d}")
+        paths[-1].write_bytes(output.read())
+    return paths
+
+
+def _unreadable(outputs: list[StoredOutput]) -> dict[int, str]:
+    """Range index → why its output is lost, of all that are: they are to be computed again together."""
+    bad: dict[int, str] = {}
+    for output in outputs:
+        try:
+            output.read()
+        except OutputLost as problem:
+            bad[output.index] = str(problem)
+    return bad
+
+
+def _lost(bad: dict[int, str]) -> MergeError:
+    if not bad:
+        return MergeError("a stored output could not be read, and could be read again a moment later")
+    first = min(bad)
+    return MergeError(f"{len(bad)} stored outputs are lost, the first is of range {first}: {bad[first]}", tuple(sorted(bad)))
+
+
+def _check_merged(order: MergeOrder, merged: Merged, target: Path) -> None:
     if not target.is_file() or target.stat().st_size == 0:
         raise MergeError(f"{order.lfn}: the {order.spec.kind} merger wrote nothing")
     n_events = _counted(order, target) if merged.n_events is None and merged.is_countable else merged.n_events
     if n_events not in (None, order.expected):
         raise MergeError(f"{order.lfn}: the merged file holds {n_events} events, expected {order.expected}")
-    return merged
 
 
 def _counted(order: MergeOrder, target: Path) -> int | None:
@@ -148,11 +194,11 @@ def _counted(order: MergeOrder, target: Path) -> int | None:
         raise MergeError(f"{order.lfn}: the merged file {problem}") from problem
 
 
-def _charged(order: MergeOrder, inputs: Sequence[Path], problem: BadInputs) -> MergeError:
+def _charged(order: MergeOrder, outputs: Sequence[StoredOutput], problem: BadInputs) -> MergeError:
     """The merger's accusation, told of event ranges instead of files."""
-    faults = {int(inputs[position].name): reason for position, reason in problem.faults.items()}
+    faults = {outputs[position].index: reason for position, reason in problem.faults.items()}
     first = min(faults)
-    counted = f"the outputs of {len(faults):,} of {len(inputs):,} events cannot be merged, the first is"
+    counted = f"the outputs of {len(faults):,} of {len(outputs):,} events cannot be merged, the first is"
     text = f"{order.lfn}: {counted} that of range {first}: {faults[first]}"
     return MergeError(text, tuple(faults), tuple(faults.values()))
 
@@ -165,11 +211,16 @@ def check_sample(order: MergeOrder) -> None:
     check = getattr(merger_named(order.spec.kind), "check_sample", None)
     if check is None:
         return
-    with scratch_directory(order.scratch_directory, order.task_directory, order.session, "sample") as scratch:
-        (sample,) = _unpack(order, TaskDirectory(Path(order.task_directory)), scratch)
+    place = scratch_directory(order.scratch_directory, order.task_directory, order.session, "sample")
+    with place as scratch, OpenGroups() as groups:
+        outputs = _outputs(order, TaskDirectory(Path(order.task_directory)), groups)
         work = scratch / "work"
         work.mkdir()
+        context = MergeContext(order.lfn, order.guid, order.spec.options, order.expected, work, scratch / "sample")
         try:
-            check(sample, MergeContext(order.lfn, order.guid, order.spec.options, order.expected, work, scratch / "sample"))
+            (sample,) = _unpacked(outputs, scratch)
+            check(sample, context)
         except BadInputs as problem:
-            raise _charged(order, [sample], problem) from problem
+            raise _charged(order, outputs, problem) from problem
+        except OutputLost as problem:
+            raise _lost(_unreadable(outputs)) from problem

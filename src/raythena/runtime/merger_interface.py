@@ -5,7 +5,9 @@ writes one file. It runs in a Ray task of its own and may take its time; it must
 learns of the merged file on the way (the GUID inside it, its number of events) it may return.
 
 A merger with a method `check_options(options, source)` is asked before the job begins whether it can work with its options; it
-raises InvalidInput if not. One with a method `check_sample(sample, context)` is handed the output of an event as soon as the
+raises InvalidInput if not. One with a method `merge_stored(outputs, output, context)` is handed the outputs where they are stored,
+as `StoredEvent`s, instead of files of their own, unless one of them is too large to be held in memory: a file for each event is
+what most of the time of a merge of small events goes into. One with a method `check_sample(sample, context)` is handed the output of an event as soon as the
 first is there, and raises MergeError if outputs like it cannot be merged: the job ends before more is computed in vain.
 """
 
@@ -15,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from raythena.domain.errors import InvalidInput, MergeError
 from raythena.domain.job import MergeSpec
@@ -56,12 +58,27 @@ class BadInputs(MergeError):
     `faults`: position in `inputs` → what is wrong with the file, without its path.
     """
 
-    def __init__(self, lfn: str, inputs: Sequence[Path], faults: Mapping[int, str]) -> None:
+    def __init__(self, lfn: str, inputs: Sequence[Path | StoredEvent], faults: Mapping[int, str]) -> None:
         first = min(faults)
         super().__init__(
             f"{lfn}: {len(faults):,} of {len(inputs):,} files cannot be merged, the first is {inputs[first]}: {faults[first]}"
         )
         self.faults = dict(faults)
+
+
+class StoredEvent(Protocol):
+    """The output of one event where it is stored. Its text says which it is and where."""
+
+    def read(self) -> bytes:
+        """All of it. Raises an error that is to leave the merger as it is: the output is lost, and its event is computed again."""
+
+
+@runtime_checkable
+class StoredMerger(Protocol):
+    """A merger that needs no files for its inputs. Raises what a `Merger` raises."""
+
+    def merge_stored(self, outputs: Sequence[StoredEvent], output: Path, context: MergeContext) -> Merged | None:
+        """Merge `outputs` (at least one, in event order) into the new file `output`."""
 
 
 class Merger(Protocol):

@@ -38,6 +38,8 @@ _NAME_BYTES = len(member_name(0))
 _IN_EXTRA_32, _IN_EXTRA_16 = 0xFFFFFFFF, 0xFFFF
 """Stand in a short field for: see the 64-bit one."""
 _LIMIT_BYTES, _LIMIT_COUNT = _IN_EXTRA_32, _IN_EXTRA_16
+_MOST_OPEN = 200
+"""Groups of one merge that are open at a time."""
 _PLAIN, _ZIP64 = 20, 45
 """Versions of the format needed to read a member."""
 _MIDNIGHT, _NEW_YEAR_1980 = 0, 0x21
@@ -267,44 +269,102 @@ def remove_group(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+class OutputLost(Exception):
+    """A stored output is not what its entry promises: gone, altered or unreadable. The text says how."""
+
+
+class OpenGroups:
+    """Groups outputs are read from. Some stay open, because the outputs of one merge alternate between the groups of its nodes."""
+
+    def __init__(self) -> None:
+        self._open: dict[Path, int] = {}
+        """The one used last is the last."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        while self._open:
+            os.close(self._open.popitem()[1])
+
+    def descriptor(self, path: Path) -> int:
+        """The open file. Raises OSError."""
+        descriptor = self._open.pop(path, -1)
+        if descriptor < 0:
+            while len(self._open) >= _MOST_OPEN:
+                os.close(self._open.pop(next(iter(self._open))))
+            descriptor = os.open(path, os.O_RDONLY)
+        self._open[path] = descriptor
+        return descriptor
+
+
+@dataclass(frozen=True, slots=True)
+class StoredOutput:
+    """The output of one range where it lies in a group. It is read, not mapped: a disk's refusal must not end the process."""
+
+    index: int
+    path: Path
+    offset: int
+    size_bytes: int
+    adler32: int
+    groups: OpenGroups = field(repr=False, compare=False)
+
+    def __str__(self) -> str:
+        return f"range {self.index} in {self.path}"
+
+    def read(self) -> bytes:
+        """All of it, checked against its entry. Raises OutputLost."""
+        try:
+            descriptor = self.groups.descriptor(self.path)
+            content = os.pread(descriptor, self.size_bytes, self.offset)
+            if len(content) != self.size_bytes:  # the kernel gives 2 GB at a time at most
+                content = b"".join(pieces(descriptor, self.offset, self.size_bytes))
+        except OSError as error:
+            raise OutputLost(f"{self.path}: cannot read the output: {error.strerror}") from error
+        except SourceError as problem:
+            raise OutputLost(f"{self.path}: {problem}") from problem
+        if zlib.adler32(content) != self.adler32:
+            raise OutputLost(f"{self.path}: the output was altered: its checksum is wrong")
+        return content
+
+
+def stored_outputs(path: Path, entries: Entries, bad: dict[int, str], groups: OpenGroups) -> list[StoredOutput]:
+    """Where the outputs lie that `entries` promise to be in the group, in that order; nothing of them is read yet.
+
+    Those that are missing or of another size are put into `bad` (range index → why) and left out; all, if there is no such group.
+    """
+    wanted = list(zip(entries["range"].tolist(), entries["size"].tolist(), entries["adler32"].tolist(), strict=True))
+    try:
+        places = _places(groups.descriptor(path))
+    except OSError as error:
+        bad.update((index, f"cannot read {path}: {error.strerror}") for index, _, _ in wanted)
+        return []
+    found = []
+    for index, size_bytes, adler32 in wanted:
+        offset, found_bytes = places.get(index, (0, -1))
+        if found_bytes == size_bytes:
+            found.append(StoredOutput(index, path, offset, size_bytes, adler32, groups))
+        elif found_bytes < 0:
+            bad[index] = f"{path}: it holds no such output"
+        else:
+            bad[index] = f"{path}: the output has {found_bytes} bytes instead of {size_bytes}"
+    return found
+
+
 def read_members(path: Path, entries: Entries, bad: dict[int, str]) -> Iterator[tuple[int, bytes]]:
     """The outputs that `entries` promise to be in the group, as (range index, content), in that order.
 
     Each is checked against the size and Adler-32 of its entry; those that are missing, altered or unreadable are put into `bad`
     (range index → why) and skipped. Raises nothing for a bad group: then all of its ranges are in `bad`.
     """
-    wanted = list(zip(entries["range"].tolist(), entries["size"].tolist(), entries["adler32"].tolist(), strict=True))
-    try:
-        descriptor = os.open(path, os.O_RDONLY)
-    except OSError as error:
-        bad.update((index, f"cannot read {path}: {error.strerror}") for index, _, _ in wanted)
-        return
-    try:
-        places = _places(descriptor)
-        for index, size_bytes, adler32 in wanted:
-            content = _content(descriptor, places.get(index), size_bytes, adler32)
-            if isinstance(content, str):
-                bad[index] = f"{path}: {content}"
+    with OpenGroups() as groups:
+        for output in stored_outputs(path, entries, bad, groups):
+            try:
+                content = output.read()
+            except OutputLost as problem:
+                bad[output.index] = str(problem)
             else:
-                yield index, content
-    finally:
-        os.close(descriptor)
-
-
-def _content(descriptor: int, place: tuple[int, int] | None, size_bytes: int, adler32: int) -> bytes | str:
-    """The checked content of a member, or what is wrong with it."""
-    if place is None:
-        return "it holds no such output"
-    offset, found_bytes = place
-    if found_bytes != size_bytes:
-        return f"the output has {found_bytes} bytes instead of {size_bytes}"
-    try:
-        content = b"".join(pieces(descriptor, offset, size_bytes))
-    except SourceError as problem:
-        return str(problem)
-    if zlib.adler32(content) != adler32:
-        return "the output was altered: its checksum is wrong"
-    return content
+                yield output.index, content
 
 
 def _places(descriptor: int) -> dict[int, tuple[int, int]]:

@@ -537,3 +537,46 @@ class TestWrittenByRoot:
             assert list(file["labelled"].axis().labels()) == ["all", "good"]
             assert file["profile"].values().tolist() == [1.0, 2.5, 0.0, 0.0, 0.0]
             assert file["hTH1C"].values().sum() == 6
+
+
+class Stored:
+    """An output that is no file."""
+
+    def __init__(self, content: bytes) -> None:
+        self.content = content
+
+    def read(self) -> bytes:
+        return self.content
+
+
+@pytest.mark.parametrize("compression", [None, uproot.ZLIB(1)], ids=["plain", "compressed"])
+def test_outputs_that_are_no_files_are_merged_like_files(tmp_path: Path, compression: Any) -> None:
+    counts = ([3], [0], [5], [1000], [2])
+    inputs = [
+        write(tmp_path / str(number), {"HITS": events(number, count)}, compression=compression)
+        for number, count in enumerate(counts)
+    ]
+    context = MergeContext("stored", GUID, {}, len(inputs))
+    stored = merge_root.merge_stored([Stored(path.read_bytes()) for path in inputs], tmp_path / "stored", context)
+    assert stored == Merged("", len(inputs))
+    assert_concatenated(inputs, tmp_path / "stored", "HITS")
+
+
+def test_of_outputs_that_are_no_files_those_at_fault_are_named(tmp_path: Path) -> None:
+    good = write(tmp_path / "good", {"HITS": events(1, [3])}).read_bytes()
+    two = write(tmp_path / "two", {"HITS": events(1, [3, 4])}).read_bytes()
+    inputs = [Stored(content) for content in (good, two, good, good[:-1], b"", b"text")]
+    with pytest.raises(BadInputs) as refusal:
+        merge_root.merge_stored(inputs, tmp_path / "out", MergeContext("out", GUID, {}, len(inputs)))
+    assert list(refusal.value.faults) == [1, 3, 4, 5]
+    assert "cut short" in refusal.value.faults[3]
+
+
+def test_inputs_that_look_alike_are_not_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    inputs = [write(tmp_path / str(number), {"HITS": events(number, [3])}, compression=None) for number in range(6)]
+    opened = []
+    real = root.root.opened
+    monkeypatch.setattr(root.root, "opened", lambda source: opened.append(source) or real(source))
+    merge(inputs, tmp_path / "merged")
+    assert len(opened) == 2  # the first input, and what was made of all
+    assert_concatenated(inputs, tmp_path / "merged", "HITS")

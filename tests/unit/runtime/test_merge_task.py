@@ -18,8 +18,9 @@ from raythena.domain.job import MergeSpec
 from raythena.domain.results import ENTRY_DTYPE, GroupReport
 from raythena.runtime import merge_task
 from raythena.runtime.merge_task import MergeOrder, check_sample, merge_output, merge_place
-from raythena.runtime.merger_interface import Merged
+from raythena.runtime.merger_interface import Merged, StoredMerger, merger_named
 from raythena.runtime.scratch import scratch_directory
+from raythena.storage import groups as storage_groups
 from raythena.storage.groups import Member, write_group
 
 GUID = "0B6C2D2E-6E0B-4E5C-8A4C-5B1B6A1C7D11"
@@ -73,6 +74,59 @@ def test_events_are_merged_in_their_order_whoever_stored_them(task):
     assert written == b"".join(content(index) for index in range(6))
     assert (merged.size_bytes, merged.adler32) == (len(written), zlib.adler32(written))
     assert (merged.n_events, merged.guid) == (6, "GUID")
+
+
+class Reader:
+    """A merger that takes outputs where they lie, and tells how it was called."""
+
+    def __init__(self):
+        self.calls = []
+
+    def __call__(self, inputs, output, context):
+        self.calls.append("files")
+        output.write_bytes(b"".join(path.read_bytes() for path in inputs))
+
+    def merge_stored(self, outputs, output, context):
+        self.calls.append("stored")
+        assert [path.name for path in context.directory.parent.iterdir()] == ["work"]
+        output.write_bytes(b"".join(stored.read() for stored in outputs))
+
+
+def test_a_merger_that_wants_no_files_reads_the_outputs_where_they_lie(task, monkeypatch):
+    reader = Reader()
+    monkeypatch.setattr(merge_task, "merger_named", lambda kind: reader)
+    groups = [group_of(task, "a", [1, 3]), group_of(task, "b", [0, 2])]
+    merged = merge_output(order_of(task, groups, 4))
+    assert (task / "task" / merged.path).read_bytes() == b"".join(map(content, range(4)))
+    monkeypatch.setattr(merge_task, "LARGEST_IN_MEMORY_BYTES", len(content(0)) - 1)
+    merge_output(order_of(task, groups, 4))
+    assert reader.calls == ["stored", "files"]
+
+
+@pytest.mark.parametrize("kind", ["concat", "root"])
+def test_the_mergers_for_many_small_events_want_no_files(kind):
+    assert isinstance(merger_named(kind), StoredMerger)
+
+
+def test_outputs_that_turn_out_to_be_lost_while_they_are_merged_are_all_named(task, monkeypatch):
+    def spoil(self, outputs, output, context):
+        path = task / "task" / groups[0].path
+        path.write_bytes(path.read_bytes().replace(b"event 1", b"EVENT 1").replace(b"event 3", b"EVENT 3"))
+        return Reader.merge_stored(reader, outputs, output, context)
+
+    reader = Reader()
+    monkeypatch.setattr(merge_task, "merger_named", lambda kind: type("Spoiling", (Reader,), {"merge_stored": spoil})())
+    groups = [group_of(task, "a", [1, 3]), group_of(task, "b", [0, 2])]
+    with pytest.raises(MergeError, match="2 stored outputs are lost, the first is of range 1") as problem:
+        merge_output(order_of(task, groups, 4))
+    assert problem.value.bad_ranges == (1, 3)
+
+
+def test_a_merge_of_more_groups_than_may_be_open_at_a_time(task, monkeypatch):
+    monkeypatch.setattr(storage_groups, "_MOST_OPEN", 2)
+    groups = [group_of(task, f"g{first}", [first, first + 5]) for first in range(5)]
+    merged = merge_output(order_of(task, groups, 10))
+    assert (task / "task" / merged.path).read_bytes() == b"".join(map(content, range(10)))
 
 
 def test_what_a_killed_merge_left_is_removed_by_the_next_attempt(task):

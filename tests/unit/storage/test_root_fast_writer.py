@@ -105,7 +105,7 @@ def test_cast_files_are_twins(tmp_path: Path, template: RootTemplate) -> None:
         (tmp_path / f"{seed}.root").write_bytes(template.cast(event(seed, seed, 3), IDENTITY))
     layout = learn(tmp_path / "1.root", BRANCHES)
     assert layout is not None
-    chunk = layout.read(tmp_path / "2.root")
+    chunk = layout.read((tmp_path / "2.root").read_bytes())
     assert chunk is not None
     for branch, rows in zip(BRANCHES, chunk, strict=True):
         assert np.array_equal(rows.values, event(2, 2, 3)[branch.name])

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from raythena.domain.errors import InvalidInput
-from raythena.runtime.merger_interface import MergeContext
+from raythena.runtime.merger_interface import MergeContext, StoredEvent
+from raythena.storage.atomic import is_disk_trouble
 from raythena.storage.root import contents as root
-from raythena.storage.root.contents import NO_TREE
+from raythena.storage.root.contents import GUID_NAME, NO_TREE, Source
 from raythena.storage.root.ntuple_part import read_through
 from raythena.storage.root.object_parts import shape_of
 from raythena.storage.root.parts import Unsupported
@@ -25,8 +26,9 @@ from raythena.storage.root.schema import FileSchema, TreeSchema, difference, fil
 from raythena.storage.root.tree_part import branches_of, chunks_of
 
 TREE_OPTION = "merge.options.tree"
-GUID_NAME = "GUID"
-"""The text in which a merged file tells its GUID; that of an input is not kept."""
+LARGEST_READ_BYTES = 4 << 20
+"""An input file that is not larger is read at once; of a larger one, what is asked for."""
+Input = Path | StoredEvent
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,19 @@ def check_tree_option(options: Mapping[str, Any], source: str) -> None:
         raise InvalidInput(source, TREE_OPTION, f"is {tree!r}", expected="the name of a tree, or none")
 
 
-def surveyed(inputs: Sequence[Path], counting: Counting, *, read: bool) -> Survey:
+def source_of(input_: Input) -> Source:
+    """An input as it is opened: its content, or a large file's path. Raises RootFileError, what `StoredEvent.read` raises."""
+    if not isinstance(input_, Path):
+        return input_.read()
+    try:
+        return input_.read_bytes() if input_.stat().st_size <= LARGEST_READ_BYTES else input_
+    except OSError as error:
+        if is_disk_trouble(error):
+            raise
+        raise root.RootFileError(f"cannot be read: {error.strerror}") from error
+
+
+def surveyed(inputs: Sequence[Input], counting: Counting, *, read: bool) -> Survey:
     """Look at all inputs one by one. `read`: every number of them, which shows damage that schemas do not.
 
     Raises Unsupported when it is not clear which tree of files that are right has the events.
@@ -79,7 +93,7 @@ def surveyed(inputs: Sequence[Path], counting: Counting, *, read: bool) -> Surve
     known: dict[_Seen, _Seen] = {}  # thousands of inputs that look alike are one look in memory
     for position, path in enumerate(inputs):
         try:
-            with root.opened(path) as file:
+            with root.opened(source_of(path)) as file:
                 look = _look_through(file, counting, read=read)
             seen[position] = known.setdefault(look, look)
         except root.RootFileError as problem:

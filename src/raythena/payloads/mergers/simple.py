@@ -16,7 +16,7 @@ from typing import Any
 
 from raythena.domain.errors import InvalidInput, MergeError
 from raythena.payloads.plugin_options import function_name, refuse_unknown, string_list
-from raythena.runtime.merger_interface import MergeContext
+from raythena.runtime.merger_interface import MergeContext, StoredEvent
 
 COPY_BYTES = 1 << 20
 _OWN = "Merge with a function of your own (`python`), or write one line or record for each event"
@@ -50,6 +50,15 @@ class ConcatMerger:
                 except OSError as problem:
                     raise MergeError(f"{context.lfn}: copying {path} failed: {problem}") from problem
 
+    def merge_stored(self, outputs: Sequence[StoredEvent], output: Path, context: MergeContext) -> None:
+        """The same with outputs that have no files of their own."""
+        with output.open("wb", COPY_BYTES) as target:
+            for position, stored in enumerate(outputs):
+                content = stored.read()
+                if position == 0 and len(outputs) > 1:
+                    self._check_start(content[:LONGEST_START], context)
+                target.write(content)
+
     def check_sample(self, sample: Path, context: MergeContext) -> None:
         """Refuse files of which every reader would see one event only. Raises MergeError."""
         try:
@@ -57,6 +66,9 @@ class ConcatMerger:
                 start = stream.read(LONGEST_START)
         except OSError as problem:
             raise MergeError(f"{context.lfn}: copying {sample} failed: {problem}") from problem
+        self._check_start(start, context)
+
+    def _check_start(self, start: bytes, context: MergeContext) -> None:
         for kind, (beginning, remedy) in CONTAINERS.items():
             if start.startswith(beginning):
                 raise MergeError(f"{context.lfn}: {kind} files one behind the other are no {kind} file. {remedy}")

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,10 @@ NO_TREE = "none"
 """What somebody says instead of the name of an event tree when rows of the trees are no events, and must not be counted."""
 EVENT_BRANCH = "eventnumber"
 """The branch with the number of the event; ATLAS writes `EventNumber`, others in other capitals."""
+GUID_NAME = "GUID"
+"""The text in which a merged file tells its GUID; that of an input is not kept."""
+Source = Path | bytes
+"""A file by its path, or all it holds."""
 _MAGIC = b"root"
 _VERSION = b"\0"
 """The first byte of the version, which follows: no version is large enough to need it."""
@@ -64,18 +69,19 @@ class NoEventTree(RootFileError):
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Any]:
+def opened(source: Source) -> Iterator[Any]:
     """A ROOT file, as uproot opens it, complete according to its header.
 
     Raises RootFileError, also for errors met inside; OSError when a disk refuses.
     """
     import uproot
 
-    _check_magic(path)
+    _check_magic(source)
     try:
         # a Path is never taken apart at a colon, and memory mapping reads only what is asked for
-        with uproot.open(path, handler=uproot.MemmapSource) as file:
-            _check_whole(path, int(file.file.fEND))
+        how = {"handler": uproot.MemmapSource} if isinstance(source, Path) else {}
+        with uproot.open(readable(source), **how) as file:
+            _check_whole(source, int(file.file.fEND))
             yield file
     except (RootFileError, RaythenaError):
         raise
@@ -86,6 +92,11 @@ def opened(path: Path) -> Iterator[Any]:
     # uproot meets damage with whatever breaks first: struct.error, IndexError, AssertionError, its own errors and others'
     except Exception as error:
         raise RootFileError(f"is a damaged ROOT file: {in_one_line(error)}") from error
+
+
+def readable(source: Source) -> Path | BytesIO:
+    """The same in a form that uproot opens."""
+    return source if isinstance(source, Path) else BytesIO(source)
 
 
 def contents(file: Any) -> dict[str, str]:
@@ -165,19 +176,22 @@ def in_one_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {next(iter(str(error).strip().splitlines()), '')}"
 
 
-def _check_magic(path: Path) -> None:
+def _check_magic(source: Source) -> None:
     try:
-        with path.open("rb") as stream:
-            magic = stream.read(len(_MAGIC) + 1)
+        if isinstance(source, Path):
+            with source.open("rb") as stream:
+                magic = stream.read(len(_MAGIC) + 1)
+        else:
+            magic = source[: len(_MAGIC) + 1]
     except OSError as error:
         raise RootFileError(f"cannot be read: {error.strerror}") from error
     if magic[:4] != _MAGIC or magic[4:] not in (b"", _VERSION):  # a text may begin with the word
         raise NotRoot("is no ROOT file" if magic else "is empty, so it is no ROOT file")
 
 
-def _check_whole(path: Path, end_bytes: int) -> None:
+def _check_whole(source: Source, end_bytes: int) -> None:
     """Refuse a file shorter than its header says: trees can still be counted whose events are cut off."""
-    size_bytes = path.stat().st_size
+    size_bytes = source.stat().st_size if isinstance(source, Path) else len(source)
     if end_bytes <= 0:
         raise RootFileError("is a damaged ROOT file: it was never closed")
     if size_bytes < end_bytes:

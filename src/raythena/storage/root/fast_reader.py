@@ -13,8 +13,8 @@ and the answer is None: ask uproot. Layouts are those of ROOT's documented forma
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,20 +22,16 @@ import numpy.typing as npt
 import uproot
 
 from raythena.storage.root.columns import Branch, Chunk, Rows
+from raythena.storage.root.contents import GUID_NAME, Source, readable
+from raythena.storage.root.key_list import Unsuitable, keys_of
 
-LARGEST_BYTES = 4 << 20
-"""Of a larger file, taking its description apart is a small part of reading it."""
 _TREE_NUMBERS = struct.Struct(">qqqqq")
 _BRANCH_NUMBERS = struct.Struct(">iIIqqqq")
 _LEAF_NUMBERS = struct.Struct(">iii??I")
-_KEY = struct.Struct(">ihiIh")
+_KEY = np.dtype([("bytes", ">i4"), ("version", ">i2"), ("object", ">i4"), ("date", ">u4"), ("header", ">i2")])
 _LAST_FROM_KEY_END = 5
 """A basket's key ends with fLast, four bytes, and a flag."""
 _LEAF_LIMIT_BYTES = {"TLeafB": 1, "TLeafO": 1, "TLeafS": 2, "TLeafI": 4, "TLeafF": 4, "TLeafL": 8, "TLeafG": 8, "TLeafD": 8}
-
-
-class Unsuitable(Exception):
-    """This file cannot be learnt from, or is no twin."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +42,43 @@ class BranchOffsets:
     limits_at: int
     size_at: int
     seek_at: int
+
+
+@dataclass(frozen=True)
+class BasketPointers:
+    """Where in the record the size and the position of each branch's basket are: of all branches at once."""
+
+    names: tuple[str, ...]
+    sizes_at: npt.NDArray[np.int64]
+    seeks_at: npt.NDArray[np.int64]
+
+    @classmethod
+    def of(cls, places: Mapping[str, BranchOffsets]) -> BasketPointers:
+        """Those of branches by their name."""
+        sizes, seeks = ([getattr(place, name) for place in places.values()] for name in ("size_at", "seek_at"))
+        return cls(tuple(places), np.asarray(sizes, dtype=np.int64), np.asarray(seeks, dtype=np.int64))
+
+    def stretches(self, record: npt.NDArray[np.uint8], content: npt.NDArray[np.uint8]) -> tuple[dict[str, int], dict[str, int]]:
+        """Branch → where its data begin and end in the file. Raises Unsuitable, IndexError."""
+        sizes, seeks = _numbers(record, self.sizes_at, ">i4"), _numbers(record, self.seeks_at, ">i8")
+        if (seeks < 0).any() or (sizes < _KEY.itemsize).any() or (seeks + sizes > len(content)).any():
+            raise Unsuitable
+        keys = _numbers(content, seeks, _KEY)
+        headers, objects = keys["header"].astype(np.int64), keys["object"].astype(np.int64)
+        if (headers < _KEY.itemsize + _LAST_FROM_KEY_END).any() or (headers > sizes).any():
+            raise Unsuitable
+        last = _numbers(content, seeks + headers - _LAST_FROM_KEY_END, ">i4").astype(np.int64)
+        compressed = sizes - headers != objects
+        if compressed.any() or (keys["bytes"] != sizes).any() or (last < headers).any() or (last > sizes).any():
+            raise Unsuitable
+        starts, stops = (seeks + headers).tolist(), (seeks + last).tolist()
+        return dict(zip(self.names, starts, strict=True)), dict(zip(self.names, stops, strict=True))
+
+
+def _numbers(content: npt.NDArray[np.uint8], at: npt.NDArray[np.int64], dtype: Any) -> npt.NDArray[Any]:
+    """A number, or a record of them, from each of these places."""
+    width = np.dtype(dtype).itemsize
+    return content[at[:, None] + np.arange(width)].view(dtype)[:, 0]
 
 
 @dataclass(frozen=True)
@@ -62,59 +95,57 @@ class RootLayout:
     """Where in the record the sizes of the whole tree are."""
     places: dict[str, BranchOffsets]
     """Of every branch, counters included."""
+    pointers: BasketPointers = field(repr=False)
 
-    def read(self, path: Path) -> Chunk | None:
-        """All entries of a file, None when it is not a twin for certain. Raises whatever uproot raises for a broken file."""
-        with uproot.open(path) as file:
-            if file.keys(cycle=False, filter_classname="TTree") != [self.tree]:
-                return None
-            return self.read_opened(path, file)
-
-    def read_opened(self, path: Path, file: Any) -> Chunk | None:
-        """The same for a file that is open as `file` and known to have the tree and no other."""
-        if path.stat().st_size > LARGEST_BYTES:
-            return None
-        record = _tree_record(file, self.tree)
-        if len(record) != len(self.record) or not np.array_equal(record[self.fixed], self.record[self.fixed]):
-            return None
+    def read(self, content: bytes) -> Chunk | None:
+        """All entries of a file with nothing in it but the tree, and a GUID perhaps; None when it is not a twin for certain."""
         try:
-            return self._columns(record.tobytes(), path.read_bytes())
-        except (Unsuitable, struct.error, ValueError):
+            (key,) = [key for key in keys_of(content) if key.name != GUID_NAME or key.class_name != "TObjString"]
+            if key.name != self.tree or key.class_name != "TTree" or not key.is_plain:
+                return None
+            record = np.frombuffer(content, np.uint8, key.stop - key.start, key.start)
+            return self._columns(record, content) if self._is_twin(record) else None
+        except (Unsuitable, struct.error, ValueError, IndexError):
             return None
 
-    def _columns(self, record: bytes, content: bytes) -> Chunk:
+    def read_opened(self, content: bytes, file: Any) -> Chunk | None:
+        """The same for a file that is open as `file` and known to have the tree and no other, beside other objects perhaps."""
+        record = _tree_record(file, self.tree)
+        try:
+            return self._columns(record, content) if self._is_twin(record) else None
+        except (Unsuitable, struct.error, ValueError, IndexError):
+            return None
+
+    def _is_twin(self, record: npt.NDArray[np.uint8]) -> bool:
+        return len(record) == len(self.record) and bool(np.array_equal(record[self.fixed], self.record[self.fixed]))
+
+    def _columns(self, record: npt.NDArray[np.uint8], content: bytes) -> Chunk:
+        starts, stops = self.pointers.stretches(record, np.frombuffer(content, np.uint8))
         counts = {}
         for counter in {branch.counter for branch in self.branches} - {""}:
-            counts[counter] = self._values(record, content, counter, np.dtype("i4")).astype(np.int64)
+            counts[counter] = _values(content, np.dtype("i4"), starts[counter], stops[counter]).astype(np.int64)
         columns = []
         for branch in self.branches:
-            values = self._values(record, content, branch.name, branch.dtype)
+            values = _values(content, branch.dtype, starts[branch.name], stops[branch.name])
             expected = counts[branch.counter].sum() if branch.counter else self.n_entries
             if len(values) != expected:
                 raise Unsuitable
             columns.append(Rows(values, counts.get(branch.counter)))
         return tuple(columns)
 
-    def _values(self, record: bytes, content: bytes, branch: str, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
-        """The data of a branch's basket in the byte order of this machine."""
-        place = self.places[branch]
-        (size,) = struct.unpack_from(">i", record, place.size_at)
-        (seek,) = struct.unpack_from(">q", record, place.seek_at)
-        key_size, _, object_size, _, header_size = _KEY.unpack_from(content, seek)
-        (last,) = struct.unpack_from(">i", content, seek + header_size - _LAST_FROM_KEY_END)
-        compressed = key_size - header_size != object_size
-        if compressed or key_size != size or not header_size <= last <= size or (last - header_size) % dtype.itemsize:
-            raise Unsuitable
-        count = (last - header_size) // dtype.base.itemsize
-        values = np.frombuffer(content, dtype.base.newbyteorder(">"), count, seek + header_size)
-        return values.astype(dtype.base).reshape(-1, *dtype.shape)
+
+def _values(content: bytes, dtype: np.dtype[Any], start: int, stop: int) -> npt.NDArray[Any]:
+    """The data of a branch's basket in the byte order of this machine."""
+    count, rest = divmod(stop - start, dtype.itemsize)
+    if rest:
+        raise Unsuitable
+    values = np.frombuffer(content, dtype.base.newbyteorder(">"), count * (dtype.itemsize // dtype.base.itemsize), start)
+    return values.astype(dtype.base).reshape(-1, *dtype.shape)
 
 
-def learn(path: Path, branches: tuple[Branch, ...]) -> RootLayout | None:
+def learn(source: Source, branches: tuple[Branch, ...]) -> RootLayout | None:
     """Learn from a file that has been read without complaint and whose only tree has `branches`; None when it is unsuitable."""
-    if path.stat().st_size > LARGEST_BYTES:
-        return None
-    with uproot.open(path) as file:
+    with uproot.open(readable(source)) as file:
         names = file.keys(cycle=False, filter_classname="TTree")
         if len(names) != 1:
             return None
@@ -147,7 +178,7 @@ def _learnt(file: Any, name: str, branches: tuple[Branch, ...]) -> RootLayout:
         at = _learn_branch(branch, record, at, changing, places)
     if not all(branch.name in places and (not branch.counter or branch.counter in places) for branch in branches):
         raise Unsuitable
-    return RootLayout(name, branches, tree.num_entries, array.copy(), ~changing, totals_at, places)
+    return RootLayout(name, branches, tree.num_entries, array.copy(), ~changing, totals_at, places, BasketPointers.of(places))
 
 
 def _learn_branch(
