@@ -3,8 +3,8 @@
     python benchmarks/merge.py [--events N] [--repeat N]
 
 The outputs are HITS of the demo with made-up numbers, in groups as nodes store them. Ours reads them there and checks each;
-hadd is given files that are unpacked already, which it is not charged for. Each is measured in processor time of its process, start
-included, and in time on the clock; medians, and ratios within one run. What both made is compared, number by number. hadd is
+hadd is given files that are unpacked already, which it is not charged for. Each is measured in processor time of its process,
+start included, and on the clock; medians, and ratios within one run. What both made is compared, number by number. hadd is
 taken from `.venv/root` (`make hadd`) and left out where there is none.
 """
 

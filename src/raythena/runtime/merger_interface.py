@@ -5,10 +5,11 @@ writes one file. It runs in a Ray task of its own and may take its time; it must
 learns of the merged file on the way (the GUID inside it, its number of events) it may return.
 
 A merger with a method `check_options(options, source)` is asked before the job begins whether it can work with its options; it
-raises InvalidInput if not. One with a method `merge_stored(outputs, output, context)` is handed the outputs where they are stored,
-as `StoredEvent`s, instead of files of their own, unless one of them is too large to be held in memory: a file for each event is
-what most of the time of a merge of small events goes into. One with a method `check_sample(sample, context)` is handed the output of an event as soon as the
+raises InvalidInput if not. One with a method `check_sample(sample, context)` is handed the output of an event as soon as the
 first is there, and raises MergeError if outputs like it cannot be merged: the job ends before more is computed in vain.
+
+A merger with a method `merge_stored(outputs, output, context)` is handed the outputs where they are stored, as `StoredEvent`s,
+unless one of them is too large to be held in memory: files of single small events are most of what a merge of them costs.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ class StoredEvent(Protocol):
     """The output of one event where it is stored. Its text says which it is and where."""
 
     def read(self) -> bytes:
-        """All of it. Raises an error that is to leave the merger as it is: the output is lost, and its event is computed again."""
+        """All of it. Its errors are to leave the merger as they are: the output is lost, its event is computed again."""
 
 
 @runtime_checkable

@@ -274,7 +274,7 @@ class OutputLost(Exception):
 
 
 class OpenGroups:
-    """Groups outputs are read from. Some stay open, because the outputs of one merge alternate between the groups of its nodes."""
+    """Groups outputs are read from. Some stay open: the outputs of a merge alternate between the groups of its nodes."""
 
     def __init__(self) -> None:
         self._open: dict[Path, int] = {}

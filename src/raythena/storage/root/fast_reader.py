@@ -78,7 +78,8 @@ class BasketPointers:
 def _numbers(content: npt.NDArray[np.uint8], at: npt.NDArray[np.int64], dtype: Any) -> npt.NDArray[Any]:
     """A number, or a record of them, from each of these places."""
     width = np.dtype(dtype).itemsize
-    return content[at[:, None] + np.arange(width)].view(dtype)[:, 0]
+    numbers: npt.NDArray[Any] = content[at[:, None] + np.arange(width)].view(dtype)[:, 0]
+    return numbers
 
 
 @dataclass(frozen=True)
