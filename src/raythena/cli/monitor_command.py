@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from raythena.cli.options import TaskDirectoryArgument
 from raythena.domain.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from raythena.storage.taskdir import TaskDirectory
 
 
 def monitor_command(
@@ -33,13 +37,28 @@ def monitor_command(
     from raythena.monitor.page_server import Place, serve_page
     from raythena.monitor.snapshot import open_task
 
+    task = open_task(taskdir)
     try:
-        serve_page(open_task(taskdir), Place(host, port), _tell, until_input_ends=until_input_ends)
+        serve_page(task, Place(host, port), _tell, _reader_of_scan(task), until_input_ends=until_input_ends)
     except KeyboardInterrupt:
         return
     except OSError as problem:
         where = f"{host}:{port}"
         raise InvalidInput("--port", where, f"cannot be listened on: {problem.strerror}", expected="a free port") from None
+
+
+def _reader_of_scan(task: TaskDirectory) -> Callable[[], dict[str, object]] | None:
+    """What reads the points of a task that is a scan of ours; None: it is none."""
+    from raythena.domain.scan.scan_file import parse_scan
+    from raythena.monitor.snapshot import read_job
+    from raythena.tune.scan_document import scan_document
+    from raythena.tune.scan_results import read_scan
+
+    try:
+        parse_scan(read_job(task).source, "")
+    except InvalidInput:  # any other job, also one whose points PanDA hands out
+        return None
+    return lambda: scan_document(read_scan(task))
 
 
 def _tell(address: str) -> None:

@@ -1,23 +1,21 @@
 """Results that count as a trace in Chrome's form: a process for each node, a thread for each of its cores, a slice for each one.
 
-The ledger knows when an event was computed, not on which core: events of a node are laid on as few cores as hold them without
-overlapping. Form: "Trace Event Format", complete events (`X`) and names (`M`); times in microseconds since the first event.
+On which core an event was follows from `core_tracks`. Form: "Trace Event Format", complete events (`X`) and names (`M`); times in
+microseconds since the first event.
 """
 
 from __future__ import annotations
 
-import heapq
 import json
 from collections.abc import Iterator
 
 import numpy as np
 
 from raythena.domain.ranges import Indices
+from raythena.monitor.core_tracks import CoreTracks
 from raythena.storage.range_records import RangeRecords, State
 
 _BLOCK = 65536
-_SAME_S = 1e-4
-"""Times of one clock that are written with less precision than this may seem to overlap."""
 
 
 def trace_lines(records: RangeRecords, indices: Indices) -> Iterator[str]:
@@ -45,18 +43,13 @@ def _events(records: RangeRecords, computed: Indices, origin: float) -> Iterator
 
 
 def _slices(records: RangeRecords, mine: Indices, node: int, origin: float) -> Iterator[dict[str, object]]:
-    free: list[tuple[float, int]] = []
-    n_cores = 0
+    tracks = CoreTracks()
     for at in range(0, len(mine), _BLOCK):
         stretch = mine[at : at + _BLOCK]
         (block,) = records.blocks(stretch, size=_BLOCK)
         starts, walls = (records.columns[name][stretch].tolist() for name in ("start", "wall_s"))
         for place, (start, wall_s) in enumerate(zip(starts, walls, strict=True)):
-            if free and free[0][0] <= start + _SAME_S:
-                _, core = heapq.heappop(free)
-            else:
-                n_cores, core = n_cores + 1, n_cores + 1
-            heapq.heappush(free, (start + wall_s, core))
+            core = tracks.place(start, wall_s)
             about = {name: block[name][place] for name in ("state", "attempt", "output", "session")}
             times = {"ts": round(1e6 * (start - origin), 1), "dur": round(1e6 * wall_s, 1)}
             yield {"ph": "X", "name": block["range_id"][place], "cat": "event", "pid": node, "tid": core, **times, "args": about}

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import json
+import math
 import os
 import secrets
 import threading
@@ -58,8 +59,8 @@ class Place:
 class PageServer:
     """Serves one task. Raises InvalidInput for a directory that holds none."""
 
-    def __init__(self, task: TaskDirectory) -> None:
-        self._watch = TaskWatch(task, time.monotonic, time.time)
+    def __init__(self, task: TaskDirectory, read_scan: Callable[[], Document] | None = None) -> None:
+        self._watch = TaskWatch(task, time.monotonic, time.time, read_scan)
         self._reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="records")
         self._header_reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="header")
         """The header must not wait for a ledger of gigabytes."""
@@ -93,6 +94,8 @@ class PageServer:
             "failures": watch.failures,
             "nodes": watch.nodes,
             "logs": watch.logs,
+            "harvester": watch.harvester,
+            "scan": watch.scan,
         }
         for name, document in plain.items():
             routes.add_get(f"/api/{name}", partial(self._plain, document))
@@ -102,6 +105,7 @@ class PageServer:
         routes.add_get("/api/merges", self._merges)
         routes.add_get("/api/log", self._log)
         routes.add_get("/api/occupancy", self._occupancy)
+        routes.add_get("/api/cores", self._cores)
         routes.add_get("/api/stream", self._stream)
         return application
 
@@ -160,6 +164,7 @@ class PageServer:
             node=asked.get("node", ""),
             lfn=asked.get("lfn", ""),
             failed_before=asked.get("retried") == "1",
+            message=asked.get("message", ""),
             sort=asked.get("sort", ""),
             descending=asked.get("descending") == "1",
         )
@@ -173,6 +178,10 @@ class PageServer:
 
     async def _log(self, request: web.Request) -> web.Response:
         return _json(await self._read(partial(self._watch.log, request.query.get("name", ""))))
+
+    async def _cores(self, request: web.Request) -> web.Response:
+        begins, ends = _seconds(request, "from"), _seconds(request, "to")
+        return _json(await self._read(partial(self._watch.cores, request.query.get("host", ""), begins, ends)))
 
     async def _occupancy(self, request: web.Request) -> web.Response:
         about, cells = await self._read(self._watch.occupancy)
@@ -204,15 +213,23 @@ class PageServer:
         return answer
 
 
-def serve_page(task: TaskDirectory, place: Place, tell: Callable[[str], object], *, until_input_ends: bool = False) -> None:
+def serve_page(
+    task: TaskDirectory,
+    place: Place,
+    tell: Callable[[str], object],
+    read_scan: Callable[[], Document] | None = None,
+    *,
+    until_input_ends: bool = False,
+) -> None:
     """Serve the page of a task until interrupted, behind whoever computes on this machine. Raises InvalidInput, OSError.
 
-    `until_input_ends`: and no longer than standard input is open, which whoever started this process holds.
+    `read_scan` reads the points of a job that is a hyper-parameter scan. `until_input_ends`: and no longer than standard input
+    is open, which whoever started this process holds.
     """
     os.nice(_NICE)
     if until_input_ends:
         threading.Thread(target=_end_with_input, daemon=True).start()
-    asyncio.run(PageServer(task).serve(place, tell))
+    asyncio.run(PageServer(task, read_scan).serve(place, tell))
 
 
 def _end_with_input() -> None:
@@ -250,3 +267,14 @@ def _number(request: web.Request, name: str, default: int) -> int:
         return int(text)
     except ValueError:
         raise InvalidInput("request", name, "is no whole number") from None
+
+
+def _seconds(request: web.Request, name: str) -> float:
+    text = request.query.get(name, "")
+    try:
+        value = float(text)
+    except ValueError:
+        raise InvalidInput("request", name, "is no number") from None
+    if not math.isfinite(value):
+        raise InvalidInput("request", name, "is no time")
+    return value

@@ -15,14 +15,18 @@ from pathlib import Path
 
 from raythena.domain.core_time import Accounting, account
 from raythena.domain.errors import InvalidInput, RaythenaError
-from raythena.domain.results import MergedOutput
+from raythena.domain.job import Job
 from raythena.monitor.activity import Activity, heat_cells
+from raythena.monitor.core_tracks import cores_of
 from raythena.monitor.range_story import story_of, tail_of
 from raythena.monitor.snapshot import Snapshot, read_job, read_snapshot
+from raythena.monitor.task_tables import MERGE_COLUMNS, merge_row
+from raythena.monitor.wording import verdict_so_far
 from raythena.runtime.core_time_file import read_sessions
+from raythena.runtime.talk_file import read_talks
 from raythena.storage.ledger_view import LedgerView
 from raythena.storage.range_records import SORTABLE, RangeQuery, RangeRecords, RangeSearch
-from raythena.storage.taskdir import TaskDirectory
+from raythena.storage.taskdir import TALK, TaskDirectory
 
 logger = logging.getLogger(__name__)
 
@@ -31,22 +35,42 @@ MOST_ROWS = 500
 _SHORTEST_PAUSE_S = 2.0
 _PAUSE_FACTOR = 20.0
 _LOG_BYTES = 64_000
+_LOG_SUFFIXES = frozenset({".log", ".out", ".err"})
+_LOG_NAMES = frozenset({"pilotlog.txt", "payload.stdout", "payload.stderr"})
 _MOST_LOGS = 2000
+
+_MERGE_NAMES = [column.name for column in MERGE_COLUMNS]
+MOST_SLICES = 20_000
+"""Events of a node that are shown on its cores at once."""
 
 Document = dict[str, object]
 
 
 class TaskWatch:
-    """One task directory, looked at again and again. `clock` is monotonic seconds, `wall` seconds since the epoch."""
+    """One task directory, looked at again and again. `clock` is monotonic seconds, `wall` seconds since the epoch.
 
-    def __init__(self, task: TaskDirectory, clock: Callable[[], float], wall: Callable[[], float]) -> None:
+    `read_scan` reads the points of a job that is a hyper-parameter scan; None: it is none.
+    """
+
+    def __init__(
+        self,
+        task: TaskDirectory,
+        clock: Callable[[], float],
+        wall: Callable[[], float],
+        read_scan: Callable[[], Document] | None = None,
+    ) -> None:
         self._task = task
         self._clock = clock
         self._wall = wall
+        self._read_scan = read_scan
+        self._scan: tuple[int, Document] | None = None
+        """Of which version, and what it said."""
         self._job = read_job(task)
         self._records = RangeRecords(self._job)
         self._search = RangeSearch(self._records)
         self._activity = Activity()
+        self._talks = self._job.ranges_given
+        """Whether there is something to tell about whoever hands ranges out."""
         self._due_at = float("-inf")
         self._seen: tuple[object, ...] = ()
         self._problem = "the records are being read"
@@ -65,6 +89,7 @@ class TaskWatch:
             self._problem = ""
         except RaythenaError as problem:  # a ledger caught in the middle of something is looked at again, a damaged one told of
             self._problem = str(problem)
+        self._talks = self._talks or any(self._task.logs.glob(f"*/{TALK}"))
         self._due_at = self._clock() + max(_SHORTEST_PAUSE_S, _PAUSE_FACTOR * (self._clock() - began))
 
     def _read_ledger(self) -> None:
@@ -93,14 +118,16 @@ class TaskWatch:
 
     def _identity(self) -> Document:
         job = self._job
-        return {"job": job.name, "panda_id": job.job_id, "task_id": job.task_id, "version": self.version}
+        ids = {"panda_id": job.job_id, "task_id": job.task_id, "jobset_id": job.jobset_id, "queue": _queue_of(job)}
+        return {"job": job.name, **ids, "scan": self._read_scan is not None, "talks": self._talks, "version": self.version}
 
     def _status(self, snapshot: Snapshot) -> Document:
         progress = {name: value for name, value in snapshot.progress.to_dict().items() if name != "nodes"}
         now = self._wall()
         ended = {"ended": snapshot.ended, "verdict": snapshot.verdict, "exit_code": snapshot.exit_code}
         age = {"stale": snapshot.stale(now), "age_s": snapshot.age_s(now), "nodes": len(snapshot.progress.nodes)}
-        return {**progress, **ended, **age, "finished": snapshot.progress.finished}
+        so_far = verdict_so_far(snapshot.progress, ended=snapshot.ended)
+        return {**progress, **ended, **age, "finished": snapshot.progress.finished, "so_far": so_far}
 
     def overview(self) -> Document:
         """Counts of records, core time, causes of failures, throughput and durations."""
@@ -154,7 +181,8 @@ class TaskWatch:
         """A page of the outputs that are merged, the latest first."""
         latest = self._records.merged[::-1]
         rows = latest[max(0, offset) :][: min(max(limit, 1), MOST_ROWS)]
-        return {"count": len(latest), "promised": len(self._job.outputs), "offset": offset, "rows": [_merge(row) for row in rows]}
+        told = [dict(zip(_MERGE_NAMES, merge_row(self._records, row), strict=True)) for row in rows]
+        return {"count": len(latest), "promised": len(self._job.outputs), "offset": offset, "rows": told}
 
     def nodes(self) -> Document:
         """Every node: its state, and what it did with its cores."""
@@ -184,17 +212,43 @@ class TaskWatch:
         }
         return about, cells.tobytes()
 
+    def scan(self) -> Document:
+        """Points and curves of a scan. Raises InvalidInput for a job that is none, LedgerError, StorageError."""
+        if self._read_scan is None:
+            raise InvalidInput("scan", "", "the job is no hyper-parameter scan")
+        if self._scan is None or self._scan[0] != self.version:
+            self._scan = self.version, self._read_scan()
+        return self._scan[1]
+
+    def harvester(self) -> Document:
+        """What was said between the job and whoever hands ranges out: by the gateways' own accounts, and by the ledger."""
+        talks = [{"session": name, **asdict(talk)} for name, talk in read_talks(self._task)]
+        return {"talks": talks, "given": self._records.given, "acknowledged": self._records.acknowledged}
+
+    def cores(self, host: str, begins: float, ends: float) -> Document:
+        """What the cores of a node did between two times: each event on one. Too many are only counted: look more closely."""
+        indices = self._records.computed_on(host, begins, ends)
+        count = len(indices)
+        if count > MOST_SLICES:
+            return {"host": host, "count": count, "cores": 0, "slices": []}
+        columns = self._records.columns
+        starts, walls = columns["start"][indices].tolist(), columns["wall_s"][indices].tolist()
+        places = cores_of(zip(starts, walls, strict=True))
+        slices = [list(one) for one in zip(places, starts, walls, indices.tolist(), strict=True)]
+        return {"host": host, "count": count, "cores": max(places, default=0), "slices": slices}
+
     def logs(self) -> Document:
         """The log files there are, the latest first."""
-        found = sorted((path for path in self._task.logs.rglob("*.log") if path.is_file()), key=_changed_at, reverse=True)
+        found = [path for path in self._task.logs.rglob("*") if _is_log(path) and path.is_file()]
+        found.sort(key=_changed_at, reverse=True)
         names = [path.relative_to(self._task.logs).as_posix() for path in found[:_MOST_LOGS]]
-        return {"logs": names, "count": len(found)}
+        return {"logs": [{"name": name, "of": _whose(name)} for name in names], "count": len(found)}
 
     def log(self, name: str) -> Document:
         """The end of a log file. Raises InvalidInput for one that is not among the task's."""
         logs = self._task.logs.resolve()
         path = (logs / name).resolve()
-        if not path.is_relative_to(logs) or path.suffix != ".log" or not path.is_file():
+        if not path.is_relative_to(logs) or not _is_log(path) or not path.is_file():
             raise InvalidInput("logs", "name", "is no log of the task", expected="a name from the list of logs")
         return {"name": name, "text": tail_of(path, _LOG_BYTES)}
 
@@ -205,10 +259,23 @@ class TaskWatch:
         return {node.host: node.cores for node in self._accounting().nodes}
 
 
-def _merge(merged: MergedOutput) -> Document:
-    speed = merged.size_bytes / merged.wall_s if merged.wall_s > 0 else None
-    facts = {"lfn": merged.lfn, "events": merged.n_events, "missing": len(merged.missing), "size_bytes": merged.size_bytes}
-    return {**facts, "guid": merged.guid, "wall_s": merged.wall_s, "bytes_per_s": speed}
+def _is_log(path: Path) -> bool:
+    """Logs of ours, and what payloads and pilots leave beside them."""
+    return path.suffix in _LOG_SUFFIXES or path.name in _LOG_NAMES
+
+
+def _whose(name: str) -> str:
+    """Whose log it is: those of agents and of what they run lie in a directory for each node."""
+    parts = name.split("/")
+    if len(parts) < 3:
+        return "coordinator"
+    return "nodes" if len(parts) == 3 and parts[2] == "agent.log" else "payloads"
+
+
+def _queue_of(job: Job) -> str:
+    """The PanDA queue, where the job's document names one."""
+    named = job.source.get("computingSite")
+    return named if isinstance(named, str) else ""
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:

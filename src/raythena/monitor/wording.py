@@ -47,6 +47,15 @@ def share_done(progress: Progress) -> float:
     return (progress.finished + progress.failed) / progress.events if progress.events else 0.0
 
 
+def verdict_so_far(progress: Progress, *, ended: bool) -> str:
+    """How the job stands while it runs, as it would be judged; empty when it has been judged."""
+    if ended:
+        return ""
+    if progress.failed:
+        return f"incomplete so far: {progress.failed:,} {'event is' if progress.failed == 1 else 'events are'} given up"
+    return "good so far: no event is given up" if progress.finished else "nothing is finished yet"
+
+
 def rate(per_second: float) -> str:
     """Events per second, with two or more significant digits: `0.031/s`, `4.2/s`, `14,200/s`."""
     if per_second >= 100:

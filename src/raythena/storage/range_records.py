@@ -20,13 +20,14 @@ import numpy.typing as npt
 from raythena.domain.failure_causes import FailureCause, causes_of
 from raythena.domain.given_ranges import GivenRanges
 from raythena.domain.job import Job
+from raythena.domain.node_name import NodeName
 from raythena.domain.outputs import OutputMap
 from raythena.domain.ranges import Indices, RangeLayout, extended
 from raythena.domain.records import AttemptFailed
-from raythena.domain.results import ENTRY_DTYPE, Entries, MergedOutput
+from raythena.domain.results import ENTRY_DTYPE, Entries, FailureKind, MergedOutput
 from raythena.storage.ledger_view import LedgerView, Row, failure_of, merged_of
 
-_TABLES = ("groups", "retractions", "reopenings", "failures", "outputs", "chunks")
+_TABLES = ("groups", "retractions", "reopenings", "failures", "outputs", "chunks", "reported")
 _COLUMNS: tuple[tuple[str, str], ...] = (
     ("state", "u1"),
     ("attempt", "u1"),
@@ -35,6 +36,7 @@ _COLUMNS: tuple[tuple[str, str], ...] = (
     ("output", "u4"),
     ("group", "u4"),
     ("failure", "u4"),
+    ("kind", "u1"),
     ("size", "u8"),
     ("adler32", "u4"),
     ("start", "f8"),
@@ -79,6 +81,8 @@ class State(IntEnum):
 
 
 _STATES = [state.name.lower() for state in State]
+_KINDS: list[FailureKind | None] = [None, *FailureKind]
+"""By the number in the column `kind`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +106,12 @@ class Record:
     size_bytes: int | None
     failure: int
     """Row of the last failed attempt in the ledger; 0: none failed."""
+    process: str
+    """PanDA's number of the process, where the id of the range has one."""
+    reason: str
+    """Kind of the last failure, also where a later attempt succeeded; empty: none failed."""
+    message: str
+    """Why the range was given up."""
 
 
 class RangeRecords:
@@ -120,11 +130,18 @@ class RangeRecords:
         self._node_numbers = {"": 0}
         self._read_to = dict.fromkeys(_TABLES, 0)
         self._group_places: dict[str, int] = {}
+        self._group_sizes: dict[int, int] = {}
         self.merged: list[MergedOutput] = []
         """Of each merged output the latest file."""
         self._merged_places: dict[int, int] = {}
         self.attempts_failed = 0
+        self.given = 0
+        """Ranges that were handed out from outside."""
+        self.acknowledged = 0
+        """Of those, how many whose end was told and acknowledged."""
         self._given_up: list[AttemptFailed] = []
+        self._messages: dict[int, int] = {}
+        """Where in `_given_up` the failure of a range is."""
         self._reopened: dict[int, int] = {}
         """Session in which a range was given new attempts: what failed before it is history."""
         self.causes: list[FailureCause] = []
@@ -138,6 +155,7 @@ class RangeRecords:
         before = dict(self._read_to)
         for row in self._new(view, "chunks"):
             self._add_chunk(GivenRanges.from_bytes(row[3]))
+            self.given += row[2]
         for row in self._new(view, "groups"):
             self._add_group(row, heard)
         for row in self._new(view, "retractions"):
@@ -147,6 +165,8 @@ class RangeRecords:
         self._add_failures(view)
         for row in self._new(view, "outputs"):
             self._add_output(merged_of(row))
+        for row in self._new(view, "reported"):
+            self._acknowledge(row)
         return self._read_to != before
 
     def counts(self) -> dict[str, int]:
@@ -177,6 +197,9 @@ class RangeRecords:
             cpu_s=cell["cpu_s"] if stored else None,
             size_bytes=cell["size"] if stored else None,
             failure=cell["failure"],
+            process=_process_of(event_range.range_id) if self.layout.given else "",
+            reason=str(_KINDS[cell["kind"]] or ""),
+            message=self._message_of(index) if cell["state"] == State.FAILED else "",
         )
 
     def blocks(self, indices: Indices, size: int = 65536) -> Iterator[dict[str, list[object]]]:
@@ -237,6 +260,15 @@ class RangeRecords:
             "output": [promised[output] if output < len(promised) else str(output) for output in outputs],
         }
 
+    def computed_on(self, host: str, begins: float, ends: float) -> Indices:
+        """Ranges with a result from this host that were on a core between two times, in the order of their starts."""
+        lives = np.array([NodeName.parse(name).host == host for name in self.nodes])
+        columns = self.columns
+        mine = np.flatnonzero(lives[columns["node"]] & ((columns["state"] == State.STORED) | (columns["state"] == State.MERGED)))
+        start = columns["start"][mine]
+        mine = mine[(start < ends) & (start + columns["wall_s"][mine] > begins)]
+        return mine[np.argsort(columns["start"][mine], kind="stable")]
+
     def merge_inputs(self, output: int) -> tuple[int, int]:
         """How many groups went into a merged output, and the bytes of the results taken from them."""
         start, stop = self._outputs.interval(output)
@@ -270,6 +302,16 @@ class RangeRecords:
         number = int(self._outputs.outputs_of(np.array([index]))[0])
         return self.job.outputs[number] if number < len(self.job.outputs) else str(number)
 
+    def given_up_with(self, part: str) -> npt.NDArray[np.bool_]:
+        """For each range whether it was given up with this in its message."""
+        mask = np.zeros(len(self), dtype=bool)
+        mask[[int(failure.range_index) for failure in self._given_up if part in failure.message]] = True
+        return mask
+
+    def _message_of(self, index: int) -> str:
+        place = self._messages.get(index)
+        return "" if place is None else self._given_up[place].message
+
     def _node(self, name: str) -> int:
         number = self._node_numbers.setdefault(name, len(self.nodes))
         if number == len(self.nodes):
@@ -285,6 +327,7 @@ class RangeRecords:
         seq, session, name, node, output, _, _, _, blob = row
         entries: Entries = np.frombuffer(blob, dtype=ENTRY_DTYPE)
         self._group_places[name] = seq
+        self._group_sizes[seq] = len(entries)
         indices = entries["range"].astype(np.int64)
         columns = self.columns
         for column in ("attempt", "size", "adler32", "start", "wall_s", "cpu_s"):
@@ -309,14 +352,20 @@ class RangeRecords:
         for column in ("state", "attempt", "node", "session", "start"):
             self.columns[column][mine] = 0
         self._given_up = [failure for failure in self._given_up if failure.range_index not in self._reopened]
+        self._messages = {int(failure.range_index): place for place, failure in enumerate(self._given_up)}
         self.causes = causes_of(self._given_up)
+
+    def _acknowledge(self, row: Row) -> None:
+        """Reports were taken: of whole groups, and of ranges that failed."""
+        groups = np.frombuffer(row[2], dtype="<u4").tolist()
+        self.acknowledged += sum(self._group_sizes.get(group, 0) for group in groups) + len(row[3]) // 4
 
     def _add_failures(self, view: LedgerView) -> None:
         given_up = len(self._given_up)
         for row in self._new(view, "failures"):
             failure, columns = failure_of(row), self.columns
             index = int(failure.range_index)
-            columns["failure"][index] = row[0]
+            columns["failure"][index], columns["kind"][index] = row[0], _KINDS.index(failure.kind)
             self.attempts_failed += 1
             if columns["state"][index] != State.OPEN or row[1] < self._reopened.get(index, 0):
                 continue
@@ -326,6 +375,7 @@ class RangeRecords:
                 columns["node"][index], columns["session"][index] = self._node(failure.node), row[1]
                 columns["start"][index] = failure.at
                 self._given_up.append(failure)
+                self._messages[index] = len(self._given_up) - 1
         if len(self._given_up) > given_up:
             self.causes = causes_of(self._given_up)
 
@@ -339,6 +389,12 @@ class RangeRecords:
         state[inside] = State.MERGED
 
 
+def _process_of(range_id: str) -> str:
+    """PanDA's ids of ranges are `task-PandaID-file-process-attempt`."""
+    parts = range_id.split("-")
+    return parts[3] if len(parts) == 5 and all(part.isascii() and part.isdigit() for part in parts) else ""
+
+
 @dataclass(frozen=True, slots=True)
 class RangeQuery:
     """Which ranges, and in which order. A part that is empty asks for nothing."""
@@ -350,6 +406,8 @@ class RangeQuery:
     """Part of an input's LFN."""
     failed_before: bool = False
     """Only ranges of which an attempt failed."""
+    message: str = ""
+    """Part of the message with which a range was given up."""
     sort: str = ""
     """A name of `SORTABLE`; empty: in the order of events."""
     descending: bool = False
@@ -401,6 +459,8 @@ class RangeSearch:
             masks.append(named[columns["node"]])
         if query.failed_before:
             masks.append(columns["failure"] > 0)
+        if query.message:
+            masks.append(self._records.given_up_with(query.message))
         if query.lfn:
             masks.append(self._in_files(query.lfn))
         return np.flatnonzero(np.logical_and.reduce(masks)) if masks else None

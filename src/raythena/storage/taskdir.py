@@ -19,6 +19,8 @@ from raythena.domain.results import MergedOutput
 
 CORE_TIMES = "core-times.json"
 """Among the logs of each session: where its core-seconds went."""
+TALK = "gateway-talk.json"
+"""Among the logs of each session: what was said to whoever it works for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,10 @@ class TaskDirectory:
     def core_times(self, session: str) -> Path:
         """What the nodes of a session told of their cores."""
         return self.logs / session / CORE_TIMES
+
+    def talk(self, session: str) -> Path:
+        """What a session's gateway said and heard."""
+        return self.logs / session / TALK
 
     def group(self, name: str) -> Path:
         """The file of a group."""

@@ -6,9 +6,11 @@ import json
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
+import msgspec
 from aiohttp.test_utils import TestClient, TestServer
 
 from raythena.domain.core_time import NodeTimes
+from raythena.domain.gateway_talk import Saying, Talk
 from raythena.domain.job import Job
 from raythena.domain.progress import NodeProgress, Progress
 from raythena.domain.records import AttemptFailed, GroupStored, OutputMerged
@@ -46,7 +48,8 @@ PROGRESS = Progress(
 
 def task_in(path) -> TaskDirectory:
     """A job that is half done: four events merged, two stored, one given up, five open."""
-    task, job = TaskDirectory(path / "sim.raythena"), replace(small_job((6, 6), 4), name=HOSTILE)
+    job = replace(small_job((6, 6), 4), name=HOSTILE, source={"computingSite": "KIT_TEST_ES"})
+    task = TaskDirectory(path / "sim.raythena")
     task.logs.joinpath("s1", "n1.1").mkdir(parents=True)
     task.job.write_text(json.dumps(job.to_dict()))
     ledger = _ledger(task, job)
@@ -57,6 +60,14 @@ def task_in(path) -> TaskDirectory:
     span = {"began_at": 1_700_000_010.0, "as_of": 1_700_000_090.0, "computed_s": 120.0, "open_s": 0.0}
     file.note(NodeTimes(node="n1.1", cores=2, **span, **times))
     file.write()
+    talk = (
+        Talk("Harvester", f"/access/{HOSTILE}")
+        .with_said(Saying.ASKED, 12, 1_700_000_001.0)
+        .with_said(Saying.TOLD, 7, 1_700_000_050.0)
+    )
+    task.talk("s1").write_bytes(msgspec.json.encode(talk))
+    task.logs.joinpath("s1", "coordinator.log").write_text("2023-11-14 22:13:20,0 INFO begins\n")
+    task.logs.joinpath("s1", "n1.1", "worker_1.log").write_text("a word\n")
     task.logs.joinpath("s1", "n1.1", "agent.log").write_text(f"2023-11-14 22:13:25,1 WARNING range 4 failed: {HOSTILE}\n")
     return task
 

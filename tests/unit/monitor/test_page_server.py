@@ -10,12 +10,20 @@ from page_kit import HOSTILE, page_of, task_in, write_status
 
 from raythena.domain.records import GroupStored
 from raythena.monitor.snapshot import read_job
-from raythena.monitor.task_watch import MOST_ROWS
+from raythena.monitor.task_watch import MOST_ROWS, TaskWatch
 from raythena.storage.ledger import Ledger, SessionInfo
 from raythena.testing.simulation.samples import group_of
 
 QUESTIONS = ("", "page.js", "page.css", "api/header", "api/overview", "api/ranges", "api/range?index=4", "api/merges")
-MORE_QUESTIONS = ("api/failures", "api/nodes", "api/occupancy", "api/logs", "api/log?name=s1/n1.1/agent.log")
+MORE_QUESTIONS = (
+    "api/harvester",
+    "api/cores?host=n1&from=0&to=1",
+    "api/failures",
+    "api/nodes",
+    "api/occupancy",
+    "api/logs",
+    "api/log?name=s1/n1.1/agent.log",
+)
 
 
 def answers(task, *paths, token=None):
@@ -118,6 +126,7 @@ def test_the_overview_counts_what_the_ledger_has(task):
         ("?offset=-5&limit=1", 12, [0]),
         ("?node=n1&sort=start&limit=0", 7, [4]),
         ("?lfn=no-such-file", 0, []),
+        ("?message=onerror", 1, [4]),
     ],
 )
 def test_ranges_are_found_page_by_page(task, query, count, first):
@@ -131,7 +140,17 @@ def test_nobody_gets_more_than_a_page(task):
 
 
 @pytest.mark.parametrize(
-    "path", ["api/ranges?sort=secret", "api/ranges?offset=x", "api/range?index=12", "api/range", "api/range?index=-1"]
+    "path",
+    [
+        "api/cores?host=n1",
+        "api/cores?host=n1&from=0&to=nan",
+        "api/scan",
+        "api/ranges?sort=secret",
+        "api/ranges?offset=x",
+        "api/range?index=12",
+        "api/range",
+        "api/range?index=-1",
+    ],
 )
 def test_questions_that_make_no_sense_are_refused(task, path):
     ((status, content, _),) = answers(task, path)
@@ -167,6 +186,70 @@ def test_a_link_out_of_the_logs_is_not_followed(task, tmp_path):
     ((status, content, _),) = answers(task, "api/log?name=s1/link.log")
     assert (status, b"secret\n" in content) == (400, False)
     assert answer(task, "api/logs")["logs"]
+
+
+def test_the_cores_of_a_node_are_told_in_a_stretch_of_time(task):
+    told = answer(task, "api/cores?host=n1&from=1700000000&to=1700000100")
+    assert (told["count"], told["cores"], len(told["slices"])) == (6, 6, 6)
+    assert {slice[3] for slice in told["slices"]} == {0, 1, 2, 3, 6, 7}
+    assert answer(task, "api/cores?host=n1&from=0&to=1")["count"] == 0
+
+
+def test_too_many_events_of_a_node_are_counted(task, monkeypatch):
+    monkeypatch.setattr("raythena.monitor.task_watch.MOST_SLICES", 5)
+    told = answer(task, "api/cores?host=n1&from=1700000000&to=1700000100")
+    assert (told["count"], told["slices"]) == (6, [])
+
+
+def test_what_was_said_to_harvester_is_told(task):
+    told = answer(task, "api/harvester")
+    assert (told["given"], told["acknowledged"]) == (0, 0)
+    (talk,) = told["talks"]
+    assert (talk["session"], talk["said"]["asked"]["items"], talk["said"]["told"]["items"]) == ("s1", 12, 7)
+    header = answer(task, "api/header")
+    assert header["queue"] == "KIT_TEST_ES"
+
+
+def test_a_job_that_hands_out_its_own_ranges_has_no_such_part(task):
+    task.talk("s1").unlink()
+    assert [content["talks"] for _, content, _ in answers(task, "api/overview", "api/header")[1:]] == [False]
+
+
+def test_a_scan_is_read_once_for_each_look_that_found_something_new(task):
+    read = []
+    watch = TaskWatch(task, lambda: 0.0, lambda: 0.0, lambda: read.append(1) or {"count": len(read)})
+    assert [watch.scan()["count"] for _ in range(3)] == [1, 1, 1]
+    watch.look()
+    assert watch.scan()["count"] == 2
+    assert watch.header()["scan"]
+
+
+def test_logs_are_told_apart_by_whose_they_are(task):
+    (task.logs / "s1" / "n1.1" / "pilotlog.txt").write_text("pilot")
+    (task.logs / "s1" / "n1.1" / "secret.json").write_text("{}")
+    told = {log["name"]: log["of"] for log in answer(task, "api/logs")["logs"]}
+    assert told == {
+        "s1/coordinator.log": "coordinator",
+        "s1/n1.1/agent.log": "nodes",
+        "s1/n1.1/worker_1.log": "payloads",
+        "s1/n1.1/pilotlog.txt": "payloads",
+    }
+    assert answer(task, "api/log?name=s1/n1.1/pilotlog.txt")["text"] == "pilot"
+
+
+def test_the_verdict_so_far_is_told_until_there_is_one(task):
+    assert answer(task, "api/header")["status"]["so_far"] == "incomplete so far: 1 event is given up"
+    write_status(task, failed=0)
+    assert answer(task, "api/header")["status"]["so_far"] == "good so far: no event is given up"
+    write_status(task, failed=0, stored=0, merged=0)
+    assert answer(task, "api/header")["status"]["so_far"] == "nothing is finished yet"
+    write_status(task, phase="ended")
+    assert answer(task, "api/header")["status"]["so_far"] == ""
+
+
+def test_merges_tell_what_went_in(task):
+    (row,) = answer(task, "api/merges")["rows"]
+    assert (row["inputs"], row["events"]) == (1, 4)
 
 
 def test_a_ledger_that_is_being_written_is_read_and_left_alone(task):

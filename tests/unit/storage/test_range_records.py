@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raythena.domain.given_ranges import GivenRanges
-from raythena.domain.records import AttemptFailed, GroupStored, OutputMerged, RangesReopened, RangesRetracted, RangesTaken
+from raythena.domain.records import (
+    AttemptFailed,
+    GroupStored,
+    OutputMerged,
+    RangesReopened,
+    RangesRetracted,
+    RangesTaken,
+    ReportsTaken,
+)
 from raythena.domain.results import ENTRY_DTYPE, FailureKind, GroupReport, MergedOutput
 from raythena.storage.ledger import Ledger, SessionInfo
 from raythena.storage.ledger_view import LedgerView
@@ -144,6 +154,8 @@ def test_ranges_that_are_given_grow(tmp_path):
         (RangeQuery(lfn=JOB.inputs[1].lfn), list(range(6, 12))),
         (RangeQuery(failed_before=True), [1, 4]),
         (RangeQuery(lfn="nothing"), []),
+        (RangeQuery(message="signal"), [4]),
+        (RangeQuery(message="no such"), []),
         (RangeQuery(states=frozenset({"stored"}), sort="wall_s", descending=True), [7, 0, 1]),
         (RangeQuery(states=frozenset({"stored"}), sort="start"), [0, 1, 7]),
     ],
@@ -205,3 +217,55 @@ def test_an_id_that_is_none_is_not_found(wrong):
 def test_an_id_is_found():
     records = RangeRecords(JOB)
     assert [records.find(records.record(index).range_id) for index in range(12)] == list(range(12))
+
+
+def test_why_an_attempt_failed_is_told_also_where_a_later_one_succeeded(ledger, tmp_path):
+    records, path = RangeRecords(JOB), tmp_path / "ledger.sqlite"
+    ledger.commit([failed(1), stored("g1", 0, [1]), failed(4, 2, final=True)])
+    seen(path, records)
+    assert [(records.record(index).reason, records.record(index).message) for index in (0, 1, 4)] == [
+        ("", ""),
+        ("crash", ""),
+        ("crash", "signal 11"),
+    ]
+    ledger.commit([RangesReopened((4,))])
+    seen(path, records)
+    assert (records.record(4).state, records.record(4).message) == ("open", "")
+    ledger.commit([failed(4, 1, final=True)])
+    seen(path, records)
+    assert records.record(4).message == "signal 11"
+
+
+def test_what_was_given_and_what_was_acknowledged_is_counted(tmp_path):
+    job = given_job(2)
+    records, path = RangeRecords(job), tmp_path / "ledger.sqlite"
+    ledger = Ledger.create(path, job)
+    ledger.begin_session(SessionInfo("s1", "host", 1, 0.0))
+    ledger.commit([RangesTaken(GivenRanges.pack([given_range(job, number) for number in range(5)], job.inputs))])
+    ledger.commit([stored("g1", 0, [1, 3]), failed(2, final=True)])
+    seen(path, records)
+    assert (records.given, records.acknowledged) == (5, 0)
+    ledger.commit([ReportsTaken(("g1",), (2,))])
+    ledger.close()
+    seen(path, records)
+    assert (records.given, records.acknowledged) == (5, 3)
+
+
+def test_the_process_of_a_range_is_in_the_id_that_panda_gave_it(tmp_path):
+    job = given_job(1)
+    records = RangeRecords(job)
+    records.layout.append(GivenRanges.pack([replace(given_range(job, 0), range_id="30737678-5750099001-41-17-3")], job.inputs))
+    records.layout.append(GivenRanges.pack([replace(given_range(job, 1), range_id="a-b-c-d-e")], job.inputs))
+    records.columns = {name: np.zeros(2, dtype=column.dtype) for name, column in records.columns.items()}
+    assert [records.record(index).process for index in (0, 1)] == ["17", ""]
+
+
+def test_what_a_host_computed_in_a_stretch_of_time_comes_in_order(ledger, tmp_path):
+    records, path = RangeRecords(JOB), tmp_path / "ledger.sqlite"
+    ledger.commit([stored("g1", 0, [0, 1], node="a.1"), stored("g2", 0, [2], node="a.2"), stored("g3", 1, [4], node="b.1")])
+    seen(path, records)
+    origin = 1_700_000_000.0
+    assert records.computed_on("a", origin, origin + 10).tolist() == [0, 1, 2]
+    assert records.computed_on("a", origin + 1.5, origin + 2.0).tolist() == [1]
+    assert records.computed_on("a", origin + 10, origin + 20).tolist() == []
+    assert records.computed_on("nobody", origin, origin + 10).tolist() == []

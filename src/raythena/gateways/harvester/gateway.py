@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from raythena.domain.errors import InvalidInput, StorageError
+from raythena.domain.gateway_talk import Talk
 from raythena.domain.job import Job
 from raythena.domain.progress import Progress
 from raythena.domain.range_report import RangeReport, RangeStatus
@@ -37,7 +38,9 @@ from raythena.gateways.harvester.messenger import JobIds, Messenger, News, Range
 from raythena.runtime.gateway_interface import CoordinatorLine, FinalOutput, GatewayContext, GatewayPlugin
 from raythena.runtime.result_archive import results_in
 from raythena.runtime.session_end import SessionResult
+from raythena.runtime.talk_file import TalkFile
 from raythena.storage.atomic import write_atomically
+from raythena.storage.taskdir import TaskDirectory
 
 logger = logging.getLogger(__name__)
 
@@ -85,7 +88,15 @@ class HarvesterGateway:
             names = replace(names, event_status_dump_json_file=names.update_events_file)
         self._point = AccessPoint(Path(options.access_point), names)
         ids = JobIds(job.job_id, job.task_id, job.jobset_id)
-        self._messenger = Messenger(self._point, ids, {file.lfn: file.pfn for file in job.inputs}, Patience(**options.waits))
+        self._talk = TalkFile(
+            TaskDirectory(context.task_directory),
+            context.session,
+            Talk("Harvester", options.access_point),
+            time.monotonic,
+            time.time,
+        )
+        pfns = {file.lfn: file.pfn for file in job.inputs}
+        self._messenger = Messenger(self._point, ids, pfns, Patience(**options.waits), note=self._talk.note)
         self._given = job.ranges_given
         self._deliverables = None if job.ranges_given else Deliverables(job)
         self._basket: list[Callable[[], None]] = []
@@ -141,6 +152,7 @@ class HarvesterGateway:
 
     async def run(self, coordinator: CoordinatorLine) -> None:
         """See `Gateway`."""
+        await asyncio.to_thread(self._talk.restore)
         while True:
             news, pause_s = await self._turn()
             for each in news:
@@ -172,7 +184,15 @@ class HarvesterGateway:
     def _one_turn(self, now: float) -> tuple[list[News], float]:
         """In a thread. One that was cancelled goes on, so the next one waits for it."""
         with self._turning:
-            return self._messenger.turn(now)
+            told = self._messenger.turn(now)
+            self._talk.note_trouble(self._messenger.trouble)
+            self._talk.write()
+            return told
+
+    def _write_talk(self) -> None:
+        """In a thread, see `_one_turn`."""
+        with self._turning:
+            self._talk.write(ended=True)
 
     async def _pause(self, pause_s: float) -> None:
         try:
@@ -238,6 +258,7 @@ class HarvesterGateway:
         if self._given and not hurry:
             self._messenger.tell_all_again()
             await self._tell_the_rest(limit)
+        await asyncio.to_thread(self._write_talk)
 
     async def _tell_the_rest(self, limit: float) -> None:
         while True:

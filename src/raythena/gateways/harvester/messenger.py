@@ -10,10 +10,11 @@ acknowledged. Both are told again after a restart, and both bear it.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from raythena.domain.errors import StorageError
+from raythena.domain.gateway_talk import Saying
 from raythena.domain.panda_ranges import parse_event_ranges
 from raythena.domain.ranges import EventRange
 from raythena.gateways.harvester import documents
@@ -71,7 +72,10 @@ News = RangesArrived | RangesEnded | ReportsTaken
 
 
 class Messenger:
-    """Talks to Harvester for one job. `pfn_of`: the path of every input by LFN. Touches nothing until the first turn."""
+    """Talks to Harvester for one job. `pfn_of`: the path of every input by LFN. Touches nothing until the first turn.
+
+    `note` is told what was said, and about how many ranges, or events and files.
+    """
 
     def __init__(
         self,
@@ -80,6 +84,8 @@ class Messenger:
         pfn_of: Mapping[str, str],
         patience: Patience | None = None,
         max_entries: int = 20_000,
+        *,
+        note: Callable[[Saying, int], object] | None = None,
     ) -> None:
         self._point = point
         self._ids = ids
@@ -91,7 +97,10 @@ class Messenger:
         self._max_entries = max_entries
         self._wanted = 0
         self._warned = 0
-        self._trouble = ""
+        self.trouble = ""
+        """What keeps us from talking now."""
+        self._note = note or _ignore
+        self._in_dump = 0
 
     def want(self, count: int) -> None:
         """About `count` more ranges are wanted."""
@@ -125,11 +134,11 @@ class Messenger:
             requests = self._requests(now)
             self._range_turn(requests, now, acted, news)
             self._report_turn(acted, news)
-            self._trouble = ""
+            self.trouble = ""
         except StorageError as problem:
-            if str(problem) != self._trouble:
+            if str(problem) != self.trouble:
                 logger.error("the access point refuses: %s", problem)
-            self._trouble = str(problem)
+            self.trouble = str(problem)
         return news, self._pace.pause_s(seen, acted)
 
     def turn_reports(self) -> tuple[list[News], float]:
@@ -166,6 +175,7 @@ class Messenger:
                     ids = self._ids
                     self._point.write_request(documents.event_request(ids.panda_id, ids.task_id, ids.jobset_id, action.count))
                     logger.info("asked Harvester for %d event ranges", action.count)
+                    self._note(Saying.ASKED, action.count)
         for warning in requests.warnings[self._warned :]:
             logger.warning("%s", warning)
         self._warned = len(requests.warnings)
@@ -181,6 +191,7 @@ class Messenger:
         listed = documents.ranges_of_job(document, self._ids.panda_id, source)
         ranges = parse_event_ranges(text, source, self._pfn_of)[self._ids.panda_id]
         logger.info("Harvester gave %d event ranges", len(listed))
+        self._note(Saying.GIVEN, len(listed))
         if ranges:
             news.append(RangesArrived(claim, ranges))
         else:
@@ -193,6 +204,7 @@ class Messenger:
             acted.append(action)
             match action:
                 case Acknowledged():
+                    self._note(Saying.ACKNOWLEDGED, self._in_dump)
                     news.append(ReportsTaken(action.numbers))
                 case PublishDump():
                     self._publish(action.entries)
@@ -206,5 +218,11 @@ class Messenger:
         if done:
             self.reports.published()
             logger.info("told Harvester of %d events and files", len(entries))
+            self._in_dump = len(entries)
+            self._note(Saying.TOLD, len(entries))
         else:
             self.reports.was_refused()
+
+
+def _ignore(what: Saying, items: int) -> None:
+    """Nobody keeps account."""

@@ -2,11 +2,12 @@
    markup, with what would turn or hide it made visible. One part is shown at a time, and only that part is asked for. */
 "use strict";
 
-const PARTS = { overview: "Overview", occupancy: "Occupancy", ranges: "Event ranges", merges: "Merges", failures: "Failures", nodes: "Nodes", logs: "Logs" };
+const PARTS = { overview: "Overview", occupancy: "Occupancy", ranges: "Event ranges", merges: "Merges", failures: "Failures", harvester: "Harvester", scan: "Scan", nodes: "Nodes", logs: "Logs" };
+const NOT_EVERYWHERE = { harvester: "talks", scan: "scan" }; /* parts that some jobs have, by what the header says of them */
 const PAGE_ROWS = 100;
 const COLOURS = { computing_kept: "#2da44e", computing_under_way: "#8ddb8c", computing_thrown_away: "#cf222e", initialisation: "#9a6700", between_events: "#bf8700", waiting_for_ranges: "#8250df", waiting_for_disk: "#bc4c00", tail: "#0969da", draining: "#6e7781", merging: "#1b7c83", node_start: "#b58407", node_lost: "#82071e", after_the_end: "#8c959f" };
 
-const view = { part: "overview", version: -1, offset: 0, sort: "", descending: false, count: 0, merges: 0, heat: null, ended: false };
+const view = { part: "overview", version: -1, offset: 0, sort: "", descending: false, count: 0, merges: 0, heat: null, ended: false, node: null };
 
 const element = (id) => document.getElementById(id);
 
@@ -63,7 +64,9 @@ const document_of = async (path) => (await ask(path)).json();
 function showHeader(header) {
   element("job").textContent = shown(header.job);
   document.title = shown(header.job) + " – Raythena";
-  const ids = [header.panda_id && "PandaID " + header.panda_id, header.task_id && "task " + header.task_id];
+  const ids = [header.panda_id && "PandaID " + header.panda_id, header.task_id && "task " + header.task_id, header.jobset_id && "jobset " + header.jobset_id,
+    header.queue && "queue " + header.queue];
+  for (const [part, named] of Object.entries(NOT_EVERYWHERE)) element("parts").querySelector("a[href='#" + part + "']").parentElement.hidden = !header[named];
   element("identity").textContent = shown(ids.filter(Boolean).join(", "));
   const status = header.status;
   if (status) showStatus(status);
@@ -82,7 +85,8 @@ function showStatus(status) {
   phase.className = "badge" + (status.ended ? (status.exit_code === 0 ? " good" : " bad") : status.stale ? " bad" : "");
   element("done").max = Math.max(1, status.events);
   element("done").value = status.finished + status.failed;
-  element("left").textContent = status.ended ? "" : status.remaining_s === null ? "" : seconds(status.remaining_s) + " left";
+  const left = status.ended || status.remaining_s === null ? "" : seconds(status.remaining_s) + " left";
+  element("left").textContent = shown([left, status.so_far].filter(Boolean).join(" · "));
   const outputs = whole(status.outputs_merged) + " of " + whole(status.outputs) + " outputs merged" + (status.merging ? ", " + status.merging + " merging" : "");
   element("figures").textContent = [whole(status.finished) + " of " + whole(status.events) + " events", status.failed ? whole(status.failed) + " failed" : "",
     status.rate_per_s.toPrecision(3) + "/s", outputs, status.nodes + " nodes", percent(status.occupancy) + " occupancy", seconds(status.elapsed_s) + " so far"].filter(Boolean).join(" · ");
@@ -96,10 +100,10 @@ function tell(words) {
 
 /* ---- drawing */
 
-function canvas(id) {
+function canvas(id, height = 160) {
   const drawn = element(id);
   const scale = window.devicePixelRatio || 1;
-  const width = drawn.clientWidth, height = 160;
+  const width = drawn.clientWidth;
   drawn.width = width * scale;
   drawn.height = height * scale;
   drawn.style.height = height + "px";
@@ -187,12 +191,72 @@ async function showOccupancy() {
   view.heat = { about, cells };
 }
 
-function showCell(event) {
-  if (!view.heat) return;
-  const { about, cells } = view.heat, box = event.target.getBoundingClientRect();
+function cellAt(event) {
+  if (!view.heat) return null;
+  const { about } = view.heat, box = element("heat").getBoundingClientRect();
   const column = Math.floor((event.clientX - box.left) / box.width * about.columns), row = Math.floor((event.clientY - box.top) / box.height * about.hosts.length);
-  if (row < 0 || row >= about.hosts.length || column < 0 || column >= about.columns) return;
-  element("cell").textContent = shown(about.hosts[row]) + ", " + clock(about.began_at + column * about.width_s) + ", " + seconds(about.width_s) + ": " + percent(cells[row * about.columns + column] / 255);
+  return row < 0 || row >= about.hosts.length || column < 0 || column >= about.columns ? null : { row, column };
+}
+
+function showCell(event) {
+  const cell = cellAt(event);
+  if (!cell) return;
+  const { about, cells } = view.heat;
+  element("cell").textContent = shown(about.hosts[cell.row]) + ", " + clock(about.began_at + cell.column * about.width_s) + ", " + seconds(about.width_s) + ": " + percent(cells[cell.row * about.columns + cell.column] / 255);
+}
+
+/* ---- one node: what each of its cores did, in a stretch of time that can be moved and widened */
+
+function openNode(row, column) {
+  if (!view.heat || !view.heat.about.hosts.length) return;
+  const { about } = view.heat, middle = about.began_at + (column + 0.5) * about.width_s, half = Math.max(8 * about.width_s, 30);
+  view.node = { host: about.hosts[row], from: middle - half, to: middle + half };
+  element("node-names").replaceChildren(...about.hosts.map((host) => new Option(host, host)));
+  element("one-node").hidden = false;
+  showNode();
+}
+
+function moveNode(by, wider) {
+  if (!view.node) return;
+  const half = (view.node.to - view.node.from) / 2, middle = view.node.from + half + by * half;
+  view.node.from = middle - half * wider;
+  view.node.to = middle + half * wider;
+  showNode();
+}
+
+async function showNode() {
+  const { host, from, to } = view.node;
+  const told = await document_of("cores?host=" + encodeURIComponent(host) + "&from=" + from + "&to=" + to).catch((problem) => tell([problem.message]));
+  if (!told) return;
+  element("one-node-name").value = host;
+  element("one-node-title").textContent = shown(host) + ", " + clock(from) + " to " + clock(to).slice(11);
+  element("one-event").textContent = told.count && !told.slices.length ? whole(told.count) + " events are too many to show: look closer"
+    : whole(told.count) + " events on " + told.cores + " cores; a click tells an event's story";
+  view.node.slices = told.slices;
+  const high = told.cores > 40 ? 6 : 16;
+  const { pen, width, accent, ink } = canvas("cores", told.cores * high + 2);
+  pen.font = "11px system-ui, sans-serif";
+  for (const [core, start, wall] of told.slices) {
+    const x = (start - from) / (to - from) * width, wide = Math.max(1, wall / (to - from) * width - 1);
+    pen.fillStyle = accent;
+    pen.fillRect(x, (core - 1) * high + 1, wide, high - 1);
+  }
+  pen.fillStyle = ink;
+  element("cores").setAttribute("aria-label", "Events on each core of " + shown(host) + ": " + element("one-event").textContent);
+  document.body.dataset.node = host;
+}
+
+function sliceAt(event) {
+  if (!view.node || !view.node.slices) return null;
+  const { from, to, slices } = view.node, box = element("cores").getBoundingClientRect();
+  const cores = Math.max(...slices.map((one) => one[0]), 1), at = from + (event.clientX - box.left) / box.width * (to - from);
+  const core = 1 + Math.floor((event.clientY - box.top) / box.height * cores);
+  return slices.find((one) => one[0] === core && one[1] <= at && at <= one[1] + one[2]);
+}
+
+function tellSlice(event) {
+  const slice = sliceAt(event);
+  if (slice) element("one-event").textContent = "core " + slice[0] + ", " + clock(slice[1]) + ", " + seconds(slice[2]) + ": range " + slice[3];
 }
 
 /* ---- tables */
@@ -222,9 +286,11 @@ const RANGE_COLUMNS = [
   { name: "file", of: (row) => row.lfn },
   { name: "first event", of: (row) => row.first_event, number: true },
   { name: "last event", of: (row) => row.last_event, number: true },
-  { name: "state", put: (cell, row) => { cell.textContent = row.state; if (row.state === "failed") cell.className = "failed"; } },
+  { name: "process", of: (row) => row.process },
+  { name: "status", put: (cell, row) => { cell.textContent = row.state; if (row.state === "failed") cell.className = "failed"; } },
   { name: "attempt", of: (row) => row.attempt || "", number: true, sort: "attempt" },
   { name: "node", of: (row) => row.node, sort: "node" },
+  { name: "error", of: (row) => (row.message ? row.reason + ": " + row.message.slice(0, 200) : row.reason ? row.reason + ", tried again" : "") },
   { name: "began", of: (row) => clock(row.started_at), sort: "start" },
   { name: "took", of: (row) => (row.wall_s === null ? "" : seconds(row.wall_s)), number: true, sort: "wall_s" },
   { name: "CPU", of: (row) => (row.cpu_s === null ? "" : seconds(row.cpu_s)), number: true, sort: "cpu_s" },
@@ -267,6 +333,8 @@ async function showMerges() {
     { name: "output", of: (row) => row.lfn },
     { name: "events", of: (row) => whole(row.events), number: true },
     { name: "missing", of: (row) => row.missing || "", number: true },
+    { name: "inputs", of: (row) => whole(row.inputs), number: true },
+    { name: "of inputs", of: (row) => bytes(row.input_bytes), number: true },
     { name: "size", of: (row) => bytes(row.size_bytes), number: true },
     { name: "took", of: (row) => seconds(row.wall_s), number: true },
     { name: "speed", of: (row) => (row.bytes_per_s ? bytes(row.bytes_per_s) + "/s" : ""), number: true },
@@ -309,11 +377,78 @@ async function showNodes() {
   ], told.core_time);
 }
 
+async function showHarvester() {
+  const told = await document_of("harvester"), cards = element("ledger-talk");
+  cards.replaceChildren();
+  for (const [name, count] of [["ranges given", told.given], ["their ends acknowledged", told.acknowledged]]) {
+    const card = make("div", undefined, cards);
+    make("dt", name, card);
+    make("dd", whole(count), card);
+  }
+  const said = (row, what) => row.said[what] || { times: 0, items: 0, last_at: null };
+  const columns = [{ name: "session", of: (row) => row.session }, { name: "access point", of: (row) => row.place }];
+  for (const what of ["asked", "given", "told", "acknowledged"]) {
+    columns.push({ name: what, of: (row) => whole(said(row, what).items) + " in " + whole(said(row, what).times), number: true });
+    columns.push({ name: "last " + what, of: (row) => clock(said(row, what).last_at) });
+  }
+  columns.push({ name: "trouble", of: (row) => row.trouble });
+  table("talk-table", columns, told.talks);
+}
+
+/* Lines or dots in a frame; each of `lines` is { xs, ys, strong, dots }. */
+function plot(id, lines, xName, yName) {
+  const { drawn, pen, width, height, ink, accent } = canvas(id, 220);
+  const all = (key) => lines.flatMap((line) => line[key]).filter(Number.isFinite);
+  const [left, right] = [Math.min(...all("xs")), Math.max(...all("xs"))], [low, high] = [Math.min(...all("ys")), Math.max(...all("ys"))];
+  pen.fillStyle = ink;
+  pen.font = "12px system-ui, sans-serif";
+  if (!lines.length) { pen.fillText("nothing yet", 8, 16); return; }
+  const x = (value) => 8 + (width - 16) * (right > left ? (value - left) / (right - left) : 0.5);
+  const y = (value) => height - 24 - (height - 44) * (high > low ? (value - low) / (high - low) : 0.5);
+  for (const line of lines) {
+    pen.globalAlpha = line.strong ? 1 : 0.35;
+    pen.strokeStyle = pen.fillStyle = accent;
+    pen.lineWidth = line.strong ? 2 : 1;
+    pen.beginPath();
+    line.xs.forEach((value, at) => (line.dots ? pen.fillRect(x(value) - 2, y(line.ys[at]) - 2, 4, 4) : pen.lineTo(x(value), y(line.ys[at]))));
+    pen.stroke();
+  }
+  pen.globalAlpha = 1;
+  pen.fillStyle = ink;
+  pen.fillText(shown(yName) + ": " + low.toPrecision(3) + " to " + high.toPrecision(3), 8, 13);
+  pen.fillText(xName + ": " + left + " to " + right, 8, height - 6);
+  drawn.setAttribute("aria-label", drawn.getAttribute("aria-label").split(":")[0] + ": " + lines.length + " lines, from " + low.toPrecision(3) + " to " + high.toPrecision(3));
+}
+
+async function showScan() {
+  const told = await document_of("scan"), cards = element("scan-counts");
+  cards.replaceChildren();
+  for (const [name, count] of Object.entries(told.counts)) {
+    const card = make("div", undefined, cards);
+    make("dt", name, card);
+    make("dd", whole(count), card);
+  }
+  let best = told.maximise ? -Infinity : Infinity;
+  const better = told.history.map(([, value]) => (best = told.maximise ? Math.max(best, value) : Math.min(best, value)));
+  const numbers = told.history.map(([number]) => number);
+  plot("scan-history", numbers.length ? [{ xs: numbers, ys: told.history.map(([, value]) => value), dots: true }, { xs: numbers, ys: better, strong: true }] : [], "point", told.objective);
+  plot("scan-curves", told.curves.map((curve) => ({ xs: curve.steps, ys: curve.values, strong: curve.best })), "step", told.objective);
+  element("scan-told").textContent = told.rows.length < told.count ? "The best and the latest of " + whole(told.count) + " points; `raythena tune` writes tables of all." : "";
+  const cell = (value) => (value === null ? "" : typeof value === "number" ? Number(value.toPrecision(6)) : typeof value === "object" ? JSON.stringify(value) : value);
+  table("scan-table", told.columns.map((name, at) => ({ name: shown(name), of: (row) => cell(row[at]), number: typeof (told.rows[0] || [])[at] === "number" })), told.rows);
+}
+
 async function showLogs() {
   const told = await document_of("logs");
   const choice = element("log-name"), before = choice.value;
-  choice.replaceChildren(...told.logs.map((name) => new Option(shown(name), name)));
-  if (told.logs.includes(before)) choice.value = before;
+  choice.replaceChildren();
+  for (const of of ["coordinator", "nodes", "payloads"]) {
+    const group = make("optgroup", undefined, choice);
+    group.label = of;
+    group.append(...told.logs.filter((log) => log.of === of).map((log) => new Option(shown(log.name), log.name)));
+    if (!group.children.length) group.remove();
+  }
+  if (told.logs.some((log) => log.name === before)) choice.value = before;
   await showLog();
 }
 
@@ -340,7 +475,7 @@ async function showStory(index) {
 
 /* ---- which part is shown */
 
-const SHOW = { overview: showOverview, occupancy: showOccupancy, ranges: showRanges, merges: showMerges, failures: showFailures, nodes: showNodes, logs: showLogs };
+const SHOW = { overview: showOverview, occupancy: showOccupancy, ranges: showRanges, merges: showMerges, failures: showFailures, harvester: showHarvester, scan: showScan, nodes: showNodes, logs: showLogs };
 let asking = false, again = false;
 
 /* Ask for the part that is shown; while an answer is on its way, remember that there is more to ask for. */
@@ -382,11 +517,21 @@ element("log-name").addEventListener("change", showLog);
 element("log-again").addEventListener("click", showLogs);
 element("story-close").addEventListener("click", () => element("story").close());
 element("heat").addEventListener("mousemove", showCell);
+element("heat").addEventListener("click", (event) => { const cell = cellAt(event); if (cell) openNode(cell.row, cell.column); });
+element("one-node-open").addEventListener("click", () => view.heat && openNode(0, view.heat.about.columns / 2));
+element("one-node-name").addEventListener("change", (event) => { if (view.node) { view.node.host = event.target.value; showNode(); } });
+element("earlier").addEventListener("click", () => moveNode(-1, 1));
+element("later").addEventListener("click", () => moveNode(1, 1));
+element("closer").addEventListener("click", () => moveNode(0, 0.5));
+element("wider").addEventListener("click", () => moveNode(0, 2));
+element("cores").addEventListener("mousemove", tellSlice);
+element("cores").addEventListener("click", (event) => { const slice = sliceAt(event); if (slice) showStory(slice[3]); });
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", refresh);
 addEventListener("resize", refresh);
 
 const stream = new EventSource("api/stream");
 stream.addEventListener("message", (event) => showHeader(JSON.parse(event.data)));
+setInterval(() => { if (view.part === "logs" && element("log-follow").checked && !document.hidden) showLog().catch((problem) => tell([problem.message])); }, 2000);
 stream.addEventListener("error", () => tell(["the page's server does not answer; what is shown may be old"]));
 setInterval(() => { if (!view.ended && !document.hidden && view.part !== "ranges" && view.part !== "logs") refresh(); }, 10000);
 choose();

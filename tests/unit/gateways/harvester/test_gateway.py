@@ -12,6 +12,8 @@ from raythena.domain.range_report import DeliveredFile, RangeReport, RangeStatus
 from raythena.gateways.harvester.gateway import PLUGIN, HarvesterGateway
 from raythena.runtime.gateway_interface import GatewayContext, gateway_plugin
 from raythena.runtime.session_end import SessionResult
+from raythena.runtime.talk_file import read_talks
+from raythena.storage.taskdir import TaskDirectory
 
 
 class Line:
@@ -107,6 +109,11 @@ def test_ranges_and_reports_pass_through(point):
     assert [len(kept) for kept in line.kept] == [1]
     assert point.claims() == []
     assert line.acknowledged == [7]
+    gateway._write_talk()
+    ((_, talk),) = read_talks(TaskDirectory(point.directory / "task"))
+    said = {str(what): (one.times, one.items) for what, one in talk.said.items()}
+    assert said == {"asked": (2, 6), "given": (2, 3), "told": (1, 1), "acknowledged": (1, 1)}
+    assert talk.place == str(point.directory)
 
 
 def test_ranges_of_a_file_that_is_no_input_end_the_job(point):
