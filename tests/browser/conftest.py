@@ -139,6 +139,6 @@ def visit(opening, standing_address):
 
 
 @pytest.fixture
-def visit_own(opening, address):
+def visit_own(address, opening):
     """Open the page of the test's own task."""
     return partial(opening, address)

@@ -211,7 +211,7 @@ def test_nothing_comes_from_elsewhere_and_the_script_is_small(visit, standing_ad
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_a_scan_has_points_and_curves(opening, scan_address, scheme):
+def test_a_scan_has_points_and_curves(scan_address, opening, scheme):
     page = opening(scan_address, color_scheme=scheme)
     page.wait_for_selector("#parts a[href='#scan']:visible")
     go(page, "scan")
