@@ -44,6 +44,7 @@ from raythena.cli.submitted_jobs import cancel_command, jobs_command
 from raythena.cli.trace_command import trace_command
 from raythena.cli.tune import tune_command
 from raythena.cli.validate import validate_command
+from raythena.cli.why_command import why_command
 from raythena.domain.errors import ExitCode, InternalError, RaythenaError
 from raythena.monitor.wording import printable
 
@@ -97,6 +98,7 @@ app.command("cancel")(cancel_command)
 app.command("validate")(validate_command)
 app.command("simulate")(simulate_command)
 app.command("status")(status_command)
+app.command("why")(why_command)
 app.command("report")(report_command)
 app.command("compare")(compare_command)
 app.command("events")(events_command)
