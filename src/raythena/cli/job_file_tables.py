@@ -29,7 +29,7 @@ def _table(names: list[str]) -> str:
     keys: dict[str, str] = {}
     for name in names:
         model: type[DocumentModel] = vars(job_document)[name]
-        for key, info in model.model_fields.items():
+        for key, info in zip(model.known(), model.model_fields.values(), strict=True):
             keys.setdefault(key, info.description or "")
     return "| key | meaning |\n|---|---|\n" + "".join(f"| `{key}` | {meaning} |\n" for key, meaning in keys.items())
 

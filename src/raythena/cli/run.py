@@ -140,7 +140,7 @@ def run_command(  # noqa: PLR0917 (one parameter per option)
     overrides = {**cluster_options(nodes, cores, "json" if as_json else display, on, head_cores), **time_limits(walltime, grace)}
     settings = settings_from(config, assignments, overrides).settings
     computed_by, merged_by = load_payload(payload) if payload else (None, None)
-    loaded = load_job(job, payload=computed_by, merge=merged_by)
+    loaded = load_job(job, payload=computed_by, merge=merged_by, resumed=(taskdir or Path()) if resume else None)
     patience_s = takeover_patience_s(settings, os.environ)
     directory = taskdir or Path(f"{loaded.name}.raythena")
     tell = partial(typer.echo, err=True)

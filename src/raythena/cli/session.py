@@ -29,6 +29,7 @@ from raythena.domain.errors import ClusterError, ExitCode, InvalidInput, LedgerB
 from raythena.domain.job import Job
 from raythena.domain.reopening import RetryRequest
 from raythena.domain.taxonomy import EndCause
+from raythena.gateways.upstream_task import check_chain
 from raythena.monitor.display import Display
 from raythena.runtime.core_time_file import extend_session
 from raythena.runtime.merger_interface import check_merge
@@ -85,13 +86,14 @@ def prepare_task(
             str(directory), "", "is not empty and holds no task", expected="an empty directory, or a name that is free"
         )
     check_payload(job)
+    check_chain(job, task.root)
     _wait_until_free(TaskLease(task.lease), patience_s, tell, os.environ.get(SESSION_VARIABLE, ""))
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as problem:
         raise InvalidInput(str(directory), "", f"cannot be made: {problem.strerror}", expected="a place to write") from problem
     if not task.ledger.exists() or not task.job.exists():
-        write_atomically(task.job, json.dumps(job.to_dict(), indent=1))
+        write_atomically(task.job, json.dumps(job.kept_in(str(task.root)).to_dict(), indent=1))
     return task
 
 
@@ -150,7 +152,7 @@ def session_config(
     config = SessionConfig(
         session=name,
         task_directory=str(task.root),
-        job=job,
+        job=job.kept_in(str(task.root)),
         command_line=command_line(),
         began_at=began,
         ends_at=began + walltime_s if walltime_s else None,

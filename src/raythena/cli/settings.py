@@ -146,6 +146,12 @@ class EngineSettings(_Group):
     max_losses: int = setting(
         "lost nodes that cost an event its place in the job", Target(SessionConfig, "engine.max_losses"), ge=1, le=255
     )
+    upstream_patience_s: float = setting(
+        "wait for a task that makes the inputs, is not finished and that nobody works on",
+        Target(SessionConfig, "engine.upstream_patience_s"),
+        ge=0,
+        le=DAY_S,
+    )
     buffer_s: float = setting(
         "computing time a node holds ahead of its cores", Target(SessionConfig, "engine.buffer_s"), ge=0.01, le=DAY_S
     )

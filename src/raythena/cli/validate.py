@@ -57,13 +57,15 @@ def validation_page(validation: Validation) -> RenderableType:
     from rich.console import Group
     from rich.text import Text
 
-    parts: list[RenderableType] = [Text(validation.summary(), style=f"bold {_COLOURS[str(validation.standing)]}")]
+    parts: list[RenderableType] = [Text(validation.summary_of_task(), style=f"bold {_COLOURS[str(validation.standing)]}")]
     if validation.files:
         parts += [Text(""), _file_table(validation)]
     if validation.findings:
         parts += [Text(""), *(_finding_line(finding) for finding in _gravest(validation.findings)[:_FINDINGS_SHOWN])]
     if len(validation.findings) > _FINDINGS_SHOWN:
         parts.append(Text(f"… and {len(validation.findings) - _FINDINGS_SHOWN} more; --json lists them all", style="dim"))
+    if validation.upstream is not None:
+        parts += [Text(""), Text(f"upstream: {validation.upstream.task}"), validation_page(validation.upstream)]
     return Group(*parts)
 
 

@@ -21,6 +21,7 @@ from raythena.domain.document import FieldPath
 from raythena.domain.errors import InvalidInput
 from raythena.domain.job import InputFile
 from raythena.domain.outputs import OutputMap
+from raythena.domain.upstream import UpstreamTask
 
 MAX_EVENTS = 4_000_000_000
 """Events in a job: a range index is 32 bits wide wherever ranges are stored."""
@@ -62,6 +63,10 @@ class InputReader(Protocol):
 
     def count_events(self, pfn: str, tree: str | None) -> int:
         """Events in a file, by reading it; `tree` names the tree to count, None lets the reader find it."""
+        ...
+
+    def upstream(self, path: str) -> UpstreamTask:
+        """The task in a directory, or of the job file, at this absolute path, and the outputs it promised."""
         ...
 
 

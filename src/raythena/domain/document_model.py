@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, ValidationError, model_validator
 from pydantic.json_schema import GenerateJsonSchema
@@ -44,10 +44,14 @@ class DocumentModel(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _known_keys(cls, value: object) -> object:
-        fields = cls.model_fields
-        required = [key for key, info in fields.items() if info.is_required()]
-        checked = _carried(lambda place: cls._looked_at(place.mapping(list(fields), required)), value)
+        required = [info.alias or name for name, info in cls.model_fields.items() if info.is_required()]
+        checked = _carried(lambda place: cls._looked_at(place.mapping(cls.known(), required)), value)
         return {key: entry for key, entry in checked.items() if entry is not None}
+
+    @classmethod
+    def known(cls) -> list[str]:
+        """The keys of the mapping: fields, or what they are called in documents where that is no name for Python."""
+        return [info.alias or name for name, info in cls.model_fields.items()]
 
     @classmethod
     def _looked_at(cls, place: FieldPath) -> Any:
@@ -106,6 +110,21 @@ class Entries:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class ListOr:
+    """Annotation of a union of a tuple, which is a list of at least one, and a model, which is a mapping."""
+
+    model: type[DocumentModel]
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        listed = next(each for each in get_args(source) if each is not self.model)
+        choices = {
+            _tag("list"): handler.generate_schema(Annotated[listed, Entries(at_least=1)]),
+            _tag("mapping"): handler.generate_schema(self.model),
+        }
+        return core_schema.tagged_union_schema(choices, lambda value: _tag("mapping" if isinstance(value, dict) else "list"))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Shapes:
     """Annotation of a union: a mapping with exactly one of these keys, each with the model that has it; or `text`."""
 
@@ -126,16 +145,16 @@ class Shapes:
         """Refuse what is none of the shapes, or two at once."""
         if self.text is not None and isinstance(place.value, str):
             return place.value
-        place.mapping(list(dict.fromkeys([*self.models, *(key for model in self.models.values() for key in model.model_fields)])))
+        place.mapping(list(dict.fromkeys([*self.models, *(key for model in self.models.values() for key in model.known())])))
         given = [key for key in self.models if place.entry(key).given]
         if len(given) != 1:
             raise self._undecided(place, given)
         model = self.models[given[0]]
         for key in place.value:
-            if key not in model.model_fields:
+            if key not in model.known():
                 problem, expected = model.stranger
                 problem = problem or f"does not go with {given[0]}"
-                raise place.entry(key).refuse(problem, expected=expected or "only " + ", ".join(model.model_fields))
+                raise place.entry(key).refuse(problem, expected=expected or "only " + ", ".join(model.known()))
         return place.value
 
     def _undecided(self, place: FieldPath, given: list[str]) -> InvalidInput:

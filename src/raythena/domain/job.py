@@ -12,13 +12,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from raythena.domain.upstream import Upstream
 from raythena.domain.worker_shape import WORKER_KINDS, WorkerShape
 
 NO_MERGE = "none"
 """`MergeSpec.kind` of a job that keeps the grouped outputs of its events as they are."""
+INPUTS = "inputs"
+"""Directory of a task for inputs that another one makes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +98,8 @@ class Job:
     ranges_given: bool = False
     """The event ranges are handed out from outside while the job runs, not cut here. Then `n_events` of the inputs may be 0
     (nobody knows), nothing is merged (`merge.kind` is `none`), and `outputs` only says what the outputs of events are called."""
+    upstream: Upstream | None = None
+    """The task that makes the inputs. They are what it promised, and become files while the job runs."""
     source: dict[str, object] = field(default_factory=dict)
     """The document the job was made from, unknown fields included."""
 
@@ -113,6 +118,12 @@ class Job:
         """Event ranges known before the job begins."""
         return 0 if self.ranges_given else self.n_events
 
+    def kept_in(self, directory: str) -> Job:
+        """The job with its inputs where a task in this directory keeps those that another one makes."""
+        if self.upstream is None:
+            return self
+        return replace(self, inputs=tuple(replace(file, pfn=f"{directory}/{INPUTS}/{file.lfn}") for file in self.inputs))
+
     def fingerprint(self) -> str:
         """Identity of the work itself: same inputs, same outputs, same mapping. SHA-256, hexadecimal.
 
@@ -128,6 +139,8 @@ class Job:
             identity["ranges_given"] = True
         if not self.reads_files:
             identity["generated"] = [[file.seed, file.first_event] for file in self.inputs]
+        if self.upstream is not None:
+            identity["upstream"] = self.upstream.fingerprint
         return hashlib.sha256(json.dumps(identity, separators=(",", ":")).encode()).hexdigest()
 
     def to_dict(self) -> dict[str, object]:
@@ -142,4 +155,5 @@ class Job:
         values["outputs"] = tuple(values["outputs"])
         values["payload"] = PayloadSpec(**values["payload"])
         values["merge"] = MergeSpec(**values["merge"])
+        values["upstream"] = Upstream.from_dict(values.get("upstream"))
         return cls(**values)

@@ -26,7 +26,7 @@ from raythena.domain.admission import (
     check_path,
 )
 from raythena.domain.document import FieldPath, shown
-from raythena.domain.document_model import Checked, DocumentModel, Entries, Shapes, line, whole_number
+from raythena.domain.document_model import Checked, DocumentModel, Entries, ListOr, Shapes, line, whole_number
 from raythena.domain.seeds import SEEDS
 from raythena.domain.worker_shape import MAX_CORES_PER_WORKER, MAX_EVENTS_PER_RANGE, MAX_RANGES_IN_FLIGHT
 
@@ -185,6 +185,16 @@ class PatternInput(DocumentModel):
     tree: TreeName | None = _TREE
 
 
+class UpstreamOutputs(DocumentModel):
+    """The outputs of another task."""
+
+    task: FilePath = Field(
+        alias="from",
+        description="the directory of the other task, or its job file: then the task `NAME.raythena` beside it."
+        " See [chains of jobs](chains.md)",
+    )
+
+
 class NumberedOutputs(DocumentModel):
     """Outputs named by a template."""
 
@@ -293,8 +303,10 @@ class JobDocument(DocumentModel):
     )
 
     name: FileName = Field(description="a word for people, logs and directories")
-    inputs: Annotated[tuple[Input, ...], Entries(at_least=1)] | None = Field(
-        default=None, description="where the events are: paths, patterns, mappings. Give either `inputs` or `events`"
+    inputs: Annotated[tuple[Input, ...] | UpstreamOutputs, ListOr(UpstreamOutputs)] | None = Field(
+        default=None,
+        description="where the events are: a list of paths, patterns, mappings, or `from`, the outputs of another task."
+        " Give either `inputs` or `events`",
     )
     events: Annotated[int, whole_number(SEEDS)] | None = Field(
         default=None,

@@ -42,7 +42,9 @@ from raythena.domain.job_document import (
     ProcessPayload,
     PythonMerge,
     PythonPayload,
+    UpstreamOutputs,
 )
+from raythena.domain.upstream import Upstream
 from raythena.domain.worker_shape import SHAPE_OPTIONS
 
 
@@ -69,7 +71,7 @@ def parse_job_document(document: object, source: str, base_dir: str, reader: Inp
     """
     root = FieldPath(source, "", document)
     said = parsed(JobDocument, root)
-    inputs = _generated(said) if said.inputs is None else _files(said.inputs, root.entry("inputs"), base_dir, reader)
+    inputs, upstream = _events(said, root.entry("inputs"), base_dir, reader)
     outputs = _outputs(said.outputs, root.entry("outputs"), inputs)
     return Job(
         name=said.name,
@@ -79,6 +81,7 @@ def parse_job_document(document: object, source: str, base_dir: str, reader: Inp
         merge=_merge(said.merge, root.entry("merge"), base_dir) or _merge_by_names(outputs),
         events_per_output=said.outputs.events_per_file,
         cores_per_node=said.cores_per_node,
+        upstream=upstream,
         source=root.plain(),
     )
 
@@ -91,6 +94,19 @@ def parse_payload_document(document: object, source: str, base_dir: str) -> tupl
     root = FieldPath(source, "", document)
     said = parsed(PayloadDocument, root)
     return _payload(said.payload, root.entry("payload"), base_dir), _merge(said.merge, root.entry("merge"), base_dir)
+
+
+def _events(
+    said: JobDocument, place: FieldPath, base_dir: str, reader: InputReader
+) -> tuple[tuple[InputFile, ...], Upstream | None]:
+    """Where the events are, and the task that makes the files if there is one."""
+    if said.inputs is None:
+        return _generated(said), None
+    if not isinstance(said.inputs, UpstreamOutputs):
+        return _files(said.inputs, place, base_dir, reader), None
+    path = canonical_path(base_dir, place.entry("from"))
+    made = asked_at(place.entry("from"), lambda: reader.upstream(path))
+    return tuple(InputFile(lfn, "", n_events) for lfn, n_events in made.outputs), made.upstream
 
 
 def _generated(said: JobDocument) -> tuple[InputFile]:

@@ -25,6 +25,7 @@ from raythena.domain.given_ranges import GivenRanges
 from raythena.domain.ids import NodeNumber
 from raythena.domain.job import InputFile, Job
 from raythena.domain.seeds import event_seed
+from raythena.domain.upstream import TakenFiles, taken_path
 
 _T = TypeVar("_T", bound=np.generic)
 
@@ -53,6 +54,8 @@ class RangeState(IntEnum):
     """Committed as part of a merged output; of a given range: reported, and the report was taken."""
     GIVEN = 7
     """Handed out by somebody else; the ledger has been told but has not committed yet."""
+    AWAITED = 8
+    """The upstream task has not made its input yet, or the ledger has not committed that it has."""
 
 
 TRANSITIONS: dict[RangeState, frozenset[RangeState]] = {
@@ -64,6 +67,7 @@ TRANSITIONS: dict[RangeState, frozenset[RangeState]] = {
     RangeState.FAILED: frozenset(),
     RangeState.MERGED: frozenset(),
     RangeState.GIVEN: frozenset({RangeState.READY}),
+    RangeState.AWAITED: frozenset({RangeState.READY, RangeState.FAILING}),
 }
 """READY → ACCEPTED is a result of a node that had been given up; STORED → READY is a stored output that could not be
 read back."""
@@ -96,9 +100,11 @@ class RangeLayout:
     are given from outside there is nothing at first, and `append` adds a chunk's stretches as segments.
     """
 
-    def __init__(self, inputs: Sequence[InputFile], *, given: bool = False) -> None:
+    def __init__(self, inputs: Sequence[InputFile], *, given: bool = False, awaited: bool = False) -> None:
         self.inputs = tuple(inputs)
         self.given = given
+        self.taken = TakenFiles() if awaited else None
+        """Files made by an upstream task; None: there is no such task."""
         self._first_events = np.fromiter((file.first_event for file in inputs), dtype=np.int64, count=len(inputs))
         counts = np.fromiter((0 if given else file.n_events for file in inputs), dtype=np.int64, count=len(inputs))
         bounds: list[int] = [0] if given else np.concatenate((np.zeros(1, dtype=np.int64), np.cumsum(counts))).tolist()
@@ -111,13 +117,18 @@ class RangeLayout:
     @classmethod
     def of(cls, job: Job, chunks: Iterable[GivenRanges] = ()) -> RangeLayout:
         """The layout of a job as far as its ranges are known: `chunks` are those given so far."""
-        layout = cls(job.inputs, given=job.ranges_given)
+        layout = cls(job.inputs, given=job.ranges_given, awaited=job.upstream is not None)
         for chunk in chunks:
             layout.append(chunk)
         return layout
 
     def __len__(self) -> int:
         return self._offsets[-1]
+
+    @property
+    def is_told(self) -> bool:
+        """Whether a node must be told what a range is: it cannot be known before the job runs."""
+        return self.given or self.taken is not None
 
     @property
     def offsets(self) -> Indices:
@@ -183,8 +194,20 @@ class RangeLayout:
             return self.event_ranges(np.asarray([index], dtype=np.int64))[0]
         file_index, event = self.event_of(index)
         file = self.inputs[file_index]
+        if self.taken is not None:
+            return self._event_taken(index, file_index, self.taken)
         seeds = () if file.seed is None else (event_seed(file.seed, event),)
         return EventRange(f"{file.lfn}-{event}", file.lfn, file.pfn, file.guid, event, event, file.scope, seeds)
+
+    def _event_taken(self, index: int, number: int, taken: TakenFiles) -> EventRange:
+        """The range in the file that the upstream task made; without path and GUID as long as there is none."""
+        range_id, file = self.range_id(index), self.inputs[number]
+        found = taken.holding(number, int(index), self._offsets[number])
+        if found is None:
+            event = int(index) - self._offsets[number] + 1
+            return EventRange(range_id, file.lfn, "", "", event, event)
+        made, event = found
+        return EventRange(range_id, file.lfn, taken_path(file.pfn, made.guid), made.guid, event, event)
 
     def event_ranges(self, indices: Indices) -> list[EventRange]:
         """`event_range` for many ranges, in the order of `indices`."""
@@ -210,14 +233,15 @@ class RangeTable(RangeLayout):
     holder, `NO_NODE` for nobody). `counts` is the number of ranges in each state, kept up to date by `move`.
     """
 
-    def __init__(self, inputs: Sequence[InputFile], *, given: bool = False) -> None:
-        super().__init__(inputs, given=given)
+    def __init__(self, inputs: Sequence[InputFile], *, given: bool = False, awaited: bool = False) -> None:
+        super().__init__(inputs, given=given, awaited=awaited)
         size = len(self)
-        self.state: npt.NDArray[np.uint8] = np.zeros(size, dtype=np.uint8)
+        begins = RangeState.AWAITED if awaited else RangeState.READY
+        self.state: npt.NDArray[np.uint8] = np.full(size, begins, dtype=np.uint8)
         self.attempt: npt.NDArray[np.uint8] = np.zeros(size, dtype=np.uint8)
         self.node: npt.NDArray[np.int32] = np.full(size, NO_NODE, dtype=np.int32)
         self.counts = np.zeros(len(RangeState), dtype=np.int64)
-        self.counts[RangeState.READY] = size
+        self.counts[begins] = size
 
     def append(self, chunk: GivenRanges) -> None:
         """Add ranges at the end, in state GIVEN. Rows are added by doubling: a range costs the same however many there are."""

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from raythena.domain.given_ranges import GivenRanges
 from raythena.domain.ids import RangeIndex
 from raythena.domain.results import FailureKind, GroupReport, MergedOutput
+from raythena.domain.upstream import InputTaken
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,7 @@ class ReportsTaken:
     failed: tuple[int, ...]
 
 
-Record = GroupStored | AttemptFailed | OutputMerged | RangesRetracted | RangesReopened | RangesTaken | ReportsTaken
+Record = GroupStored | AttemptFailed | OutputMerged | RangesRetracted | RangesReopened | RangesTaken | ReportsTaken | InputTaken
 
 
 @dataclass(frozen=True)
@@ -100,3 +101,5 @@ class Restored:
     """Names of groups whose report was taken."""
     unreported_failures: tuple[AttemptFailed, ...] = ()
     """Final failures whose report was not taken, in order."""
+    inputs: tuple[InputTaken, ...] = ()
+    """Files of the upstream task that were taken on, in order; only in a job that has one."""

@@ -57,6 +57,8 @@ class FailureKind(StrEnum):
     """The node vanished while the event was on a core."""
     STORED_OUTPUT_LOST = "stored-output-lost"
     """The output was committed, but could not be read back when it was merged."""
+    UPSTREAM = "upstream"
+    """The task that makes the inputs has given the event up."""
 
 
 @dataclass(frozen=True, slots=True)

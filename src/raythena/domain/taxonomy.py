@@ -57,6 +57,8 @@ class EndCause(StrEnum):
     NO_NODE = "no-node"
     OUTSIDE = "outside"
     """Whoever hands ranges out, or takes reports, did not answer."""
+    UPSTREAM_UNFINISHED = "upstream-unfinished"
+    """The task that makes the inputs is not finished, and nobody works on it."""
     ERROR = "error"
     """An error of our own tree, which says more."""
 
@@ -124,6 +126,10 @@ FAULTS: dict[str, Fault] = {
     "scratch-refused": Fault(
         Who.NODE, "the node's scratch disk refused the output", 1098, "NOLOCALSPACE", _LOSSES,
         "Make space on the node's scratch disk; an event that is always there when it fills writes too much",
+    ),
+    "upstream": Fault(
+        Who.PAYLOAD, "the task that makes the inputs has given the event up", 9014, "", _NO,
+        "Mend the cause in that task and have the event tried again, there first, then here: --retry-failed upstream",
     ),
     "node-lost": Fault(
         Who.NODE, "the node vanished with the event", 9001, "", _LOSSES,
@@ -236,6 +242,10 @@ FAULTS: dict[str, Fault] = {
     "no-node": Fault(
         Who.SITE, "no node was left to work on", 1344, "RESOURCEUNAVAILABLE", "nodes are waited for",
         "Ask the site about the nodes", goes_on=True,
+    ),
+    "upstream-unfinished": Fault(
+        Who.USER_INPUT, "the task that makes the inputs is not finished, and nobody works on it", 9015, "", _RESUME,
+        "Go on with that task first, or at the same time", goes_on=True,
     ),
     "outside": Fault(
         Who.SITE, "the workload manager neither gave ranges nor took reports", 9011, "", _RESUME,

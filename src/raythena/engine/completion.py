@@ -13,7 +13,7 @@ import numpy as np
 
 from raythena.domain.errors import InternalError
 from raythena.domain.ids import OutputNumber
-from raythena.domain.ranges import Indices
+from raythena.domain.ranges import Indices, RangeState
 from raythena.domain.records import AttemptFailed, RangesTaken, Restored
 from raythena.domain.results import GroupReport
 from raythena.engine import events as ev
@@ -90,11 +90,16 @@ class MergedHere:
     """Of a job that cuts its own ranges: an output is merged when it is complete."""
 
     success = "every event is in an output"
-    may_grow = False
 
     def __init__(self, state: JobState) -> None:
+        self._table = state.table
         self._outputs = state.outputs
         self._planner = state.merges
+
+    @property
+    def may_grow(self) -> bool:
+        """See `Completion`: inputs are still to come."""
+        return self._table.count(RangeState.AWAITED) > 0
 
     def interval(self, output: OutputNumber) -> tuple[int, int] | None:
         """See `Completion`."""

@@ -23,6 +23,7 @@ The parts, each to be read alone; one may use those above it, and all share the 
     state          the job, every range, every node, how far the session has come
     holders        who leases which range, second holders included
     failures       attempts that failed, ranges that got lost
+    awaited_inputs inputs that another task makes while this job runs
     leasing        which node gets how much of what
     completion     merged here, or ...
     range_source   ... asked for elsewhere, and reported there
@@ -58,8 +59,10 @@ from raythena.domain.records import (
     Restored,
 )
 from raythena.domain.results import GroupReport
+from raythena.domain.upstream import InputTaken
 from raythena.engine import commands as do
 from raythena.engine import events as ev
+from raythena.engine.awaited_inputs import AwaitedInputs
 from raythena.engine.completion import Completion, MergedHere
 from raythena.engine.engine_config import EngineConfig
 from raythena.engine.failures import Failures
@@ -80,6 +83,7 @@ class EngineParts:
 
     journal: Callable[[], Journal] = Journal
     failures: Callable[..., Failures] = Failures
+    awaited_inputs: Callable[..., AwaitedInputs] = AwaitedInputs
     results: Callable[..., Results] = Results
     merges: Callable[..., Merges] = Merges
     leasing: Callable[..., Leasing] = Leasing
@@ -100,6 +104,7 @@ class Engine:
         parts = self.made_of
         self.state = state = JobState(job, config or EngineConfig(), wall_clock_offset, parts.journal())
         self._failures = parts.failures(state)
+        self._inputs = parts.awaited_inputs(state, self._failures)
         self._leasing = parts.leasing(state)
         self._completion: Completion = parts.range_source(state, self._leasing) if job.ranges_given else parts.merged_here(state)
         self._results = parts.results(state, self._completion)
@@ -125,6 +130,9 @@ class Engine:
             ev.RangesGiven: self._completion.given,
             ev.RangesEnded: self._completion.ended,
             ev.ReportsAcknowledged: self._completion.acknowledged,
+            ev.InputMade: self._inputs.made,
+            ev.InputWithheld: self._inputs.withheld,
+            ev.UpstreamSeen: self._inputs.upstream_seen,
             ev.StopRequested: self._stopping.requested,
             ev.DeadlineSet: self._stopping.deadline_set,
             ev.Tick: self._tick,
@@ -236,6 +244,8 @@ class Engine:
                 self._completion.taken(record)
             case ReportsTaken():
                 self._completion.acknowledgement_stored()
+            case InputTaken():
+                self._inputs.stored(record)
 
     def _storage_stalled(self, event: ev.StorageStalled, now: float) -> None:
         self.state.stall(event.reason)
@@ -257,6 +267,8 @@ class Engine:
             self._tail.look(now)
         self._completion.go_on(now)
         self._stopping.look_at_patience(now)
+        if vain := self._inputs.waits_in_vain(now):
+            self._stopping.wait_no_longer(vain, now)
         self._merges.start()
 
     # ---- starting from a ledger
@@ -265,6 +277,8 @@ class Engine:
         """Take over what the ledger remembers. Everything else is READY."""
         table = self.table
         self._completion.restore_ranges(restored)
+        for file in restored.inputs:
+            self._inputs.stored(file)
         for index, attempts in restored.attempts:
             table.restore_attempts(index, attempts)
         self._restore_failed(restored.failed)

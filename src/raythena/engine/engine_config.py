@@ -98,6 +98,8 @@ class EngineConfig:
     merge_retry_delay_s: float = 1.0
     no_node_limit_s: float = 300.0
     """The job is given up when no node has been up for this long."""
+    upstream_patience_s: float = 60.0
+    """With nothing left to do, an upstream task that is not finished and that nobody works on is waited for so long."""
     drain_limit_s: float = 30.0
     """After a stop is asked for, running events get this long to end."""
     abort_merge_limit_s: float = 600.0

@@ -17,6 +17,7 @@ from raythena.domain.ids import RangeIndex
 from raythena.domain.ranges import Indices
 from raythena.domain.results import GroupReport, MergedOutput, RangeFailure
 from raythena.domain.taxonomy import EndCause
+from raythena.domain.upstream import InputTaken
 from raythena.engine.node_messages import RunningRange
 
 
@@ -162,6 +163,27 @@ class RangesEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class InputMade:
+    """The upstream task has made a file, and it lies where inputs are kept. Safe to repeat."""
+
+    file: InputTaken
+
+
+@dataclass(frozen=True, slots=True)
+class InputWithheld:
+    """The upstream task has given up every event of an output, and makes no file of it. Safe to repeat."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamSeen:
+    """How the upstream task was found: at work, or, for `reason`, not. Safe to repeat."""
+
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ReportsAcknowledged:
     """Reports of these numbers were taken by whoever they are for."""
 
@@ -208,6 +230,9 @@ Event = (
     | RangesGiven
     | RangesEnded
     | ReportsAcknowledged
+    | InputMade
+    | InputWithheld
+    | UpstreamSeen
     | StopRequested
     | DeadlineSet
     | Tick

@@ -198,7 +198,7 @@ class NodeExchange:
     def _described(self, leases: tuple[Indices, ...]) -> tuple[EventRange, ...]:
         """What a node cannot know of its leases by itself."""
         table = self.engine.table
-        return tuple(table.event_ranges(np.concatenate(leases))) if table.given and leases else ()
+        return tuple(table.event_ranges(np.concatenate(leases))) if table.is_told and leases else ()
 
     def _attempts(self, leases: tuple[Indices, ...]) -> tuple[tuple[int, int], ...]:
         """(range, attempt) of those that were tried before."""

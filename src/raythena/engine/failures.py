@@ -109,7 +109,8 @@ class Failures:
         fatal = self._is_fatal(failure)
         self._table.move(np.asarray([failure.range_index], dtype=np.int64), RangeState.FAILING)
         self._retries.settled(failure.range_index)
-        self._state.budget.event_given_up(failure.kind, failure.message)
+        if failure.kind is not FailureKind.UPSTREAM:  # that is no sign of trouble here
+            self._state.budget.event_given_up(failure.kind, failure.message)
         self.note(failure, attempt, final=True, now=now, fatal=fatal)
 
     def _is_fatal(self, failure: RangeFailure) -> bool:

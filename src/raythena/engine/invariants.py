@@ -32,6 +32,7 @@ def check(engine: Engine, *, ids: bool = True) -> None:
     _tickets(engine)
     _fleet(engine)
     _given(engine)
+    _inputs(engine)
     if ids and engine.table.given:
         _ids(engine)
 
@@ -121,6 +122,16 @@ def _given(engine: Engine) -> None:
     not_durable = np.flatnonzero(table.state == RangeState.GIVEN)
     count = len(not_durable)
     _require(np.array_equal(not_durable, np.arange(len(table) - count, len(table))), "ranges became durable out of order")
+
+
+def _inputs(engine: Engine) -> None:
+    """In a job with an upstream task: what may be computed is in a file that was taken on, and only there."""
+    table = engine.table
+    if table.taken is None:
+        _require(not table.count(RangeState.AWAITED), "inputs are awaited, but no task makes them")
+        return
+    begun = np.flatnonzero((table.state == RangeState.READY) | (table.state == _LEASED) | (table.state == _ACCEPTED))
+    _require(all(table.event_range(index).guid for index in begun.tolist()), "a range is ready whose input is not there")
 
 
 def _ids(engine: Engine) -> None:

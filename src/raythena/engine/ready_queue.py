@@ -52,6 +52,13 @@ class ReadyQueue:
             self._offsets.append(end)
             self._attached.append(0)
 
+    def begin_anew(self, file: int) -> None:
+        """Ranges of a file have become ready for the first time, and some may lie before its cursor: look at all of it again."""
+        self._cursor[file] = self._offsets[file]
+        self._returned.pop(file, None)
+        self._orphaned.pop(file, None)
+        self._list(file)
+
     def put_back(self, indices: Indices) -> None:
         """Ranges are ready again. Their state must be READY by the time they are taken."""
         if len(indices) == 0:

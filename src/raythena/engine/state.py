@@ -29,7 +29,7 @@ class JobState:
         self.config = config
         self.wall_clock_offset = wall_clock_offset
         self.journal = journal
-        self.table = RangeTable(job.inputs, given=job.ranges_given)
+        self.table = RangeTable(job.inputs, given=job.ranges_given, awaited=job.upstream is not None)
         events = [] if job.ranges_given else [file.n_events for file in job.inputs]
         self.outputs = OutputMap.plan(events, job.events_per_output)
         self.merges = MergePlanner(self.outputs, config, merges=job.merge.kind != NO_MERGE)

@@ -76,6 +76,12 @@ class Stopping:
         if reason:
             self._stop(reason, do.Outcome.ABORTED, EndCause.OUTSIDE, StopTimes(now, now), now)
 
+    def wait_no_longer(self, reason: str, now: float) -> None:
+        """Stop because the upstream task does not go on."""
+        if self._state.stopping is None:
+            until = now + self._state.config.drain_limit_s
+            self._stop(reason, do.Outcome.STOPPED, EndCause.UPSTREAM_UNFINISHED, StopTimes(until, until), now)
+
     # ---- the stop
 
     def _stop(self, reason: str, outcome: do.Outcome, cause: EndCause, times: StopTimes, now: float) -> None:

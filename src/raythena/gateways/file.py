@@ -18,13 +18,15 @@ from glob import iglob
 from pathlib import Path
 from typing import Any
 
-from raythena.domain.admission import FileFacts, confirmed
+from raythena.domain.admission import FileFacts, check_lfn, confirmed
 from raythena.domain.document import FieldPath, read_json, read_yaml
 from raythena.domain.errors import InvalidInput, MissingInput
 from raythena.domain.job import Job, MergeSpec, PayloadSpec
 from raythena.domain.jobfile import parse_job_document, parse_payload_document
 from raythena.domain.panda import PandaJob, input_place, is_panda, merge_spec, parse_panda_jobs, to_job
+from raythena.domain.upstream import UpstreamTask
 from raythena.gateways.root_inputs import count_root_events
+from raythena.gateways.upstream_task import upstream_task
 
 MAX_JSON_BYTES = 256 * 1024 * 1024
 """`HPCJobs.json` of a hundred jobs with ten thousand inputs each stays below this."""
@@ -40,6 +42,8 @@ class DiskInputs:
     """The input files as they are on disk (see `InputReader`). `checksums` turns on reading every byte."""
 
     checksums: bool = False
+    resumed: Path | None = None
+    """Directory of the job's own task, if that has begun."""
 
     def matching(self, pattern: str) -> list[str]:
         """Absolute paths of the regular files that match, sorted; `**` stands for any directories."""
@@ -62,6 +66,10 @@ class DiskInputs:
         """Events in a ROOT file (see `count_root_events`)."""
         return count_root_events(Path(pfn), tree)
 
+    def upstream(self, path: str) -> UpstreamTask:
+        """The task there (see `upstream_task`)."""
+        return upstream_task(Path(path), _name_in, self.resumed)
+
 
 def load_job(
     path: Path,
@@ -71,17 +79,19 @@ def load_job(
     panda_id: str = "",
     input_directory: Path | None = None,
     verify_checksums: bool = False,
+    resumed: Path | None = None,
 ) -> Job:
     """The job a document on disk describes, its input files checked.
 
     `payload` and `merge` replace what a native document says. PanDA's says nothing of payloads, so `payload` must be given for
     it, and `merge` if its `esmergeSpec` names no transform. `panda_id` chooses among several jobs of an `HPCJobs.json`;
     `input_directory` is where PanDA's inputs are when the document does not say (by default the directory of the document).
-    `verify_checksums` reads every byte of every input whose checksum is given. Raises InvalidInput.
+    `verify_checksums` reads every byte of every input whose checksum is given. `resumed` is the directory of the job's task if it
+    has begun, or the one where such a directory has the name of the job. Raises InvalidInput.
     """
     source, base_dir = str(path), os.path.abspath(path.parent)  # noqa: PTH100 - the text is made absolute, links are not followed
     document = read_document(path)
-    reader = DiskInputs(checksums=verify_checksums)
+    reader = DiskInputs(checksums=verify_checksums, resumed=_own_task(resumed, document))
     if is_panda(document):
         directory = os.path.abspath(input_directory) if input_directory else base_dir  # noqa: PTH100 - as above
         chosen = _chosen(parse_panda_jobs(document, source), source, panda_id)
@@ -93,6 +103,18 @@ def load_job(
         raise InvalidInput(source, "", f"is a native job file, which has no use for {option}", expected="an HPCJobs.json")
     job = parse_job_document(document, source, base_dir, reader)
     return replace(job, payload=payload or job.payload, merge=merge or job.merge)
+
+
+def _own_task(resumed: Path | None, document: Any) -> Path | None:
+    name = document.get("name") if isinstance(document, dict) else None
+    beside = resumed / f"{name}.raythena" if resumed is not None else None
+    return beside if beside is not None and beside.is_dir() else resumed
+
+
+def _name_in(path: Path) -> str:
+    """The name that a job file gives its job, nothing else of it being looked at. Raises InvalidInput."""
+    document = read_document(path)
+    return check_lfn(FieldPath(str(path), "", document).entry("name"))
 
 
 def load_payload(path: Path) -> tuple[PayloadSpec, MergeSpec | None]:

@@ -42,6 +42,7 @@ from raythena.runtime.sample_check import SampleCheck, Sampler
 from raythena.runtime.session_config import SessionConfig, StopOrder
 from raythena.runtime.session_end import SessionResult, sweep_staging, write_report
 from raythena.runtime.status_file import StatusFile
+from raythena.runtime.upstream_watch import UpstreamWatch
 from raythena.storage.atomic import disk_errors
 from raythena.storage.groups import remove_group
 from raythena.storage.ledger import Ledger, SessionInfo
@@ -189,6 +190,10 @@ class Coordinator:
             self.tell(ev.DeadlineSet(self._clock.monotonic_s() + self.config.ends_at - self._clock.wall_s()))
         if self._gateway_runner is not None:
             self._gateway_runner.begin(self._restored)
+        if self.config.job.upstream is not None:
+            known = self._restored.inputs
+            watch = UpstreamWatch(self.config.job, self.config.job.upstream, self._directory, known, self._clock)
+            self._spawn(watch.run(self))
         for group in self._brought_along:  # its incarnation was one of another session
             self.tell(ev.GroupReported(replace(group, node=NodeName.parse(group.node).host)))
         self._restored = Restored()  # the engine has what it needs of it, and it may be large

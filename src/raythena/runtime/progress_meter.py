@@ -83,6 +83,8 @@ class ProgressMeter:
             return f"the disk refuses, no node can take work: {trouble}"
         if engine.stopping is not None:
             return engine.stopping
+        if (awaited := engine.table.count(RangeState.AWAITED)) and not engine.warnings:
+            return f"{awaited} events wait for the upstream task"
         return engine.warnings[-1] if engine.warnings else ""
 
 

@@ -1,5 +1,5 @@
-"""What a node knows of ranges by their index: derived from the job's inputs, or, where ranges are given, told with each lease;
-and which attempt each is, told with the lease of every range that was tried before.
+"""What a node knows of ranges by their index: derived from the job's inputs, or, where ranges or their files come while the job
+runs, told with each lease; and which attempt each is, told with the lease of every range that was tried before.
 
 What was told is forgotten once the node has no part in the range any more; memory follows what is in hand, not what has passed.
 """
@@ -22,8 +22,7 @@ class RangeBook:
     """Ranges by index. It says as well which results may share a group: those of one output, or of one input file."""
 
     def __init__(self, job: Job) -> None:
-        self._given = job.ranges_given
-        self._layout = RangeLayout(job.inputs, given=job.ranges_given)
+        self._layout = RangeLayout.of(job)
         self._outputs = (
             None if job.ranges_given else OutputMap.plan([file.n_events for file in job.inputs], job.events_per_output)
         )
@@ -38,7 +37,7 @@ class RangeBook:
         if len(self._told) + len(self._attempts) > self._tidy_above:
             self._tidy(held().tolist())
         self._attempts.update(reply.attempts)
-        if self._given:
+        if self._layout.is_told:
             indices = [index for ranges in reply.leases for index in ranges.tolist()]
             self._told.update(zip(indices, reply.given, strict=True))
 
@@ -53,7 +52,7 @@ class RangeBook:
 
     def event_range(self, index: int) -> EventRange:
         """The range as a payload needs it."""
-        if not self._given:
+        if not self._layout.is_told:
             return self._layout.event_range(index)
         if index not in self._told:
             raise InternalError(f"nobody told what range {index} is")

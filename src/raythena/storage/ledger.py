@@ -46,6 +46,7 @@ from raythena.domain.records import (
 )
 from raythena.domain.results import ENTRY_DTYPE, Entries
 from raythena.domain.short_reason import storable_reason
+from raythena.domain.upstream import InputTaken
 from raythena.storage.atomic import disk_errors, durable_rename
 from raythena.storage.ledger_format import (
     APPLICATION_ID,
@@ -314,6 +315,8 @@ class _Batch:
                 self._add_chunk(record)
             case ReportsTaken():
                 self._add_reports(record)
+            case InputTaken():
+                self._add_input(record)
             case _:
                 raise InternalError(f"the ledger knows no record of type {type(record).__name__}")
 
@@ -333,6 +336,11 @@ class _Batch:
             if self._outcome[index] != FAILED:
                 raise InternalError(f"range {index} was reported as failed, but is not")
         self._append("reported", np.asarray(places, dtype="<u4").tobytes(), np.asarray(record.failed, dtype="<u4").tobytes())
+
+    def _add_input(self, record: InputTaken) -> None:
+        measures = (int(record.size_bytes), int(record.adler32), int(record.n_events))
+        missing = np.asarray(record.missing, dtype="<u4").tobytes()
+        self._append("inputs", int(record.number), record.lfn, record.guid, *measures, missing)
 
     def _place_of(self, group: str) -> int:
         place = self.group_places.get(group) or self._known_groups.get(group)

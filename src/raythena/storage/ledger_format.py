@@ -29,7 +29,7 @@ from raythena.storage.atomic import disk_errors
 
 APPLICATION_ID = 0x52595448
 """`RYTH` in the database header: what makes a SQLite file a ledger of ours."""
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 PAGE_BYTES = 16384
 """Seven groups of 64 events on a page; 4 KiB pages would be half empty."""
 
@@ -70,8 +70,13 @@ SCHEMA: dict[str, str] = {
         "CREATE TABLE reported (seq INTEGER PRIMARY KEY, session INTEGER NOT NULL, groups BLOB NOT NULL, "
         "failed BLOB NOT NULL, crc INTEGER NOT NULL)"
     ),
+    "inputs": (
+        "CREATE TABLE inputs (seq INTEGER PRIMARY KEY, session INTEGER NOT NULL, number INTEGER NOT NULL, lfn TEXT NOT NULL, "
+        "guid TEXT NOT NULL UNIQUE, size_bytes INTEGER NOT NULL, adler32 INTEGER NOT NULL, n_events INTEGER NOT NULL, "
+        "missing BLOB NOT NULL, crc INTEGER NOT NULL)"
+    ),
 }
-NUMBERED_TABLES = ("sessions", "groups", "retractions", "failures", "outputs", "reopenings", "chunks", "reported")
+NUMBERED_TABLES = ("sessions", "groups", "retractions", "failures", "outputs", "reopenings", "chunks", "reported", "inputs")
 META_KEYS = frozenset({"job", "fingerprint", "n_ranges", "rows"})
 """`rows` is `OPEN_ROWS` while a writer has the ledger open (a journal belongs to it), else the lengths of the numbered tables."""
 OPEN_ROWS = "open"
@@ -86,6 +91,7 @@ COLUMNS = {
     "reopenings": ("seq", "session", "ranges"),
     "chunks": ("seq", "session", "n_ranges", "ranges"),
     "reported": ("seq", "session", "groups", "failed"),
+    "inputs": ("seq", "session", "number", "lfn", "guid", "size_bytes", "adler32", "n_events", "missing"),
 }
 """Columns a row's checksum covers, in this order; `crc` follows them."""
 

@@ -26,6 +26,7 @@ from raythena.domain.errors import InternalError, LedgerBusy, LedgerCorrupt
 from raythena.domain.given_ranges import GivenRanges
 from raythena.domain.records import AttemptFailed, Restored
 from raythena.domain.results import ENTRY_DTYPE, Entries, FailureKind, GroupReport, MergedOutput
+from raythena.domain.upstream import InputTaken
 from raythena.storage.atomic import disk_errors
 from raythena.storage.ledger_format import (
     FATAL,
@@ -219,6 +220,7 @@ class LedgerView:
             given=given,
             reported=reported,
             unreported_failures=tuple(unreported),
+            inputs=inputs_taken(self),
         )
 
     def outputs(self) -> tuple[MergedOutput, ...]:
@@ -351,6 +353,16 @@ class LedgerView:
             return dict(self._connection.execute("SELECT name, seq FROM groups"))
 
 
+def output_files(view: LedgerView) -> Iterator[MergedOutput]:
+    """Every file ever merged, in order, those that were replaced since included."""
+    return map(merged_of, view.rows_after("outputs", 0))
+
+
+def inputs_taken(view: LedgerView) -> tuple[InputTaken, ...]:
+    """Every file of the upstream task that was taken on, in order."""
+    return tuple(map(_input_of, view.rows_after("inputs", 0)))
+
+
 class _Totals:
     """Sums over events by (session, node), chunk by chunk."""
 
@@ -464,6 +476,11 @@ def merged_of(row: Row) -> MergedOutput:
     _, _, output, lfn, path, guid, size_bytes, adler32, n_events, missing, wall_s = row
     indices = tuple(np.frombuffer(missing, dtype="<u4").tolist())
     return MergedOutput(output, lfn, path, guid, size_bytes, adler32, n_events, indices, wall_s)
+
+
+def _input_of(row: Row) -> InputTaken:
+    _, _, number, lfn, guid, size_bytes, adler32, n_events, missing = row
+    return InputTaken(number, lfn, guid, size_bytes, adler32, n_events, tuple(np.frombuffer(missing, dtype="<u4").tolist()))
 
 
 def _events_of(pending: list[Row]) -> npt.NDArray[np.void]:

@@ -5,6 +5,7 @@ ledger.sqlite       what has happened, durable
 coordinator.lease   who is writing the ledger now
 status.json         a snapshot for people, replaced about once a second
 jobReport.json      what became of the job
+inputs/             outputs of the upstream task that were taken on, by GUID
 outputs/            merged outputs; in .replacing those that are to take the place of one that lacks events
 staging/            groups of outputs waiting to be merged, by session and node
 logs/               of the coordinator, the agents and the payload, by session and node
@@ -15,7 +16,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from raythena.domain.job import INPUTS
 from raythena.domain.results import MergedOutput
+from raythena.domain.upstream import InputTaken, taken_path
 
 CORE_TIMES = "core-times.json"
 """Among the logs of each session: where its core-seconds went."""
@@ -53,6 +56,15 @@ class TaskDirectory:
     def report(self) -> Path:
         """The job report."""
         return self.root / "jobReport.json"
+
+    @property
+    def inputs(self) -> Path:
+        """Directory of what an upstream task has made."""
+        return self.root / INPUTS
+
+    def input(self, file: InputTaken) -> Path:
+        """A file that was taken on."""
+        return Path(taken_path(str(self.inputs / file.lfn), file.guid))
 
     @property
     def outputs(self) -> Path:

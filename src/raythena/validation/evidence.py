@@ -13,6 +13,7 @@ from raythena.domain.errors import LedgerError, StorageError
 from raythena.domain.job import Job
 from raythena.domain.records import AttemptFailed
 from raythena.domain.results import GroupReport, MergedOutput
+from raythena.domain.upstream import InputTaken
 from raythena.storage.ledger import Ledger
 from raythena.storage.taskdir import TaskDirectory
 from raythena.validation.concatenation import Concatenation, concatenations
@@ -51,6 +52,8 @@ class Recorded:
     """The final failure of every range given up."""
     concatenations: dict[int, Concatenation] = field(default_factory=dict)
     """What merger `concat` makes of an output's events; empty for other mergers."""
+    inputs: tuple[InputTaken, ...] = ()
+    """Files of the upstream task that were taken on, in order."""
 
 
 def read_job(task: TaskDirectory) -> Job | Finding:
@@ -78,7 +81,8 @@ def read_ledger(task: TaskDirectory, job: Job) -> Recorded | Finding:
             joined = concatenations(view) if job.merge.kind == "concat" else {}
     except (LedgerError, StorageError) as error:
         return Finding("ledger-unreadable", Severity.ERROR, task.ledger.name, str(error))
-    return Recorded({output.output: output for output in restored.merged}, restored.groups, failures, joined)
+    merged: dict[int, MergedOutput] = {output.output: output for output in restored.merged}
+    return Recorded(merged, restored.groups, failures, joined, restored.inputs)
 
 
 def read_report(task: TaskDirectory, *, partial: bool) -> Report | Finding:

@@ -76,11 +76,18 @@ class Validation:
     """Events recorded as failed, with a reason."""
     files: tuple[FileVerdict, ...]
     findings: tuple[Finding, ...]
+    upstream: Validation | None = None
+    """Of the task that made the inputs, and so on to the first of the chain; None: there is none, or it is not there."""
+
+    @property
+    def chain(self) -> tuple[Validation, ...]:
+        """This one, and those of the tasks before it, nearest first."""
+        return (self, *(self.upstream.chain if self.upstream else ()))
 
     @property
     def standing(self) -> Standing:
-        """WRONG if anything is; else UNPROVEN if anything could not be looked into; else PROVEN."""
-        severities = {finding.severity for finding in self.findings}
+        """WRONG if anything of the chain is; else UNPROVEN if anything could not be looked into; else PROVEN."""
+        severities = {finding.severity for link in self.chain for finding in link.findings}
         if Severity.ERROR in severities:
             return Standing.WRONG
         return Standing.UNPROVEN if Severity.UNPROVEN in severities else Standing.PROVEN
@@ -96,7 +103,11 @@ class Validation:
         return self.standing is Standing.PROVEN
 
     def summary(self) -> str:
-        """The result in one sentence."""
+        """The result in one sentence, or in one for each task of the chain."""
+        return "; ".join(link.summary_of_task() for link in self.chain)
+
+    def summary_of_task(self) -> str:
+        """The result of this task alone, in one sentence; its standing is that of the chain up to it."""
         shares = [f"{self.proven:,} of {self.events:,} events found in the one output they belong in"]
         if self.failed:
             shares.append(f"{self.failed:,} recorded as failed")
@@ -105,8 +116,10 @@ class Validation:
             shares.append(f"{rest:,} {'not accounted for' if self.errors else 'not there yet or not inspected'}")
         if self.errors:
             shares.append(f"{len(self.errors)} error{'s' if len(self.errors) > 1 else ''}")
-        return f"{self.standing}: {', '.join(shares)}"
+        task = f" {self.job_name}" if self.upstream else ""
+        return f"{self.standing}{task}: {', '.join(shares)}"
 
     def to_dict(self) -> dict[str, object]:
         """A JSON-ready copy, with the standing."""
-        return {"standing": str(self.standing), **asdict(self)}
+        upstream = {"upstream": self.upstream.to_dict()} if self.upstream else {}
+        return {"standing": str(self.standing), **asdict(self), **upstream}

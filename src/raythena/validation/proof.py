@@ -28,7 +28,11 @@ from raythena.storage.taskdir import TaskDirectory
 from raythena.validation.comparison import Contents, Numbers, compare
 from raythena.validation.evidence import Recorded, Report, Reported, read_job, read_ledger, read_report
 from raythena.validation.findings import FileVerdict, Finding, Severity, Standing, Validation
+from raythena.validation.provenance import EventNumbers, compare_with_upstream, numbers_taken
 from raythena.validation.readers import event_count, event_numbers
+
+MAX_LEVELS = 100
+"""Tasks in a chain that are looked at."""
 
 
 def validate(taskdir: Path, *, partial: bool = False) -> Validation:
@@ -39,11 +43,28 @@ def validate(taskdir: Path, *, partial: bool = False) -> Validation:
     """
     if not taskdir.is_dir():
         raise InvalidInput(str(taskdir), "", "is no directory", expected="the task directory of a job")
+    return _proved(taskdir, partial=partial)[0]
+
+
+def _proved(taskdir: Path, *, partial: bool, levels: int = MAX_LEVELS) -> tuple[Validation, EventNumbers | None]:
+    """The result, and the numbers of the task's events; so many tasks of a chain are looked at."""
     task = TaskDirectory(taskdir)
     job = read_job(task)
     if isinstance(job, Finding):
-        return Validation(str(taskdir), "", partial, 0, 0, 0, (), (job,))
-    return _Proof(task, job, partial=partial).result()
+        return Validation(str(taskdir), "", partial, 0, 0, 0, (), (job,)), None
+    proof = _Proof(task, job, partial=partial)
+    validation = proof.result()
+    if job.upstream is None or proof.events is None:
+        return validation, proof.events
+    if not TaskDirectory(Path(job.upstream.task)).job.is_file() or not levels:
+        text = f"the upstream task {job.upstream.name} is not in {job.upstream.task}: events are proved from the inputs taken on"
+        findings = (*validation.findings, Finding("upstream-gone", Severity.UNPROVEN, "", text))
+        return replace(validation, findings=findings), proof.events
+    upstream, theirs = _proved(Path(job.upstream.task), partial=partial, levels=levels - 1)
+    if theirs is not None:
+        more = compare_with_upstream(proof.recorded, proof.events, theirs, job.upstream)
+        validation = replace(validation, findings=(*validation.findings, *more))
+    return replace(validation, upstream=upstream), proof.events
 
 
 class _Proof:
@@ -54,7 +75,9 @@ class _Proof:
         self._job = job
         self._partial = partial
         self._findings: list[Finding] = []
-        self._recorded = Recorded()
+        self.recorded = Recorded()
+        self.events: EventNumbers | None = None
+        """Once they are read."""
         self._failed = np.empty(0, dtype=np.int64)
         self._ledger_known = False
         self._verdicts: list[FileVerdict] = []
@@ -67,7 +90,8 @@ class _Proof:
         outputs = self._plan()
         if outputs is not None:
             self._read_ledger()
-            numbers, known = self._read_inputs()
+            self.events = self._read_inputs()
+            numbers, known = self.events.numbers, self.events.known
             for output in range(outputs.n_outputs):
                 self._look_at(output, *outputs.interval(output), numbers, known)
             self._findings += compare(self._contents)
@@ -80,7 +104,7 @@ class _Proof:
             partial=self._partial,
             events=self._job.n_events,
             proven=sum(_proven(contents) for contents in self._contents) + self._proven_unseen,
-            failed=len(self._recorded.failures),
+            failed=len(self.recorded.failures),
             files=self._final(),
             findings=tuple(self._findings),
         )
@@ -109,13 +133,25 @@ class _Proof:
         if isinstance(recorded, Finding):
             self._findings.append(recorded)
         else:
-            self._recorded, self._ledger_known = recorded, True
+            self.recorded, self._ledger_known = recorded, True
             self._failed = np.asarray(sorted(recorded.failures), dtype=np.int64)
 
     # ---- inputs
 
-    def _read_inputs(self) -> tuple[Numbers, npt.NDArray[np.bool_]]:
+    def _read_inputs(self) -> EventNumbers:
         """The number of every event of the job, and for which of them it is known."""
+        if self._job.upstream is not None:
+            events = numbers_taken(self._task, self._job, self.recorded, self._say)
+        else:
+            events = self._numbers_of_files()
+        sure = events.numbers[events.known]
+        repeated = len(sure) - len(np.unique(sure))
+        if repeated:
+            text = f"{repeated:,} event numbers occur more than once in the inputs: events are told apart by their output as well"
+            self._say("numbers-repeat", "", text, Severity.NOTE, repeated)
+        return events
+
+    def _numbers_of_files(self) -> EventNumbers:
         numbers = np.zeros(self._job.n_events, dtype=np.int64)
         known = np.zeros(self._job.n_events, dtype=np.bool_)
         offsets = RangeLayout(self._job.inputs).offsets
@@ -124,12 +160,7 @@ class _Proof:
             if mine is not None:
                 span = slice(int(offsets[position]), int(offsets[position + 1]))
                 numbers[span], known[span] = mine, True
-        sure = numbers[known]
-        repeated = len(sure) - len(np.unique(sure))
-        if repeated:
-            text = f"{repeated:,} event numbers occur more than once in the inputs: events are told apart by their output as well"
-            self._say("numbers-repeat", "", text, Severity.NOTE, repeated)
-        return numbers, known
+        return EventNumbers(numbers, known)
 
     def _numbers_of(self, file: InputFile) -> Numbers | None:
         """Event numbers of an input, None when they cannot be known."""
@@ -154,7 +185,7 @@ class _Proof:
 
     def _look_at(self, output: int, start: int, stop: int, numbers: Numbers, known: npt.NDArray[np.bool_]) -> None:
         lfn = self._job.outputs[output]
-        merged = self._recorded.merged.get(output)
+        merged = self.recorded.merged.get(output)
         lost = self._failed[slice(*np.searchsorted(self._failed, (start, stop)))]
         retried = np.setdiff1d(np.asarray(merged.missing if merged else (), dtype=np.int64), lost)
         if len(retried):
@@ -171,14 +202,15 @@ class _Proof:
             standing, found = self._absent(output, lfn, merged, int(kept.sum())), None
         else:
             standing, found = self._present(path, lfn, merged)
-        comparable = bool(known[start:stop].all())
+        comparable = bool(known[start:stop][kept].all())
+        told_lost = lost[known[start:stop][lost]]
         if standing is Standing.UNPROVEN and merged is not None and self._named_tree() != NO_TREE and not len(retried):
             standing = self._without_reader(lfn, merged, np.flatnonzero(kept) + start)
             found = mine[kept] if standing is Standing.PROVEN else None
             self._proven_unseen += int(kept.sum()) if found is not None and not comparable else 0
         elif found is not None and not comparable:
             standing = self._count_only(lfn, found, int(kept.sum()))
-        self._contents.append(Contents(lfn, mine[kept], mine[lost], found if comparable else None))
+        self._contents.append(Contents(lfn, mine[kept], mine[told_lost], found if comparable else None))
         self._verdicts.append(FileVerdict(lfn, standing, int(kept.sum()), None if found is None else len(found), len(lost)))
 
     def _say_retried(self, lfn: str, count: int) -> None:
@@ -236,7 +268,7 @@ class _Proof:
         The ledger's size and checksum of the file were compared with the file itself, here they are with what the outputs of its
         events give.
         """
-        joined = self._recorded.concatenations.get(merged.output)
+        joined = self.recorded.concatenations.get(merged.output)
         if joined is None:
             self._not_inspected(lfn)
             return Standing.UNPROVEN
@@ -299,7 +331,7 @@ class _Proof:
         """Outputs that are kept unmerged: every member of every group, by size and checksum."""
         bad: dict[int, str] = {}
         read = 0
-        for group in self._recorded.groups:
+        for group in self.recorded.groups:
             if group.output == output:
                 read += sum(1 for _ in read_members(self._task.root / group.path, group.entries, bad))
         if bad:
@@ -335,7 +367,7 @@ class _Proof:
 
     def _look_at_failures(self) -> None:
         layout = RangeLayout(self._job.inputs)
-        for index, failure in self._recorded.failures.items():
+        for index, failure in self.recorded.failures.items():
             if not 0 <= index < self._job.n_events:
                 self._say("ledger-inconsistent", "", f"the ledger records range {index} as failed, which the job does not have")
             elif not failure.message.strip():
@@ -350,10 +382,10 @@ class _Proof:
             self._findings.append(report)
             return
         if self._ledger_known:
-            self._findings += _report_against_ledger(report, self._recorded, partial=self._partial)
+            self._findings += _report_against_ledger(report, self.recorded, partial=self._partial)
             self._compare_failed(report)
         absent = any(verdict.standing is Standing.ABSENT and verdict.expected for verdict in self._verdicts)
-        if report.exit_code == 0 and not self._partial and (self._recorded.failures or absent):
+        if report.exit_code == 0 and not self._partial and (self.recorded.failures or absent):
             text = "the job report claims success, though not every event is in an output"
             self._say("report-verdict", self._task.report.name, text)
 
@@ -361,7 +393,7 @@ class _Proof:
         if report.failed is None:
             return
         layout = RangeLayout(self._job.inputs)
-        events = (layout.event_of(index) for index in self._recorded.failures if index < self._job.n_events)
+        events = (layout.event_of(index) for index in self.recorded.failures if index < self._job.n_events)
         recorded = {(self._job.inputs[file].lfn, event) for file, event in events}
         unreported = set() if self._partial else recorded - report.failed
         # a report of the session before lists what has been given new attempts since

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import sys
@@ -10,6 +11,13 @@ from pathlib import Path
 import numpy as np
 import uproot
 import yaml
+
+from raythena.domain.ids import OutputNumber
+from raythena.domain.records import GroupStored, OutputMerged
+from raythena.domain.results import MergedOutput
+from raythena.storage.atomic import adler32_of
+from raythena.storage.ledger import Ledger, SessionInfo
+from raythena.testing.simulation.samples import group_of, small_job
 
 ELSEWHERE = ("/data/", "/opt/", "/cvmfs/", "/path/")
 """Where documents say things are that are not on this machine."""
@@ -62,7 +70,10 @@ def materialised(text: str, directory: Path) -> Path:
     path = directory / "job.yaml"
     path.write_text(text)
     document = yaml.safe_load(text)
-    for entry in document.get("inputs", []):
+    inputs = document.get("inputs", [])
+    if isinstance(inputs, dict):
+        _write_task(directory / inputs["from"])
+    for entry in inputs if isinstance(inputs, list) else ():
         _write_input(directory, entry)
     payload, merge = document.get("payload", {}), document.get("merge")
     if merge is None:
@@ -105,6 +116,20 @@ def _write_input(directory: Path, entry) -> None:
             file["EVNT"] = {"EventNumber": np.arange(count) + 1}
     else:
         path.write_text("events")
+
+
+def _write_task(directory: Path) -> None:
+    """A task that has merged its first output, an event of one."""
+    job = small_job((1,), 1, name="simulation")
+    (directory / "outputs").mkdir(parents=True)
+    (directory / "job.json").write_text(json.dumps(job.to_dict()))
+    path = directory / "outputs" / job.outputs[0]
+    with uproot.recreate(path) as file:
+        file["HITS"] = {"EventNumber": np.array([1])}
+    merged = MergedOutput(OutputNumber(0), path.name, f"outputs/{path.name}", "GUID", path.stat().st_size, adler32_of(path), 1)
+    with Ledger.create(directory / "ledger.sqlite", job) as ledger:
+        ledger.begin_session(SessionInfo("s", "h", 1, 0.0))
+        ledger.commit([GroupStored(group_of("g", "n", 0, [0])), OutputMerged(merged, ())])
 
 
 def _tree(merge) -> str:

@@ -9,6 +9,7 @@ import pytest
 
 from raythena.domain.admission import FileFacts
 from raythena.domain.errors import InvalidInput
+from raythena.domain.upstream import Upstream, UpstreamTask
 
 
 @dataclass
@@ -31,6 +32,11 @@ class PretendDisk:
     def count_events(self, pfn: str, tree: str | None) -> int:
         self.asked.append((pfn, tree))
         return self.events
+
+    def upstream(self, path: str) -> UpstreamTask:
+        if path != "/jobs/simulation.raythena":
+            raise InvalidInput(path, "", "does not exist", expected="the directory of a task")
+        return UpstreamTask(Upstream(path, "f" * 64, "simulation"), (("HITS.1.root", 50), ("HITS.2.root", 20)))
 
 
 @pytest.fixture

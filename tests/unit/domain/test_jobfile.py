@@ -18,6 +18,7 @@ from raythena.domain.jobfile import parse_job_document
 from raythena.domain.outputs import OutputMap
 from raythena.domain.ranges import RangeLayout
 from raythena.domain.seeds import event_seed
+from raythena.domain.upstream import UpstreamTask
 from raythena.domain.worker_shape import WorkerShape
 
 SIMPLE = """
@@ -163,6 +164,9 @@ class _AnyFile:
 
     def count_events(self, pfn: str, tree: str | None) -> int:
         raise AssertionError("counts were given")
+
+    def upstream(self, path: str) -> UpstreamTask:
+        raise AssertionError("no task was named")
 
 
 @given(st.lists(st.sampled_from(["a", "b", ".", "..", "", "c d"]), min_size=1, max_size=8), st.booleans())

@@ -16,6 +16,7 @@ from raythena.domain.ranges import RangeState
 from raythena.domain.records import AttemptFailed, RangesRetracted, RangesTaken
 from raythena.domain.taxonomy import EndCause
 from raythena.engine import commands as do
+from raythena.engine.awaited_inputs import AwaitedInputs
 from raythena.engine.completion import MergedHere
 from raythena.engine.departure import Departure
 from raythena.engine.engine import Engine
@@ -468,6 +469,45 @@ class LeavesAtOnce(Departure):
         return "it may leave some day"
 
 
+class LeasesBeforeTheInputIsSafe(AwaitedInputs):
+    """What another task made is handed out although a later coordinator would not know of it."""
+
+    def made(self, event, now):
+        super().made(event, now)
+        if event.file.guid in self._on_the_way:
+            self.stored(event.file)
+
+
+class ForgetsWhatAnInputLacks(AwaitedInputs):
+    def stored(self, file):
+        super().stored(replace(file, missing=()))
+
+
+class TakesInputsTwice(AwaitedInputs):
+    def made(self, event, now):
+        self._on_the_way.clear()
+        super().made(event, now)
+
+
+class WaitsForWhatIsWithheld(AwaitedInputs):
+    def withheld(self, event, now):
+        pass
+
+
+class TriesWhatTheUpstreamGaveUp(AwaitedInputs):
+    """Computes events that no input has."""
+
+    def _give_up(self, ranges, now):
+        self._table.move(ranges, RangeState.READY)
+        for number in set(self._table.files_of(ranges).tolist()):
+            self._state.pool.begin_anew(number)
+
+
+class RestoresWithoutInputs(Engine):
+    def _restore(self, restored):
+        super()._restore(replace(restored, inputs=()))
+
+
 MUTANTS = [
     *(
         Parts(engine=mutant)
@@ -504,6 +544,12 @@ MUTANTS = [
             engine_with(journal=ReplacesWhatTheLedgerKnows),
             engine_with(merges=MergesAgainForNothing),
             engine_with(merges=TakesEveryFileForTheLastWord),
+            engine_with(awaited_inputs=LeasesBeforeTheInputIsSafe),
+            engine_with(awaited_inputs=ForgetsWhatAnInputLacks),
+            engine_with(awaited_inputs=TakesInputsTwice),
+            engine_with(awaited_inputs=WaitsForWhatIsWithheld),
+            engine_with(awaited_inputs=TriesWhatTheUpstreamGaveUp),
+            RestoresWithoutInputs,
         )
     ),
     *(

@@ -34,6 +34,7 @@ _LARGE = 1 / 400
 _ON_DISK = 1 / 25
 _GIVEN = 1 / 4
 _UNMERGED = 1 / 20
+_CHAINED = 1 / 4
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ def draw(seed: int, size: Size | None = None) -> Plan:
     usual = {slot.name: default_of(slot) for slot in fields(Plan)}
     without: dict[str, Any] = {name: usual[name] for name in unwanted}
     retries = _Dice(f"retries {seed}").some(2, 0.4)
-    return replace(plan, **without, retries=retries)
+    return _chained(_Dice(f"upstream {seed}"), replace(plan, **without, retries=retries))
 
 
 def _site(dice: _Dice, size: Size) -> Plan:
@@ -151,6 +152,13 @@ def _with_failing_agents(dice: _Dice, site: Plan) -> Plan:
         loading_s=dice.up_to(50.0, 0.1),
         restarts=replace(AGENT_LIMITS, stable_s=dice.choice((60.0, 2.0)), max_failures=dice.choice((5, 5, 2))),
     )
+
+
+def _chained(dice: _Dice, site: Plan) -> Plan:
+    """Some of the jobs that cut their own ranges take their inputs from another task."""
+    if site.given or dice.random() >= _CHAINED:
+        return site
+    return replace(site, upstream=True, engine=replace(site.engine, upstream_patience_s=dice.choice((60.0, 2.0))))
 
 
 def _engine(dice: _Dice, nodes: int, margin_s: float, *, patient: bool) -> EngineConfig:

@@ -27,6 +27,7 @@ from raythena.domain.records import (
     Restored,
 )
 from raythena.domain.results import FailureKind, GroupReport, MergedOutput
+from raythena.domain.upstream import InputTaken
 
 
 class MemoryLedger:
@@ -90,6 +91,11 @@ class MemoryLedger:
         """Chunks of ranges handed out by somebody else, in order."""
         return tuple(record.chunk for record in self.records if isinstance(record, RangesTaken))
 
+    @property
+    def inputs(self) -> tuple[InputTaken, ...]:
+        """Files of an upstream task that were taken on, in order."""
+        return tuple(record for record in self.records if isinstance(record, InputTaken))
+
     def groups_named(self, names: Iterable[str]) -> list[GroupReport]:
         """Committed groups with those of their entries that still count."""
         return [self._still_counting(self._groups[name]) for name in names]
@@ -114,6 +120,7 @@ class MemoryLedger:
             self.given,
             frozenset(self.reported_groups),
             self._unreported_failures() if self.given else (),
+            self.inputs,
         )
 
     def _failures_that_count(self) -> list[AttemptFailed]:
@@ -150,6 +157,8 @@ class MemoryLedger:
                     in_place = self.merged.get(self.merged_ranges.get(lost, -1))
                     _require(in_place is None or in_place.missing, f"range {lost} is retracted but merged")
                     del self.stored[lost]
+            case InputTaken(guid=guid):
+                _require(guid not in {file.guid for file in self.inputs}, f"the input {guid} is taken on twice")
             case RangesReopened(ranges):
                 for again in ranges:
                     _require(again in self.failed, f"range {again} gets new attempts, but is not given up")

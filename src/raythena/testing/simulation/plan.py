@@ -117,6 +117,8 @@ class Plan:
     loading_s: float = 0.0
     """During the trouble an agent takes up to so long to come up."""
     restarts: RestartLimits = AGENT_LIMITS
+    upstream: bool = False
+    """Another task makes the inputs while the job runs, and gives some of their events up."""
 
     @property
     def n_events(self) -> int:

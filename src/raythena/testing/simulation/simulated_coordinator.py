@@ -116,6 +116,8 @@ class SimulatedCoordinator:
                 self._site.judge.leased(lease)
                 if self._site.plan.given:
                     self._site.range_source.leased(lease)
+                if self._site.upstream is not None:
+                    self._site.upstream.leased(self.node_exchange.engine.table, lease)
         self._carry_out()
         return reply
 
@@ -128,6 +130,8 @@ class SimulatedCoordinator:
         if self._site.now - self._beaten_at >= _HEARTBEAT_S:
             self._beaten_at = self._site.now
             self._beat()
+        if self._alive and self._site.upstream is not None:
+            self._site.upstream.look(self)
         if self._alive:
             self.tell(ev.Tick())
         if self.finish is None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from raythena.domain.errors import InternalError, LedgerBusy, StorageError
 from raythena.domain.job import NO_MERGE, Job, MergeSpec
 from raythena.domain.records import AttemptFailed, GroupStored, RangesReopened, RangesRetracted, Record, Restored
+from raythena.domain.upstream import Upstream
 from raythena.engine import commands as do
 from raythena.engine.node_core import Destinations
 from raythena.engine.restarts import AgentEnd
@@ -33,6 +34,7 @@ from raythena.testing.simulation.simulated_lease import Lease, LeaseOnDisk
 from raythena.testing.simulation.simulated_node import SimulatedNode
 from raythena.testing.simulation.simulated_source import SimulatedSource
 from raythena.testing.simulation.simulated_supervisor import SimulatedSupervisor
+from raythena.testing.simulation.simulated_upstream import SimulatedUpstream
 from raythena.testing.simulation.site_parts import Parts
 from raythena.testing.simulation.storage import WatchedLedger
 from raythena.testing.simulation.surroundings import Host, NodeAtSite
@@ -87,6 +89,7 @@ class Site:
         self.job = _job_of(plan)
         self.judge = Judge(self.job, plan.n_events, closely_from)
         self.range_source = SimulatedSource(self, plan.n_events if plan.given else 0)
+        self.upstream = SimulatedUpstream(self) if plan.upstream else None
         self.destinations: Destinations = self.range_source if plan.given else self.judge.outputs
         self.disk = SimulatedDisk(lambda: self.fault_model.happens(plan.damage))
         self.meter = Meter()
@@ -168,6 +171,8 @@ class Site:
         self._retries -= 1
         self._to_retry = True
         self.fault_model.mend()
+        if self.upstream is not None:
+            self.upstream.mend()
 
     def begin_life_of_ledger(self) -> Restored:
         """What a new coordinator starts from; the first one of a session that is to try again what failed reopens it."""
@@ -181,6 +186,8 @@ class Site:
         return self.ledger.restore()
 
     def _judge_the_end(self) -> None:
+        if self.upstream is not None:
+            self.upstream.at_the_end()
         if self.plan.given:
             self.range_source.at_the_end()
         elif not self.plan.merged:
@@ -375,6 +382,8 @@ def _job_of(plan: Plan) -> Job:
     if plan.given:
         return given_job(len(plan.events_per_input))
     job = small_job(plan.events_per_input, plan.events_per_output)
+    if plan.upstream:
+        job = replace(job, upstream=Upstream("/upstream", "0", "upstream"))
     return job if plan.merged else replace(job, merge=MergeSpec(NO_MERGE))
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from raythena.domain.job import Job
-from raythena.domain.ranges import Indices
+from raythena.domain.ranges import Indices, RangeLayout
 from raythena.domain.records import Record, Restored
 from raythena.engine import commands as do
 from raythena.engine import events as ev
@@ -144,6 +144,16 @@ class SourceAtSite(Protocol):
         """Ranges are handed on to a node."""
 
 
+class UpstreamAtSite(Protocol):
+    """The task that makes the inputs, as others reach it."""
+
+    def look(self, coordinator: CoordinatorAtSite) -> None:
+        """A coordinator looks at it."""
+
+    def leased(self, layout: RangeLayout, ranges: Indices) -> None:
+        """Ranges are handed on to a node."""
+
+
 class Surroundings(Protocol):
     """A site."""
 
@@ -179,6 +189,10 @@ class Surroundings(Protocol):
     @property
     def range_source(self) -> SourceAtSite:
         """Whoever hands ranges out."""
+
+    @property
+    def upstream(self) -> UpstreamAtSite | None:
+        """The task that makes the inputs, if one does."""
 
     def begin_life_of_ledger(self) -> Restored:
         """What a new coordinator starts from, after it has reopened what it is to."""
