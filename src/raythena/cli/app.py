@@ -30,6 +30,7 @@ from raythena.cli.export_command import export_command
 from raythena.cli.harvest import harvest_command
 from raythena.cli.join_command import join_command
 from raythena.cli.logs_command import logs_command
+from raythena.cli.metrics_command import metrics_command
 from raythena.cli.monitor_command import monitor_command
 from raythena.cli.output import OutputRefused, guarded
 from raythena.cli.refusals import refusal_of
@@ -106,6 +107,7 @@ app.command("logs")(logs_command)
 app.command("trace")(trace_command)
 app.command("monitor")(monitor_command)
 app.command("stage")(stage_command)
+app.command("metrics")(metrics_command)
 app.command("doctor")(doctor_command)
 app.command("explain-command")(explain_command)
 app.command("export")(export_command)

@@ -195,6 +195,15 @@ def compiled(block, tmp_path):
     subprocess.run([*compiler("c++"), "-std=c++17", "-fsyntax-only", f"-I{include}", source], check=True, capture_output=True)
 
 
+@proves(PARSED, "yaml", "docs/metrics.md")
+def a_scrape_of_metrics(block):
+    """It asks where the command above it serves, with the token of that."""
+    (scrape,) = yaml.safe_load(block.text)["scrape_configs"]
+    (target,) = scrape["static_configs"][0]["targets"]
+    token = Path(scrape["authorization"]["credentials_file"]).name
+    assert f"--serve {token} --port {target.partition(':')[2]}" in (ROOT / block.document).read_text()
+
+
 @proves(PARSED, "yaml", "docs/cli.md")
 def settings_file(block, tmp_path):
     """Every setting is one, with its default or another value it takes."""
