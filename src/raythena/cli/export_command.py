@@ -33,16 +33,16 @@ def export_command(
 
 def described(taskdir: Path, scope: str, name: str) -> dict[str, object]:
     """The description of a task. Raises InvalidInput for one that is not finished, and LedgerError."""
-    from raythena.domain.dataset import dataset_document
+    from raythena.domain.dataset import dataset_document, provenance
     from raythena.domain.errors import InvalidInput
     from raythena.domain.job import Job
     from raythena.monitor.snapshot import read_json
-    from raythena.storage.ledger_view import LedgerView
+    from raythena.storage.ledger_view import LedgerView, inputs_taken
     from raythena.storage.taskdir import TaskDirectory
 
     task = TaskDirectory(taskdir.absolute())
     with LedgerView.read(task.ledger) as view:
-        outputs, summary = view.outputs(), view.summary()
+        outputs, summary, taken = view.outputs(), view.summary(), inputs_taken(view)
     document = read_json(task.job)
     if not isinstance(document, dict):
         raise InvalidInput(str(task.job), "", "cannot be read", expected="the job as it was accepted")
@@ -56,4 +56,6 @@ def described(taskdir: Path, scope: str, name: str) -> dict[str, object]:
         raise InvalidInput(
             str(taskdir), "", f"is not finished: {left:,} events are in no output", expected="a finished task", hint=hint
         )
-    return dataset_document(name or job.name, scope, outputs, [str(task.output(output)) for output in outputs], summary.failed)
+    paths = [str(task.output(output)) for output in outputs]
+    dataset = dataset_document(name or job.name, scope, outputs, paths, summary.failed)
+    return dataset | provenance(job, outputs, taken)

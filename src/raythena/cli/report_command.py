@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from raythena.domain.ranges import RangeLayout
     from raythena.domain.records import AttemptFailed
     from raythena.domain.results import MergedOutput
+    from raythena.domain.upstream import InputTaken
     from raythena.payloads.latency import LatencySummary
     from raythena.storage.ledger_view import LedgerSummary, LedgerView
     from raythena.storage.taskdir import TaskDirectory
@@ -62,6 +63,8 @@ class TaskRecord:
     accounting: Accounting
     """Where the core-seconds went."""
     logs: Path
+    inputs: tuple[InputTaken, ...]
+    """Files of the upstream task that were taken on."""
 
     @property
     def causes(self) -> list[FailureCause]:
@@ -165,6 +168,7 @@ def _record(task: TaskDirectory, job: Job, view: LedgerView) -> TaskRecord:
     from raythena.domain.core_time import account
     from raythena.domain.ranges import RangeLayout
     from raythena.runtime.core_time_file import kept_by_life, read_sessions
+    from raythena.storage.ledger_view import inputs_taken
 
     report = read_json(task.report)
     failed = tuple(view.given_up())
@@ -173,7 +177,7 @@ def _record(task: TaskDirectory, job: Job, view: LedgerView) -> TaskRecord:
     summary = view.summary()
     accounting = account(read_sessions(task), kept_by_life(summary))
     latencies = node_latencies(task.logs)
-    return TaskRecord(job, summary, view.outputs(), failed, told, layout, latencies, accounting, task.logs)
+    return TaskRecord(job, summary, view.outputs(), failed, told, layout, latencies, accounting, task.logs, inputs_taken(view))
 
 
 def _list_events(job: Job, view: LedgerView, style: EventFormat) -> None:
@@ -199,6 +203,12 @@ def _document(record: TaskRecord) -> dict[str, object]:
         "attempts_failed": summary.attempts_failed,
         "cpu_s": summary.cpu_s,
         "wall_s": summary.wall_s,
+        "upstream": asdict(record.job.upstream) if record.job.upstream else None,
+        "inputs_taken": [
+            {"lfn": file.lfn, "guid": file.guid, "size_bytes": file.size_bytes, "adler32": f"{file.adler32:08x}"}
+            | {"events": file.n_events, "missing": [table.range_id(index) for index in file.missing]}
+            for file in record.inputs
+        ],
         "outputs_promised": len(record.job.outputs),
         "outputs": [
             {
@@ -250,6 +260,8 @@ def _page(record: TaskRecord) -> RenderableType:
     from rich.text import Text
 
     parts: list[RenderableType] = [_headline(record), Text("\n".join(_figures(record)))]
+    if record.inputs:
+        parts += [Text(""), _input_table(record.inputs)]
     if record.outputs:
         parts += [Text(""), _output_table(record)]
     if record.summary.sessions:
@@ -260,6 +272,13 @@ def _page(record: TaskRecord) -> RenderableType:
         parts += [Text(""), Text("\n".join(lines(record.causes, record.layout, record.logs)))]
         parts += [Text(""), Text("\n".join(_failure_list(record)))]
     return Group(*parts)
+
+
+def _input_table(inputs: tuple[InputTaken, ...]) -> Table:
+    table = _table("taken on", "events", "missing", "GUID", right=("events", "missing"))
+    for file in inputs:
+        table.add_row(printable(file.lfn), f"{file.n_events:,}", f"{len(file.missing):,}", file.guid)
+    return table
 
 
 def _headline(record: TaskRecord) -> RenderableType:
@@ -277,6 +296,9 @@ def _figures(record: TaskRecord) -> list[str]:
     summary = record.summary
     shares = [f"{summary.events:,} finished", f"{summary.failed:,} failed", f"{record.open_events:,} open"]
     lines = [f"events   {summary.n_ranges:,}: " + ", ".join(shares)]
+    if record.job.upstream is not None:
+        made = f"{len({file.number for file in record.inputs})} of {len(record.job.inputs)} taken on"
+        lines.append(f"inputs   {made}, from {printable(record.job.upstream.name)} in {printable(record.job.upstream.task)}")
     lines.append(
         f"outputs  {summary.outputs_merged} of {len(record.job.outputs)} merged, {summary.events_merged:,} events in them"
     )

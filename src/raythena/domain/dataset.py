@@ -8,7 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from raythena.domain.job import Job
+from raythena.domain.outputs import OutputMap
+from raythena.domain.ranges import RangeLayout
 from raythena.domain.results import MergedOutput
+from raythena.domain.upstream import InputTaken
 
 
 def dataset_document(
@@ -24,6 +28,22 @@ def dataset_document(
         "files": [_file(scope, output) for output in outputs],
         "paths": {output.lfn: path for output, path in zip(outputs, paths, strict=True)},
     }
+
+
+def provenance(job: Job, outputs: Sequence[MergedOutput], taken: Sequence[InputTaken]) -> dict[str, object]:
+    """Of a chained job the task its events came from, and which files of that went into which output; else nothing."""
+    if job.upstream is None:
+        return {}
+    bounds = OutputMap.plan([file.n_events for file in job.inputs], job.events_per_output)
+    starts = RangeLayout.of(job).offsets
+
+    def parents(output: MergedOutput) -> list[dict[str, str]]:
+        start, stop = bounds.interval(output.output)
+        mine = (file for file in taken if starts[file.number] < stop and starts[file.number + 1] > start)
+        return [{"name": file.lfn, "guid": file.guid} for file in mine]
+
+    source = {"name": job.upstream.name, "task": job.upstream.task}
+    return {"from": source, "parents": {output.lfn: parents(output) for output in outputs}}
 
 
 def _file(scope: str, output: MergedOutput) -> dict[str, object]:

@@ -11,7 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from task_kit import EVENTS, event_number, jsonlines, make_task
+from typer.testing import CliRunner
 
+from raythena.cli.app import app
 from raythena.domain.errors import ExitCode
 from raythena.domain.job import Job, MergeSpec, PayloadSpec
 from raythena.domain.jobfile import parse_job_document
@@ -186,6 +188,20 @@ def test_events_that_are_there_by_now_are_told_of(tmp_path):
     validation = validate(second.root)
     assert "input-superseded" in {finding.code for finding in validation.findings}
     assert "provenance-wrong" not in codes(validation)
+
+
+def test_report_and_export_tell_where_events_came_from(tmp_path):
+    second = chained(make_task(tmp_path, failed=(3,)), tmp_path / "second")
+    told = json.loads(CliRunner().invoke(app, ["export", str(second.root)]).stdout)
+    assert told["from"]["task"] == str(tmp_path / "task")
+    guids = {lfn: [file["guid"] for file in files] for lfn, files in told["parents"].items()}
+    assert guids == {"AOD.1.jsonl": ["GUID-0", "GUID-1", "GUID-2"], "AOD.2.jsonl": ["GUID-3", "GUID-4", "GUID-5"]}
+    page = CliRunner().invoke(app, ["report", str(second.root)]).stdout
+    assert "6 of 6 taken on" in page
+    assert "GUID-4" in page
+    record = json.loads(CliRunner().invoke(app, ["report", str(second.root), "--json"]).stdout)
+    assert [len(file["missing"]) for file in record["inputs_taken"]] == [1, 0, 0, 0, 0, 0]
+    assert record["upstream"]["fingerprint"]
 
 
 def test_the_watch_takes_on_what_is_proved(tmp_path):
