@@ -131,8 +131,8 @@ lock:  ## resolve every dependency anew and pin what was found
 	$(PYTHON) -m venv build/lock
 	sed -n 's/^requires = \["\(.*\)"\]/\1/p' pyproject.toml > build/lock/build.txt
 	build/lock/bin/python -m pip install $(PIP_QUIET) --only-binary :all: -r build/lock/build.txt editables
-	build/lock/bin/python -m pip install $(PIP_QUIET) --only-binary :all: --no-build-isolation -e '.[demo,dev,tables,tune,browser]'
-	@{ echo "# Exact versions of everything for [demo,dev,tables,tune,browser] and the build; written by 'make lock'."; \
+	build/lock/bin/python -m pip install $(PIP_QUIET) --only-binary :all: --no-build-isolation -e '.[demo,dev,tables,tune,tls,browser]'
+	@{ echo "# Exact versions of everything for [demo,dev,tables,tune,tls,browser] and the build; written by 'make lock'."; \
 	  build/lock/bin/python -m pip freeze --exclude-editable | LC_ALL=C sort -f; } > requirements/lock.txt
 	rm -rf build/lock
 

@@ -1,75 +1,24 @@
-"""A root file system of a few megabytes from programs of this machine, and the container engines that are installed here."""
+"""One image for all tests, and the container engines that are installed here."""
 
-import os
-import re
-import shutil
-import subprocess
-from functools import partial
 from pathlib import Path
 
 import pytest
 
-from needed_programs import compiler, need, need_apptainer, need_namespaces
-
-ROOT = Path(__file__).parents[2]
-
-MERGE = """#!/bin/bash
-for word in "$@"; do
-    case "$word" in
-        @*) list=${word#@} ;;
-        --outputHITS_MRGFile=*) output=${word#*=} ;;
-    esac
-done
-for word in $(cat "$list"); do
-    word=${word#*=}
-    [[ -f $word ]] && cat "$word"
-done > "$output"
-echo "merged in a container: $(cat /etc/which-image), $PWD"
-"""
-ENGINES = {"apptainer": need_apptainer, "bubblewrap": partial(need, "bwrap")}
+from container_image import ENGINES, build_image, in_engine
+from needed_programs import need_namespaces
 
 
 @pytest.fixture(scope="session")
 def image(tmp_path_factory):
-    """The root file system: bash, cat, env, an event loop in C++ and a merging program; nothing of Python."""
+    """Our root file system."""
     need_namespaces()
-    root = tmp_path_factory.mktemp("image") / "root"
-    for name in ("bin", "etc", "lib", "lib64", "usr/bin", "tmp", "proc", "sys", "dev", "var/tmp", "root", "home"):
-        (root / name).mkdir(parents=True)
-    for name in ("bash", "cat", "env"):
-        _copy_program(Path(shutil.which(name)), root)
-    (root / "etc" / "which-image").write_text("ours\n")
-    (root / "etc" / "passwd").write_text("root:x:0:0:root:/root:/bin/bash\n")
-    (root / "etc" / "group").write_text("root:x:0:\n")
-    merge = root / "bin" / "HITSMerge_tf.py"
-    merge.write_text(MERGE)
-    merge.chmod(0o755)
-    include = ROOT / "src" / "raythena" / "payloads" / "include"
-    source = ROOT / "examples" / "cpp" / "event_loop.cpp"
-    target = root / "bin" / "event_loop"
-    subprocess.run(
-        [*compiler("c++"), "-std=c++17", "-O1", "-static", f"-I{include}", "-o", target, source, "-pthread"], check=True
-    )
-    return root
-
-
-def _copy_program(program, root):
-    """A program into `/bin`, with the libraries it is linked to, each where the loader looks for it."""
-    shutil.copy(program, root / "bin" / program.name)
-    listed = subprocess.run(["ldd", program], capture_output=True, text=True, check=True).stdout
-    for library in re.findall(r"(/\S+)", listed):
-        inside = root / library.lstrip("/")
-        inside.parent.mkdir(parents=True, exist_ok=True)
-        if not inside.exists():
-            shutil.copy(os.path.realpath(library), inside)
+    return build_image(tmp_path_factory.mktemp("image") / "root")
 
 
 @pytest.fixture(params=ENGINES)
 def surroundings(request, image):
-    """The image in each engine that is installed. Root keeps no rights inside: on this machine it may lack some itself."""
-    ENGINES[request.param]()
-    options = ["--no-privs"] if request.param == "apptainer" and os.geteuid() == 0 else []
-    return {"engine": request.param, "image": str(image), "options": options}
+    """The image in each engine."""
+    return in_engine(request.param, image)
 
 
 def pytest_collection_modifyitems(items):

@@ -133,4 +133,4 @@ def assert_nothing_left(*nodes: Node, limit_s: float = 20.0) -> None:
     deadline = time.monotonic() + limit_s
     while (left := {node.name: left_on(node) for node in nodes if left_on(node)}) and time.monotonic() < deadline:
         time.sleep(0.3)
-    assert not left
+    assert not left, "; ".join(f"{name}: {len(found)}, such as {found[:5]}" for name, found in left.items())

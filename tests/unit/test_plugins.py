@@ -54,7 +54,7 @@ EXPORTED = {
     "JoinedNodes": "cores most",
     "LaunchOrder": (
         "continuation cores environ environment head_cores hosts interface nodes policy ray_address ray_directory remote_shell "
-        "remote_stdin scratch_directory session shared_directory step_options tell"
+        "remote_stdin scratch_directory session shared_directory step_options tell tls"
     ),
     "NodeCommand": "argv name",
     "LauncherPlugin": "commands is_here launch name words",

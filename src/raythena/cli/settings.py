@@ -109,6 +109,9 @@ class LaunchSettings(_Group):
         "archive made by `raythena stage`, which the nodes unpack on their own disks and start from; empty: none",
         Target(LaunchOrder, "environment"),
     )
+    tls: bool = setting(
+        "whether nodes encrypt what they say to each other, with certificates of each session", Target(LaunchOrder, "tls")
+    )
     succession: bool = setting("whether another node goes on with the job when the machine of the head dies", default=True)
     start_limit_s: float = setting(
         "time after which the start of a node has failed", Target(LaunchOrder, "policy.start_limit_s"), ge=1, le=DAY_S

@@ -22,7 +22,7 @@ import msgspec
 
 from raythena.domain.allocation import slurm_allocation
 from raythena.domain.errors import ClusterError, InvalidInput, StorageError
-from raythena.launch.environment_archive import checked
+from raythena.launch.environment_archive import REMOVAL_LIMIT_S, checked
 from raythena.launch.join_desk import LOOK_S, JoinAnswer
 from raythena.launch.launcher import LauncherPlugin, LaunchOrder
 from raythena.launch.node_process import NodeOrder
@@ -136,7 +136,8 @@ class AddedNodes:
             return replace(self._node_order(answer), name=f"{start}+{name[:6]}", cores=cores)
 
         policy, environ = self._order.policy, step_environment(os.environ)
-        nodes = RemoteNodes(self._specs, order, environ, policy, self._order.tell, asks_ray=False)
+        limit_s = REMOVAL_LIMIT_S if self._order.environment else None
+        nodes = RemoteNodes(self._specs, order, environ, policy, self._order.tell, asks_ray=False, stop_limit_s=limit_s)
         nodes.begin()
         try:
             while await self._goes_on(path, session):
@@ -167,6 +168,7 @@ class AddedNodes:
             ends_at=self._leaves_at or 0.0,
             environment=order.environment and str(Path(order.environment).absolute()),
             environment_sha256=self._environment_sha256,
+            authority=answer.authority,
         )
 
     async def _pause(self) -> None:

@@ -39,6 +39,8 @@ _LIBRARY = f"lib/python{sys.version_info.major}.{sys.version_info.minor}"
 _PROGRAM = f"bin/python{sys.version_info.major}.{sys.version_info.minor}"
 _NOT_OF_BASE = ("site-packages", "test", "idlelib", "ensurepip")
 """In the directory of its modules."""
+REMOVAL_LIMIT_S = 90.0
+"""A node may take so long to end: tens of thousands of files are removed."""
 _SETTING = "launch.environment"
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 
 from raythena.domain.errors import StorageError
+from raythena.launch.certificates import Authority
 from raythena.storage.join_requests import JoinRequests, write_answer
 
 LOOK_S = 3.0
@@ -26,6 +27,8 @@ class JoinAnswer(msgspec.Struct, frozen=True, kw_only=True):
     head: str = ""
     """`host:port`."""
     token: str = ""
+    authority: Authority | None = None
+    """With TLS."""
     refusal: str = ""
 
 

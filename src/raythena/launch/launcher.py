@@ -86,6 +86,8 @@ class LaunchOrder:
     """Whether that passes standard input on."""
     environment: str = ""
     """An archive of the environment that the other nodes unpack and start from; empty: they start where we did."""
+    tls: bool = False
+    """Whether nodes encrypt what they say to each other."""
     policy: StartPolicy = field(default_factory=StartPolicy)
     session: str = ""
     """Which nodes of other allocations may join, through the shared directory; empty: none."""

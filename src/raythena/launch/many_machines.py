@@ -15,7 +15,7 @@ from pathlib import Path
 from raythena.domain.allocation import usable_cores
 from raythena.domain.errors import InternalError
 from raythena.launch.addresses import own_address
-from raythena.launch.environment_archive import checked
+from raythena.launch.environment_archive import REMOVAL_LIMIT_S, checked
 from raythena.launch.join_desk import JoinAnswer, JoinDesk
 from raythena.launch.launcher import LaunchOrder
 from raythena.launch.node_probe import FactsRequest, facts
@@ -75,7 +75,9 @@ class ManyMachines:
         address = "127.0.0.1"
         if self._specs or self._order.interface:
             address = await asyncio.to_thread(own_address, self._order.interface, self._names)
-        self._head = RayHead(address, self._head_cores, self._order.scratch_directory, self._order.ray_directory)
+        self._head = RayHead(
+            address, self._head_cores, self._order.scratch_directory, self._order.ray_directory, tls=self._order.tls
+        )
         await self._head.start()
 
     async def add_nodes(self) -> None:
@@ -92,7 +94,14 @@ class ManyMachines:
             letters = head.private_directory(Path(self._order.shared_directory))
         checks = StartChecks(self._order.tell)
         self._nodes = RemoteNodes(
-            self._specs, self._node_order, self._environ, self._order.policy, self._order.tell, letters=letters, checks=checks
+            self._specs,
+            self._node_order,
+            self._environ,
+            self._order.policy,
+            self._order.tell,
+            letters=letters,
+            checks=checks,
+            stop_limit_s=REMOVAL_LIMIT_S if self._order.environment else None,
         )
         self._nodes.begin()
         self._look = asyncio.create_task(self._look_here(checks))
@@ -114,7 +123,7 @@ class ManyMachines:
         head = self._started_head()
         if head.address.startswith(_LOOPBACK):
             return JoinAnswer(refusal=f"the job runs on one node, which is known as {head.address}: give it launch.interface")
-        return JoinAnswer(head=head.join_address, token=head.token_file.read_text())
+        return JoinAnswer(head=head.join_address, token=head.token_file.read_text(), authority=head.authority)
 
     def _started_head(self) -> RayHead:
         if self._head is None:
@@ -138,6 +147,7 @@ class ManyMachines:
             rank=self._specs.index(spec),
             environment=order.environment and str(Path(order.environment).absolute()),
             environment_sha256=self._environment_sha256,
+            authority=head.authority,
         )
 
     def failure(self) -> str:

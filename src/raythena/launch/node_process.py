@@ -35,6 +35,7 @@ from raythena.domain.allocation import slurm_allocation, usable_cores
 from raythena.domain.errors import ClusterError, InvalidInput, RaythenaError
 from raythena.engine.succession import Move, Sight, Succession
 from raythena.launch.addresses import own_address
+from raythena.launch.certificates import Authority, tls_environment
 from raythena.launch.environment_archive import unpack
 from raythena.launch.headless import end_headless_job
 from raythena.launch.launcher import Continuation
@@ -84,6 +85,8 @@ class NodeOrder:
     environment: str = ""
     """An archive to unpack and start from; empty: this Python does."""
     environment_sha256: str = ""
+    authority: Authority | None = None
+    """With TLS: who signs this node's certificate."""
 
     def line(self) -> bytes:
         """As it is sent."""
@@ -96,6 +99,8 @@ class NodeOrder:
             words = json.loads(line)
             if words.get("continuation"):
                 words["continuation"] = Continuation(**words["continuation"])
+            if words.get("authority"):
+                words["authority"] = Authority(**words["authority"])
             return cls(**words)
         except (ValueError, TypeError, AttributeError) as problem:
             raise ClusterError(f"no order came through standard input ({len(line)} bytes: {problem})") from problem
@@ -246,6 +251,8 @@ class NodeProcess:
         write_token(token, self.order.token)
         environ = {name: value for name, value in os.environ.items() if name not in without_ray(os.environ)}
         environ |= {**ray_environment(token), "TMPDIR": str(temporary), "PYTHONUNBUFFERED": "1"}
+        if self.order.authority is not None:
+            environ |= tls_environment(self.order.authority, directory, address)
         if self.order.ends_at:
             environ[NODE_ENDS_AT_VARIABLE] = str(self.order.ends_at)
         argv = start_node(self.order.head, address, cores, NODE_RESOURCE, temporary=directory / "r", name=self.order.name)

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from raythena.domain.errors import ClusterError
 from raythena.launch.addresses import free_port
+from raythena.launch.certificates import Authority, check_available, new_authority, tls_environment
 from raythena.launch.joining import ask_ray, join
 from raythena.launch.private import private_directory, temporary_directory
 from raythena.launch.ray_environment import own_paths_only, ray_environment, start_head, without_ray, write_token
@@ -49,7 +50,15 @@ class RayHead:
     Ray's own files lie below `ray_directory`.
     """
 
-    def __init__(self, address: str, cores: int, scratch: str | None = None, ray_directory: str = "") -> None:
+    def __init__(
+        self, address: str, cores: int, scratch: str | None = None, ray_directory: str = "", *, tls: bool = False
+    ) -> None:
+        """Raises InvalidInput where there can be no TLS."""
+        if tls:
+            check_available()
+        self._tls = tls
+        self.authority: Authority | None = None
+        """Of the session, with TLS."""
         self.address = address
         self.process_guard = ProcessGuard()
         self.join_address = ""
@@ -88,6 +97,9 @@ class RayHead:
         for name in without_ray(os.environ):
             del os.environ[name]
         os.environ.update(ray_environment(self.token_file))
+        if self._tls:
+            self.authority = new_authority()
+            os.environ.update(tls_environment(self.authority, self.directory, self.address))
         loading = asyncio.create_task(ask_ray(_load))
         try:
             port = await self._start_somewhere()

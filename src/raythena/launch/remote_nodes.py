@@ -77,13 +77,16 @@ class RemoteNodes:
         letters: Path | None = None,
         checks: StartChecks | None = None,
         asks_ray: bool = True,
+        stop_limit_s: float | None = None,
     ) -> None:
         """`order` makes the order for a start of that name; `letters` is a private directory all nodes see.
 
-        `asks_ray`: Ray says which nodes there are; otherwise what node processes say has to do.
+        `asks_ray`: Ray says which nodes there are; otherwise what node processes say has to do. `stop_limit_s`: how long one may
+        take to end, for those that have much to remove.
         """
         self._checks = checks
         self._asks_ray = asks_ray
+        self._stop_limit_s = stop_limit_s or _STOP_LIMIT_S
         self._specs = {spec.name: spec for spec in specs}
         self._order = order
         self._environ = dict(environ)
@@ -123,7 +126,7 @@ class RemoteNodes:
             self._end(start, "")
         tasks = {task for start in starts for task in (start.task, start.ending) if task is not None}
         if tasks:
-            await asyncio.wait(tasks, timeout=_STOP_LIMIT_S + _CUT_OFF_LIMIT_S + 1.0)
+            await asyncio.wait(tasks, timeout=self._stop_limit_s + _CUT_OFF_LIMIT_S + 1.0)
 
     # ---- the watch
 
@@ -249,7 +252,7 @@ class RemoteNodes:
             return
         if process.stdin is not None:
             process.stdin.close()
-        for limit_s, signal_it in ((_STOP_LIMIT_S, process.terminate), (_CUT_OFF_LIMIT_S, process.kill)):
+        for limit_s, signal_it in ((self._stop_limit_s, process.terminate), (_CUT_OFF_LIMIT_S, process.kill)):
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(process.wait(), limit_s)
                 return
