@@ -3,6 +3,10 @@
 import subprocess
 import sys
 
+import pytest
+
+pytest.importorskip("cryptography")
+
 TWO_NODES = """
 import asyncio, os, socket, ssl
 from raythena.launch.local import LocalCluster

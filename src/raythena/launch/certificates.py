@@ -125,10 +125,12 @@ def _builder(name: str) -> CertificateBuilder:
 def _pem_of(certificate: Certificate) -> str:
     from cryptography.hazmat.primitives.serialization import Encoding
 
-    return certificate.public_bytes(Encoding.PEM).decode()
+    pem: bytes = certificate.public_bytes(Encoding.PEM)
+    return pem.decode()
 
 
 def _key_pem(key: EllipticCurvePrivateKey) -> str:
     from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+    pem: bytes = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    return pem.decode()

@@ -1,14 +1,21 @@
 """Each fault of a site is named by the check that is for it, on the node that has it, and a sound site has none."""
 
+import ast
+import inspect
+import re
+import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from raythena.domain import site_checks
 from raythena.domain.site_checks import CHECKS, Finding, Verdict, examine, worst
 from raythena.domain.site_facts import Address, BatchFacts, DirectoryFacts, JobTrial, Link, LockTrial, NodeFacts, SiteFacts
 
 NOW = 1_800_000_000.0
+PAGE = Path(__file__).parents[3] / "docs" / "sites.md"
 SHARED = DirectoryFacts(path="/lustre/task", file_system="lustre", mount_options="rw,flock", free_bytes=10**13, syncs_per_s=150.0)
 LOCAL = DirectoryFacts(path="/local", file_system="xfs", mount_options="rw", free_bytes=10**12, syncs_per_s=900.0)
 
@@ -214,6 +221,41 @@ def test_a_fault_of_the_site_is_named(fault: str):
 
 def test_every_check_has_a_fault_that_it_finds():
     assert {check for check, *_ in (*FAULTS.values(), *SITE_FAULTS.values())} == {check.name for check in CHECKS}
+
+
+def calls_that_complain():
+    """Where `site_checks` complains: from and to which line of its source."""
+    tree = ast.parse(inspect.getsource(site_checks))
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)]
+    return {(call.lineno, call.end_lineno) for call in calls if call.func.id in {"_fail", "_warn", "complain"}}
+
+
+def test_every_complaint_has_a_broken_set_up_that_provokes_it(monkeypatch):
+    """A new one without a fault in the tables above fails here."""
+    heard = set()
+
+    def listening(complain):
+        def told(*words):
+            heard.add(sys._getframe(1).f_lineno)
+            return complain(*words)
+
+        return told
+
+    for name in ("_fail", "_warn"):
+        monkeypatch.setattr(site_checks, name, listening(getattr(site_checks, name)))
+    for _, _, changes, _ in FAULTS.values():
+        examine(site(changes))
+    for _, _, changes, _ in SITE_FAULTS.values():
+        examine(site(**changes))
+    examine(replace(site({"shared": replace(SHARED, mount_options="rw,localflock")}), locks=()))
+    calls = calls_that_complain()
+    assert len(calls) > 30
+    assert [call for call in sorted(calls) if not any(call[0] <= line <= call[1] for line in heard)] == []
+
+
+def test_every_check_is_a_row_of_the_page_for_sites():
+    rows = re.findall(r"^\| ([a-zA-Z, ]+) \| ", PAGE.read_text().partition("| check |")[2].partition("\n\n")[0], re.MULTILINE)
+    assert [name for row in rows for name in row.split(", ")] == [check.name for check in CHECKS]
 
 
 def test_locks_that_were_not_tried_are_judged_by_the_mount():

@@ -13,6 +13,8 @@ import pytest
 from raythena.domain.errors import InvalidInput
 from raythena.launch.certificates import check_available, new_authority, own_addresses, tls_environment
 
+pytest.importorskip("cryptography")
+
 WORD = b"hello"
 
 
