@@ -4,7 +4,7 @@ Clusters of several sizes on this machine, which share its processors: what is m
 own disks and network add. Each runs one job of synthetic events until every node has computed one. No node may wait for another:
 the first event has to begin before the last node has registered, and a node that has registered begins soon after.
 
-Needs root and the packages of `make slurm`. Exit code 0 when every node computed and none waited, 77 when it cannot be tried here.
+Needs root and the packages of `make slurm`. Exit code 0 when every node computed and none waited, 77 where it cannot be tried.
 
     python tests/campaigns/start_phases.py --nodes 4 --nodes 8
 """

@@ -32,7 +32,8 @@ def test_payload_and_merges_run_inside_on_every_node(cluster, image, engine):
     place = cluster.shared / f"contained-{engine}"
     container = {**in_engine(engine, image), "binds": [str(place)]}
     command = ["bash", "-c", "until [[ -e $GO ]]; do sleep 0.1; done; exec event_loop --mode spool --event-ms 50"]
-    payload = {"command": command, "container": container, "environment": {"GO": str(place / "hurry")}}
+    inside = {"command": command, "container": container, "environment": {"GO": str(place / "hurry")}}
+    payload = {"kind": "process", "options": inside}
     options = {"transformation": "HITSMerge_tf.py", "parameters": MERGE, "container": deepcopy(container)}
     toy = make_job(place, [EVENTS], EVENTS // 4, payload=payload, merge={"kind": "transform", "options": options})
     job = run_toy(cluster, toy)
