@@ -32,7 +32,7 @@ def is_settings(said):
     return len(said) == 9 and said[3] == 4
 
 async def main():
-    cluster = LocalCluster(2, 1, tls=True)
+    cluster = LocalCluster(2, 1, encrypted=True)
     await cluster.start()
     try:
         await cluster.add_nodes()

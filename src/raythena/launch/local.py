@@ -29,10 +29,10 @@ class LocalCluster:
     joined_nodes: JoinedNodes | None = None
     keeps_scratch = False
 
-    def __init__(self, nodes: int, cores: int, ray_directory: str = "", *, tls: bool = False) -> None:
+    def __init__(self, nodes: int, cores: int, ray_directory: str = "", *, encrypted: bool = False) -> None:
         self._nodes = nodes
         self._cores = cores
-        self._head = RayHead(_ADDRESS, cores, ray_directory=ray_directory, tls=tls)
+        self._head = RayHead(_ADDRESS, cores, ray_directory=ray_directory, encrypted=encrypted)
         self._started = 0
 
     async def start(self) -> None:
@@ -77,7 +77,7 @@ def _size(order: LaunchOrder) -> tuple[int, int]:
 
 
 def _launch(order: LaunchOrder) -> LocalCluster:
-    return LocalCluster(*_size(order), order.ray_directory, tls=order.tls)
+    return LocalCluster(*_size(order), order.ray_directory, encrypted=order.tls)
 
 
 def _words(order: LaunchOrder) -> str:

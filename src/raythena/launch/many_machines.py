@@ -76,7 +76,7 @@ class ManyMachines:
         if self._specs or self._order.interface:
             address = await asyncio.to_thread(own_address, self._order.interface, self._names)
         self._head = RayHead(
-            address, self._head_cores, self._order.scratch_directory, self._order.ray_directory, tls=self._order.tls
+            address, self._head_cores, self._order.scratch_directory, self._order.ray_directory, encrypted=self._order.tls
         )
         await self._head.start()
 

@@ -51,12 +51,12 @@ class RayHead:
     """
 
     def __init__(
-        self, address: str, cores: int, scratch: str | None = None, ray_directory: str = "", *, tls: bool = False
+        self, address: str, cores: int, scratch: str | None = None, ray_directory: str = "", *, encrypted: bool = False
     ) -> None:
         """Raises InvalidInput where there can be no TLS."""
-        if tls:
+        if encrypted:
             check_available()
-        self._tls = tls
+        self._encrypted = encrypted
         self.authority: Authority | None = None
         """Of the session, with TLS."""
         self.address = address
@@ -97,7 +97,7 @@ class RayHead:
         for name in without_ray(os.environ):
             del os.environ[name]
         os.environ.update(ray_environment(self.token_file))
-        if self._tls:
+        if self._encrypted:
             self.authority = new_authority()
             os.environ.update(tls_environment(self.authority, self.directory, self.address))
         loading = asyncio.create_task(ask_ray(_load))

@@ -98,6 +98,6 @@ def test_every_node_is_told_how_to_go_on_without_this_machine(host_file, tmp_pat
     cluster = HostCluster(order(hosts=hosts, continuation=goes_on))
     token = tmp_path / "token"
     token.write_text("secret")
-    cluster._head = SimpleNamespace(token_file=token, join_address="h:1")
+    cluster._head = SimpleNamespace(token_file=token, join_address="h:1", authority=None)
     orders = [cluster._node_order(spec, f"{spec.name}.1") for spec in cluster._specs]
     assert [(order.rank, order.continuation) for order in orders] == [(0, goes_on), (1, goes_on)]
