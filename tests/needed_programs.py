@@ -15,11 +15,13 @@ import pytest
 PACKAGES = {
     "bwrap": "bubblewrap",
     "curl": "curl",  # the pilot talks through it
+    "fish": "fish",
     "ip": "iproute2",
     "mkfs.ext4": "e2fsprogs",
     "mount": "mount",
     "ps": "procps",  # the pilot looks at processes with it
     "unzip": "unzip",
+    "zsh": "zsh",
 }
 """Debian's package for each program that a test may ask for."""
 _PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])

@@ -81,7 +81,7 @@ class Commands(TyperGroup):
 app = typer.Typer(
     name="raythena",
     cls=Commands,
-    add_completion=False,
+    add_completion=True,
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,

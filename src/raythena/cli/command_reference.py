@@ -62,6 +62,9 @@ _INTRODUCTION = """\
 # Command-line reference
 
 <!-- Written by `make docs` from the program's own help. Change the help, not this file. -->
+
+Bash, zsh and fish complete commands and options after `raythena --install-completion`, typed in the shell that is to learn it.
+Where start files are not to be touched, `raythena --show-completion` prints what to put there by other means.
 """
 
 _SETTINGS = """\

@@ -30,7 +30,7 @@ def test_what_is_here_is_no_obstacle(monkeypatch):
 def test_what_is_missing_is_named_with_its_package(nothing_here):
     with pytest.raises(pytest.skip.Exception, match=re.escape("needs curl, ps (Debian: apt-get install curl procps)")):
         needed_programs.need("curl", "ps")
-    assert "apt-get install bubblewrap curl e2fsprogs iproute2 mount procps unzip" in needed_programs.summary()
+    assert "apt-get install bubblewrap curl e2fsprogs fish iproute2 mount procps unzip zsh" in needed_programs.summary()
 
 
 def test_in_ci_it_fails(nothing_here, monkeypatch):
