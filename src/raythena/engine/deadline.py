@@ -27,6 +27,8 @@ _SHORTEST_S = 2.0**-10
 _OCTAVES = 32
 _BINS = _PER_OCTAVE * _OCTAVES
 _LONGEST_S = _SHORTEST_S * 2.0**_OCTAVES
+_BIN_ENDS_S: npt.NDArray[np.float64] = _SHORTEST_S * 2.0 ** ((np.arange(_BINS) + 1) / _PER_OCTAVE)
+_BIN_MIDDLES_S: npt.NDArray[np.float64] = _BIN_ENDS_S * 2.0 ** (-0.5 / _PER_OCTAVE)
 _WAITING = 1024
 """Times collected before they are sorted into the histogram, which costs the same for one as for many."""
 _SMOOTHING = 0.2
@@ -66,6 +68,13 @@ class EventTimes:
             return None
         position = int(np.searchsorted(cumulated, probability * cumulated[-1]))
         return float(_SHORTEST_S * 2.0 ** ((position + 1) / _PER_OCTAVE))
+
+    def mean_above_s(self, seconds: float) -> float | None:
+        """The mean time of the events that took longer than this, to the width of a bin; None when none did."""
+        self._sort_in()
+        longer = self._counts * (seconds < _BIN_ENDS_S)
+        total = int(longer.sum())
+        return None if total == 0 else max(seconds, float((longer * _BIN_MIDDLES_S).sum() / total))
 
 
 @dataclass(frozen=True, slots=True)

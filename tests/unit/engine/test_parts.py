@@ -8,6 +8,8 @@ import pytest
 from raythena.domain.errors import InternalError
 from raythena.domain.outputs import OutputMap
 from raythena.domain.ranges import RangeState, RangeTable
+from raythena.engine.deadline import EventTimes
+from raythena.engine.duplicate_gain import Straggler, probably_gains
 from raythena.engine.engine_config import EngineConfig
 from raythena.engine.fleet import Fleet, Node
 from raythena.engine.lease_list import LeaseList
@@ -121,9 +123,65 @@ def test_a_node_is_not_asked_again_before_it_answered_nor_when_it_had_nothing():
 def test_the_latest_events_are_begun_again_elsewhere_once_each():
     config = EngineConfig(straggler_factor=2.0, straggler_min_s=1.0)
     busy, idle = node_with(0, 3, 0, ((4, 9.0), (5, 30.0), (6, 1.0))), node_with(1, 1, 0)
-    plans = plan_duplicates([busy, idle], set(), 2.0, config, 0.0)
+    plans = plan_duplicates([busy, idle], set(), 2.0, times_of(1.0, 3.0), config=config, now=0.0)
     assert [(plan.index, plan.node) for plan in plans] == [(5, idle)]
-    assert [plan.index for plan in plan_duplicates([busy, idle], {5}, 2.0, config, 0.0)] == [4]
+    assert [plan.index for plan in plan_duplicates([busy, idle], {5}, 2.0, times_of(1.0, 3.0), config=config, now=0.0)] == [4]
+
+
+def test_an_event_that_may_be_a_long_one_is_not_begun_again_on_an_equal_node():
+    config = EngineConfig(straggler_factor=2.0, straggler_min_s=1.0)
+    times = times_of(*(1.0,) * 50, 10.0)
+    busy, idle = node_with(0, 3, 0, ((4, 9.0), (5, 30.0), (6, 1.0))), node_with(1, 2, 0)
+    busy.next_report_s = 1.0
+    assert [plan.index for plan in plan_duplicates([busy, idle], set(), 1.0, times, config=config, now=0.5)] == [5]
+    busy.finished, busy.busy_s, idle.finished, idle.busy_s = 100, 1000.0, 900, 900.0
+    assert [plan.index for plan in plan_duplicates([busy, idle], set(), 1.0, times, config=config, now=0.5)] == [5, 4]
+    busy.busy_s = 100.0
+    assert [plan.index for plan in plan_duplicates([busy, idle], set(), 1.0, times, config=config, now=2.5)] == [5, 4], "silent"
+
+
+def test_what_waits_for_a_core_is_as_late_as_the_event_begun_last():
+    config = EngineConfig(straggler_factor=2.0, straggler_min_s=1.0)
+    busy, idle = node_with(0, 2, 0, ((4, 30.0), (5, 1.0))), node_with(1, 9, 0)
+    busy.waiting = (7, 8)
+    assert [plan.index for plan in plan_duplicates([busy, idle], set(), 1.0, times_of(2.0), config=config, now=0.0)] == [4]
+    busy.running = ((4, 30.0), (5, 20.0))
+    assert [plan.index for plan in plan_duplicates([busy, idle], set(), 1.0, times_of(2.0), config=config, now=0.0)] == [
+        4,
+        5,
+        7,
+        8,
+    ]
+
+
+def times_of(*seconds):
+    times = EventTimes()
+    times.add(np.asarray(seconds, dtype=np.float32))
+    return times
+
+
+@pytest.mark.parametrize(
+    ("age_s", "silent_s", "slowness", "there", "gains"),
+    [
+        (5.0, 0.0, 1.0, 1.0, False),  # 15 s more here, 20 s there
+        (5.0, 0.0, 1.0, 0.1, True),
+        (5.0, 0.0, 3.0, 1.0, True),
+        (5.0, 2.1, 1.0, 1.0, True),
+        (5.0, 1.9, 1.0, 1.0, False),
+        (25.0, 0.0, 1.0, 1.0, True),  # none ever took so long
+        (25.0, 0.0, 2.0, 1.5, False),
+    ],
+)
+def test_what_a_second_copy_gains(age_s, silent_s, slowness, there, gains):
+    event = Straggler(age_s=age_s, silent_s=silent_s, expected_report_s=1.0, slowness=slowness)
+    assert probably_gains(event, there, times_of(1.0, 20.0)) is gains
+
+
+def test_the_mean_of_longer_events_is_that_of_the_longer_ones():
+    times = times_of(1.0, 10.0, 20.0)
+    assert times.mean_above_s(5.0) == pytest.approx(15.0, rel=0.05)
+    assert times.mean_above_s(15.0) == pytest.approx(20.0, rel=0.05)
+    assert times.mean_above_s(30.0) is None
 
 
 # ---- merge planning

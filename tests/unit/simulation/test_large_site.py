@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from raythena.engine import commands as do
+from raythena.engine import tail
 from raythena.testing.simulation.large_site import SitePlan, list_scheduling_s, simulate_large_site
 
 PLAN = SitePlan(nodes=12, cores=4, events=12 * 4 * 12, event_s=20.0, start_s=5.0, events_per_output=100)
@@ -41,6 +42,17 @@ def test_a_coordinator_that_is_too_slow_keeps_cores_waiting():
     assert slow.coordinator_busy > 0.9
     assert slow.longest_wait_s > 5.0
     assert slow.occupancy < 0.995
+
+
+def test_events_are_begun_twice_only_where_that_gains(monkeypatch):
+    """Events of very different length on equal nodes: a second copy of a long one takes as long again."""
+    plan = replace(PLAN, spread=0.8)
+    figures = simulate_large_site(plan)
+    assert figures.begun_twice <= 2
+    monkeypatch.setattr(tail, "probably_gains", lambda event, slowness_there, times: True)
+    wasteful = simulate_large_site(plan)
+    assert wasteful.begun_twice > 5
+    assert figures.makespan_s <= wasteful.makespan_s
 
 
 def test_nodes_that_are_lost_cost_their_cores_and_no_event():

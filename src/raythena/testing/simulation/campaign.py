@@ -7,6 +7,8 @@ breaks a promise is told in full, with a simpler site that breaks it too.
 from __future__ import annotations
 
 import multiprocessing
+import os
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -74,12 +76,24 @@ def _worked_off(portions: Iterator[tuple[int, int, Size]], processes: int) -> It
     if processes <= 1:
         yield from (try_seeds(*portion) for portion in portions)
         return
-    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
+    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), end_with_parent) as pool:
         running = {pool.submit(try_seeds, *portion) for portion in islice(portions, 2 * processes)}
         while running:
             done, running = wait(running, return_when=FIRST_COMPLETED)
             running |= {pool.submit(try_seeds, *portion) for portion in islice(portions, len(done))}
             yield from (future.result() for future in done)
+
+
+def end_with_parent() -> None:
+    """Have this process end when the one that started it does, however that ends: a pool by itself would work on for nobody."""
+    threading.Thread(target=_outlive_nobody, daemon=True).start()
+
+
+def _outlive_nobody() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def try_seeds(first: int, count: int, size: Size, parts: Parts | None = None) -> Tally:

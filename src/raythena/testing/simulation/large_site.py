@@ -357,6 +357,8 @@ class _Node:
             return
         self._site.groups += 1
         members = [member.index for member in group.members]
-        report = group_of(f"{self._name}/{group.number}", self._name, group.output, members, self._site.plan.event_s)
+        report = group_of(f"{self._name}/{group.number}", self._name, group.output, members)
+        report.entries["wall_s"] = [member.wall_s for member in group.members]
+        report.entries["start"] = [member.started_at for member in group.members]
         self._core.group_written(group.number, report)
         self._go_on()
