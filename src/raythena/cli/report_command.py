@@ -203,12 +203,7 @@ def _document(record: TaskRecord) -> dict[str, object]:
         "attempts_failed": summary.attempts_failed,
         "cpu_s": summary.cpu_s,
         "wall_s": summary.wall_s,
-        "upstream": asdict(record.job.upstream) if record.job.upstream else None,
-        "inputs_taken": [
-            {"lfn": file.lfn, "guid": file.guid, "size_bytes": file.size_bytes, "adler32": f"{file.adler32:08x}"}
-            | {"events": file.n_events, "missing": [table.range_id(index) for index in file.missing]}
-            for file in record.inputs
-        ],
+        **_provenance(record),
         "outputs_promised": len(record.job.outputs),
         "outputs": [
             {
@@ -240,6 +235,17 @@ def _document(record: TaskRecord) -> dict[str, object]:
         ],
         "accounting": record.accounting.to_dict(),
         "waiting": {name: asdict(latency) for name, latency in record.latencies.items()},
+    }
+
+
+def _provenance(record: TaskRecord) -> dict[str, object]:
+    return {
+        "upstream": asdict(record.job.upstream) if record.job.upstream else None,
+        "inputs_taken": [
+            {"lfn": file.lfn, "guid": file.guid, "size_bytes": file.size_bytes, "adler32": f"{file.adler32:08x}"}
+            | {"events": file.n_events, "missing": [record.layout.range_id(index) for index in file.missing]}
+            for file in record.inputs
+        ],
     }
 
 
