@@ -14,6 +14,7 @@ from raythena.domain.errors import InvalidInput, LedgerBusy, MissingInput
 from raythena.domain.job import NO_MERGE, Job
 from raythena.domain.outputs import OutputMap
 from raythena.domain.upstream import Upstream, UpstreamTask
+from raythena.runtime.upstream_watch import is_starting
 from raythena.storage.ledger_view import LedgerView
 from raythena.storage.task_lease import TaskLease
 from raythena.storage.taskdir import TaskDirectory
@@ -94,7 +95,7 @@ def check_chain(job: Job, directory: Path) -> None:
         hint = "Inputs are taken on by hard links; choose a --taskdir beside the upstream task"
         raise _refusal(f"{first} and {directory} are on different file systems", "both on one", hint)
     task, own = TaskDirectory(first), TaskDirectory(directory)
-    if own.ledger.exists() or not task.job.exists() or _is_at_work(task) or _has_outputs(task):
+    if own.ledger.exists() or not task.job.exists() or _is_at_work(task) or is_starting(task) or _has_outputs(task):
         return
     raise _refusal(f"{first} has no output, and nobody works on it", "a task that is being computed, or was", _BEGIN)
 

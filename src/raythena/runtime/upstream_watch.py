@@ -14,6 +14,7 @@ import asyncio
 import errno
 import logging
 import os
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +40,8 @@ logger = logging.getLogger(__name__)
 _LOOK_S = 1.0
 _LOOK_SHARE = 0.05
 """Of the time, spent on reading the other ledger, however large it is."""
+_STARTING_S = 600.0
+"""A cluster is started within so long."""
 _NO_LINKS = {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOSYS}
 
 
@@ -67,6 +70,14 @@ class Sight:
     """Why nobody should wait for more; empty: somebody is at work, or everything is there."""
 
 
+def is_starting(task: TaskDirectory) -> bool:
+    """Whether a task was written down lately and has no ledger: whoever computes it may still be starting a cluster."""
+    try:
+        return not task.ledger.exists() and time.time() - task.job.stat().st_mtime < _STARTING_S
+    except OSError:
+        return False
+
+
 class UpstreamTaskReader:
     """Looks at the upstream task. Its ledger is read again only when it has changed."""
 
@@ -82,7 +93,10 @@ class UpstreamTaskReader:
         at_work = self._at_work()
         if not self._task.ledger.exists():
             missing = "has not begun" if self._task.job.exists() else "is not there any more"
-            return Sight(*self._made, unfinished="" if at_work else f"{self._named} {missing}, and nobody works on it")
+            return Sight(
+                *self._made,
+                unfinished="" if at_work or is_starting(self._task) else f"{self._named} {missing}, and nobody works on it",
+            )
         stamp = _stamp(self._task.ledger)
         if stamp != self._stamp:
             self._made = self._read()

@@ -260,4 +260,6 @@ def test_a_task_that_moves_away_is_no_reason_to_lose_what_is_there(first, tmp_pa
 def test_a_task_that_has_not_begun_is_waited_for(first, tmp_path):
     first.ledger.close()
     first.task.ledger.unlink()
+    assert looked(watch_of(first, tmp_path / "second")).unfinished == "", "its cluster may be starting"
+    os.utime(first.task.job, (0, 0))
     assert "has not begun" in looked(watch_of(first, tmp_path / "second")).unfinished
