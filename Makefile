@@ -68,7 +68,7 @@ check: lint $(COMPILER)  ## lint, and the fast unit tests
 	$(BIN)/python -m pytest -q -n $(TEST_PROCESSES) -m "not slow and not ray" tests/unit
 
 test: $(INSTALLED) $(COMPILER)  ## every test that does not take minutes
-	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadgroup -m "not slow" tests/ray tests/unit
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadgroup -m "not slow" tests/ray tests/jobs tests/unit
 
 kill: $(INSTALLED)  ## kill -9 at 60 random moments of jobs under load, a link cut; every event compared (half an hour)
 	$(BIN)/python tests/campaigns/kills.py
@@ -94,7 +94,7 @@ disks: $(INSTALLED)  ## small file systems that fill up, fail or turn read-only 
 	$(BIN)/python tests/campaigns/disk_faults.py
 
 pilot: $(INSTALLED)  ## the real pilot, from the package index, with stand-ins for what it runs: whole jobs and faults (minutes)
-	$(BIN)/python -m pytest tests/ray/test_pilot.py tests/ray/test_pilot_alone.py tests/ray/test_athenamp.py
+	$(BIN)/python -m pytest tests/ray/test_pilot.py tests/ray/test_pilot_alone.py tests/jobs/test_athenamp.py
 
 slurm: $(INSTALLED)  ## jobs on real Slurm with four nodes on this machine; takes root and slurmctld, slurmd, munge (minutes)
 	$(BIN)/python -m pytest tests/slurm $(if $(SELECT),-m "$(SELECT)")

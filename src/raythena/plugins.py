@@ -30,10 +30,11 @@ from raythena.domain.taxonomy import EndCause
 from raythena.engine.memory_policy import MemoryLimits
 from raythena.engine.node_starts import StartPolicy
 from raythena.engine.scan_policy import Searcher, TrialOutcome
-from raythena.launch.launcher import Cluster, Continuation, LauncherPlugin, LaunchOrder, NodeCommand
+from raythena.launch.launcher import Cluster, Continuation, LauncherPlugin, LaunchOrder, NodeCommand, ray_session
 from raythena.payloads.plugin_options import refuse_unknown, string_list, string_map
 from raythena.payloads.workers.python_worker import WorkerContext
 from raythena.runtime.clock import Clock
+from raythena.runtime.driver import Session
 from raythena.runtime.gateway_interface import (
     CoordinatorLine,
     FinalOutput,
@@ -116,6 +117,7 @@ __all__ = [
     "SearchProblem",
     "Searcher",
     "SearcherPlugin",
+    "Session",
     "SessionResult",
     "StartPolicy",
     "Started",
@@ -125,6 +127,7 @@ __all__ = [
     "TimeLimits",
     "TrialOutcome",
     "WorkerContext",
+    "ray_session",
     "refuse_unknown",
     "string_list",
     "string_map",

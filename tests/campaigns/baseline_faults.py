@@ -25,12 +25,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "ray"))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parent))
 
-from ray_kit import Command, ToyJob, eventually, failed_ids, make_job, raythena_processes, subtree
 from tally import begun
 
+from job_kit import Command, ToyJob, eventually, failed_ids, make_job, raythena_processes, subtree
 from raythena.domain.errors import ExitCode
 from raythena.storage.ledger_format import journal_of
 from raythena.testing.synthetic import expected_output

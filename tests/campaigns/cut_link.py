@@ -26,7 +26,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "ray"))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 CANNOT = 77
 LIMIT_S = 120.0
@@ -130,7 +130,8 @@ def connect(address: str, own: str) -> None:
 
     import ray
     import ray._private.worker as ray_worker
-    from ray_kit import eventually
+
+    from job_kit import eventually
 
     def joined() -> bool:
         try:
@@ -145,8 +146,7 @@ def connect(address: str, own: str) -> None:
 
 def play(network: Network, base: Path) -> None:
     """The job, and what befalls its link."""
-    from ray_kit import LiveSession, make_job
-
+    from job_kit import LiveSession, make_job
     from raythena.domain.errors import ExitCode
     from raythena.engine.exchange import ExchangeConfig
 
@@ -216,7 +216,7 @@ def commits(session) -> dict[int, tuple]:
 
 def wait_for(session, words: str, times: int, or_else: str = "never written") -> None:
     """Until the coordinator's log has these words so often, or the others."""
-    from ray_kit import eventually
+    from job_kit import eventually
 
     eventually(lambda: session.log().count(words) >= times or or_else in session.log(), f"{words} in the log", LIMIT_S)
 

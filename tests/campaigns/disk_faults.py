@@ -27,10 +27,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "ray"))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from ray_kit import Command, ToyJob, eventually, make_job, raythena_processes
-
+from job_kit import Command, ToyJob, eventually, make_job, raythena_processes
 from raythena.domain.errors import ExitCode
 from raythena.domain.results import FailureKind
 from raythena.storage.ledger_view import LedgerView

@@ -17,13 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-sys.path.insert(0, str(Path(__file__).parents[1] / "ray"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "jobs"))
 
 import psutil
 from harvester_kit import LOG, OUTPUTS, Harvest, Site, hits
-from ray_kit import eventually, find, raythena_processes
 
 from harvester_double import Races
+from job_kit import eventually, find, raythena_processes
 
 FAULTS = ("none", "power", "sigterm", "worker", "poison", "walltime")
 GRACE_S = 30

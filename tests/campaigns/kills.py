@@ -33,11 +33,11 @@ from pathlib import Path
 
 import yaml
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "ray"))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from evidence import begun_again, begun_by, begun_last, first_line, read_tally
-from ray_kit import ROLES, Command, LiveSession, Process, SharedCluster, ToyJob, eventually, find, raythena_processes, subtree
 
+from job_kit import ROLES, Command, LiveSession, Process, SharedCluster, ToyJob, eventually, find, raythena_processes, subtree
 from raythena.demo.reference import compare
 from raythena.demo.workload import prepare_demo
 from raythena.domain.errors import ExitCode

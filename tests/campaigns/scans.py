@@ -23,9 +23,9 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "ray")]
 
-from ray_kit import Process, eventually, raythena_processes  # noqa: E402
 from test_scans import SCAN, ScanCommand, assert_settled_once, points_of  # noqa: E402
 
+from job_kit import Process, eventually, raythena_processes  # noqa: E402
 from raythena.tune.scan_results import read_scan  # noqa: E402
 
 ROLES = ("coordinator", "agent", "worker", "raylet", "command")

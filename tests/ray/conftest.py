@@ -1,8 +1,6 @@
 """One real Ray cluster for all tests that may share one; those that break clusters bring their own."""
 
-import subprocess
 import sys
-import uuid
 from pathlib import Path
 
 import pytest
@@ -11,9 +9,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[1] / "stand_ins" / "python"))
 
-from ray_kit import SharedCluster, raythena_processes
-
-from needed_programs import compiler
+from job_fixtures import event_loop_program, mark  # noqa: F401 (fixtures)
+from job_kit import SharedCluster
 
 
 @pytest.fixture(scope="session")
@@ -21,28 +18,6 @@ def cluster():
     """Two logical nodes with one core each, shared by all tests that leave it as they found it."""
     with SharedCluster(nodes=2, cores=1) as shared:
         yield shared
-
-
-@pytest.fixture
-def mark():
-    """A word in the environment of everything a test starts, by which its processes are found again; none may be left."""
-    word = uuid.uuid4().hex
-    yield word
-    left = raythena_processes(word)
-    for process in left:
-        process.kill()
-    assert not left, f"left behind: {left}"
-
-
-@pytest.fixture(scope="session")
-def event_loop_program(tmp_path_factory):
-    """The C++ example, compiled."""
-    root = Path(__file__).parents[2]
-    program = tmp_path_factory.mktemp("cpp") / "event_loop"
-    include = root / "src/raythena/payloads/include"
-    arguments = ["-std=c++17", "-O1", f"-I{include}", "-o", program, root / "examples/cpp/event_loop.cpp", "-pthread"]
-    subprocess.run([*compiler("c++"), *arguments], check=True)
-    return program
 
 
 GROUPS = {

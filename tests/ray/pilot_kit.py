@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from ray_kit import ToyJob
 
 from athenamp_stand_in.content import write_evnt
+from job_kit import ToyJob
 from needed_programs import need
 
 ROOT = Path(__file__).parents[2]

@@ -9,8 +9,8 @@ import time
 from pathlib import Path
 
 import pytest
-from ray_kit import RAYTHENA, make_job
 
+from job_kit import RAYTHENA, make_job
 from raythena.runtime.process_guard_main import living_processes
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(400)]

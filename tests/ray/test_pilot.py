@@ -7,8 +7,8 @@ import subprocess
 import pytest
 import yaml
 from pilot_kit import fetch_pilot, pilot_job, pilot_payload, write_panda_job
-from ray_kit import MARK, RAYTHENA, SharedCluster, eventually, raythena_processes, subtree
 
+from job_kit import MARK, RAYTHENA, SharedCluster, eventually, raythena_processes, subtree
 from raythena.domain.errors import ExitCode
 from raythena.domain.taxonomy import EndCause
 from raythena.payloads.latency import read_summary
@@ -49,7 +49,7 @@ def test_a_job_of_pandas_merged_on_site(pilot, tmp_path, mark):
     (tmp_path / "payload.yaml").write_text(yaml.safe_dump({"payload": payload, "merge": "root"}))
     words = ["run", write_panda_job(tmp_path, [100] * 4, 200), "--payload", tmp_path / "payload.yaml", "--taskdir", task]
     words += ["--nodes", "2", "--cores", "2", "--json", "--set", f"runtime.scratch_dir={scratch}"]
-    surroundings = {**os.environ, MARK: mark}
+    surroundings = {**os.environ, MARK: mark, "RAYTHENA_LAUNCH_ON": "processes"}
     run = subprocess.run(
         [*RAYTHENA, *map(str, words)], env=surroundings, cwd=tmp_path, capture_output=True, text=True, check=False
     )

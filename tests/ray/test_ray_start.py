@@ -6,8 +6,8 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from ray_kit import MARK, eventually, find, raythena_processes
 
+from job_kit import MARK, eventually, find, raythena_processes
 from raythena.launch.addresses import free_port
 from raythena.launch.ray_environment import ray_environment, start_head, without_ray, write_token
 

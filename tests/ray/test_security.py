@@ -6,8 +6,8 @@ import socket
 from pathlib import Path
 
 import pytest
-from ray_kit import Command, make_job, raythena_processes
 
+from job_kit import Command, make_job, raythena_processes
 from raythena.domain.errors import ExitCode
 from socket_probe import grpc_answer, is_private, listening, unix_sockets, what_a_stranger_gets
 

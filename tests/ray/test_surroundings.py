@@ -8,8 +8,8 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from ray_kit import RAYTHENA, eventually, make_job
 
+from job_kit import RAYTHENA, eventually, make_job
 from raythena.domain.errors import ExitCode
 
 MODULES = ("numpy", "secrets", "msgspec", "aiohttp", "uproot", "ray", "psutil")

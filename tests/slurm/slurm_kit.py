@@ -8,8 +8,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from ray_kit import ToyJob, make_job
-
+from job_kit import ToyJob, make_job
 from raythena.storage.ledger_view import LedgerView
 from slurm_cluster.cluster import SlurmCluster
 from slurm_cluster.nodes import Node, eventually

@@ -53,7 +53,10 @@ CoresOption = Annotated[
 OnOption = Annotated[
     str | None,
     typer.Option(
-        "--on", metavar="LAUNCHER", help="Where the nodes are: auto, local, slurm, ssh, ray or a plug-in.", show_default=False
+        "--on",
+        metavar="LAUNCHER",
+        help="Where the nodes are: auto, local, processes, slurm, ssh, ray or a plug-in.",
+        show_default=False,
     ),
 ]
 HeadCoresOption = Annotated[

@@ -238,9 +238,7 @@ class _Run:
                 stream.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
 
     async def _start_session(self) -> Session:
-        from raythena.runtime.driver import Session
-
-        session = Session(self._config)
+        session = self._cluster.session(self._config)
         await asyncio.to_thread(session.start)
         self._session = session
         if self._stop_order is not None:  # the signal came while there was nobody to tell

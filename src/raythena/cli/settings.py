@@ -76,9 +76,9 @@ class LaunchSettings(_Group):
     """Where nodes come from, and how processes are started on them."""
 
     on: str = setting(
-        "launcher: auto (slurm and ssh inside of jobs of Slurm and PBS, else local) or the name of one",
+        "launcher: auto (slurm and ssh inside of jobs of Slurm and PBS, else local) or the name of one; processes: no Ray",
         default="auto",
-        expected="auto, local, slurm, ssh, ray or the name of a plug-in",
+        expected="auto, local, processes, slurm, ssh, ray or the name of a plug-in",
         pattern=r"^[a-z][a-z0-9_-]*$",
     )
     head_cores: int = setting(

@@ -53,7 +53,7 @@ class NodeMessage:
     failures: tuple[RangeFailure, ...]
     returned: Indices
     queued: int
-    running: Collection[RunningRange]
+    running: RunningRanges | tuple[RunningRange, ...]
     waiting: tuple[RangeIndex, ...]
     unreported: int
     answers_recall: bool = False

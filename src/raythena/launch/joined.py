@@ -16,9 +16,10 @@ from functools import partial
 
 from raythena.domain.errors import InvalidInput
 from raythena.launch.joining import ask_ray, join
-from raythena.launch.launcher import LauncherPlugin, LaunchOrder
+from raythena.launch.launcher import LauncherPlugin, LaunchOrder, ray_session
 from raythena.launch.ray_environment import own_paths_only
-from raythena.runtime.session_config import JoinedNodes
+from raythena.runtime.driver import Session
+from raythena.runtime.session_config import JoinedNodes, SessionConfig
 
 ADDRESS_VARIABLE = "RAY_ADDRESS"
 
@@ -57,6 +58,10 @@ class JoinedCluster:
     async def ends_at(self) -> float | None:
         """Nobody has told us."""
         return None
+
+    def session(self, config: SessionConfig) -> Session:
+        """What runs a session here."""
+        return ray_session(config)
 
     async def stop(self) -> None:
         """Leave; what belongs to this driver ends with that. Safe to call twice."""

@@ -1,4 +1,4 @@
-"""The plug-in point for launching: what makes a Ray cluster out of the machines we are given.
+"""The plug-in point for launching: what makes a cluster out of the machines we are given.
 
 A launcher knows whether this process is where it works (`is_here`), and makes a `Cluster` from an order. The command starts the
 cluster, which brings up Ray's head on this machine and connects this process to it; then the coordinator is started, and the
@@ -17,7 +17,8 @@ from typing import Protocol
 
 from raythena.domain.errors import InvalidInput
 from raythena.engine.node_starts import StartPolicy
-from raythena.runtime.session_config import JoinedNodes
+from raythena.runtime.driver import Session
+from raythena.runtime.session_config import JoinedNodes, SessionConfig
 
 ENTRY_POINT_GROUP = "raythena.launchers"
 AUTO = "auto"
@@ -98,7 +99,7 @@ class LaunchOrder:
 
 
 class Cluster(Protocol):
-    """A Ray cluster with this process as its driver."""
+    """Nodes for one session, with this process as the driver."""
 
     joined_nodes: JoinedNodes | None
     """Which nodes of a cluster that is not ours are to be used; None: all are ours, and marked."""
@@ -117,6 +118,9 @@ class Cluster(Protocol):
     async def ends_at(self) -> float | None:
         """When everything will be killed, in seconds since the epoch; None: not known."""
 
+    def session(self, config: SessionConfig) -> Session:
+        """What runs a session on this cluster once it is started; for a cluster of Ray's, `ray_session(config)`."""
+
     async def stop(self) -> None:
         """End every process and remove every file of the cluster, on all nodes. Safe to call twice."""
 
@@ -134,6 +138,13 @@ class LauncherPlugin:
     """The nodes for a person, such as `4 nodes of job 4711`. Raises InvalidInput as `launch` does."""
     commands: Callable[[LaunchOrder, tuple[str, ...]], Sequence[NodeCommand]] | None = None
     """How a program is run on each node, this one first. None: there is no way. Raises InvalidInput as `launch` does."""
+
+
+def ray_session(config: SessionConfig) -> Session:
+    """A session on the cluster of Ray's this process is connected to."""
+    from raythena.runtime.ray_session import RaySession
+
+    return RaySession(config)
 
 
 def launchers() -> dict[str, LauncherPlugin]:

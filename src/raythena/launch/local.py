@@ -13,10 +13,11 @@ import time
 from collections.abc import Mapping
 
 from raythena.launch.joining import ask_ray
-from raythena.launch.launcher import LauncherPlugin, LaunchOrder, NodeCommand
+from raythena.launch.launcher import LauncherPlugin, LaunchOrder, NodeCommand, ray_session
 from raythena.launch.ray_environment import start_node
 from raythena.launch.ray_head import RayHead, ray_nodes
-from raythena.runtime.session_config import NODE_RESOURCE, JoinedNodes
+from raythena.runtime.driver import Session
+from raythena.runtime.session_config import NODE_RESOURCE, JoinedNodes, SessionConfig
 
 _ADDRESS = "127.0.0.1"
 _NODES, _CORES = 2, 1
@@ -62,6 +63,10 @@ class LocalCluster:
     async def ends_at(self) -> float | None:
         """Nobody ends a laptop."""
         return None
+
+    def session(self, config: SessionConfig) -> Session:
+        """What runs a session here."""
+        return ray_session(config)
 
     async def stop(self) -> None:
         """End every process of the cluster and remove its files. Safe to call twice."""

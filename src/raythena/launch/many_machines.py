@@ -17,14 +17,15 @@ from raythena.domain.errors import InternalError
 from raythena.launch.addresses import own_address
 from raythena.launch.environment_archive import REMOVAL_LIMIT_S, checked
 from raythena.launch.join_desk import JoinAnswer, JoinDesk
-from raythena.launch.launcher import LaunchOrder
+from raythena.launch.launcher import LaunchOrder, ray_session
 from raythena.launch.node_probe import FactsRequest, facts
 from raythena.launch.node_process import NodeOrder
 from raythena.launch.private import BASE
 from raythena.launch.ray_head import RayHead
 from raythena.launch.remote_nodes import NodeSpec, RemoteNodes
 from raythena.launch.start_checks import StartChecks
-from raythena.runtime.session_config import JoinedNodes
+from raythena.runtime.driver import Session
+from raythena.runtime.session_config import JoinedNodes, SessionConfig
 
 _LOOPBACK = "127."
 _MANY_CORES = 4
@@ -161,6 +162,10 @@ class ManyMachines:
     async def ends_at(self) -> float | None:
         """Nobody has told us."""
         return None
+
+    def session(self, config: SessionConfig) -> Session:
+        """What runs a session here."""
+        return ray_session(config)
 
     async def stop(self) -> None:
         """End everything on all machines. Safe to call twice."""

@@ -169,7 +169,7 @@ class RayHead:
 
 def _load() -> None:
     """Import what is needed once the head is up; it takes about as long as the head does."""
-    import raythena.runtime.driver  # noqa: F401
+    import raythena.runtime.ray_session  # noqa: F401
 
 
 def _connect(head: str, address: str, stopped: threading.Event) -> None:

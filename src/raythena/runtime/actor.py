@@ -1,7 +1,7 @@
-"""The Ray face of the coordinator, and the merge task.
+"""The coordinator as it is called from other processes, through Ray or through a socket.
 
-The actor is detached and restarts by itself; a restarted one knows only its configuration, so the first call of whoever comes
-first (an agent, the driver) brings it back to life from the ledger.
+Its process is started again when it dies, and then knows only its configuration; so the first call of whoever comes first (an
+agent, the driver) brings the coordinator back to life from the ledger. What agents and merges run in is behind `Backend`.
 """
 
 from __future__ import annotations
@@ -10,10 +10,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
-
-import ray
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+from typing import Protocol
 
 from raythena.domain.errors import RaythenaError
 from raythena.domain.progress import Progress
@@ -21,10 +18,10 @@ from raythena.domain.ranges import Indices
 from raythena.domain.results import MergedOutput
 from raythena.engine.node_messages import CoordinatorReply, NodeMessage
 from raythena.runtime.agent_supervisor import Supervisor
-from raythena.runtime.cluster import RayCluster
+from raythena.runtime.cluster import Cluster
 from raythena.runtime.coordinator import Coordinator
 from raythena.runtime.log_files import log_to_file
-from raythena.runtime.merge_task import MergeOrder, check_sample, merge_output, merge_place
+from raythena.runtime.merge_task import MergeOrder
 from raythena.runtime.sample_check import LookBeforeMerge
 from raythena.runtime.session_config import SessionConfig, StopOrder
 from raythena.runtime.session_end import SessionResult
@@ -34,38 +31,26 @@ logger = logging.getLogger(__name__)
 _DISMISS_S = 10.0
 
 
-async def merge_in_ray(order: MergeOrder) -> MergedOutput:
-    """Run `merge_output` in a Ray task, near the coordinator; elsewhere when it failed there."""
-    merged: MergedOutput = await _in_ray(merge_output, order)
-    return merged
+class Backend(Protocol):
+    """What a coordinator runs agents and merges with."""
 
+    @property
+    def cluster(self) -> Cluster:
+        """Machines and agents."""
 
-async def check_sample_in_ray(order: MergeOrder) -> None:
-    """Run `check_sample` where a merge would run."""
-    await _in_ray(check_sample, order)
+    async def merge(self, order: MergeOrder) -> MergedOutput:
+        """Run `merge_output` in a process of its own. Raises what that raises, or anything when the process died."""
 
-
-def _carry_out(work: Callable[[MergeOrder], object], order: MergeOrder) -> object:
-    """One task for all kinds of work: Ray keeps a process for its kind of task a while, and would start another one."""
-    return work(order)
-
-
-async def _in_ray(work: Callable[[MergeOrder], object], order: MergeOrder) -> Any:
-    nodes = [node["NodeID"] for node in await asyncio.to_thread(ray.nodes) if node["Alive"]]
-    place = merge_place(order, ray.get_runtime_context().get_node_id(), nodes)
-    where = NodeAffinitySchedulingStrategy(place, soft=True)
-    task = ray.remote(_carry_out).options(name=work.__name__, num_cpus=0, max_retries=0, scheduling_strategy=where)
-    try:
-        return await task.remote(work, order)
-    except ray.exceptions.RayTaskError as problem:
-        raise problem.cause if isinstance(problem.cause, RaythenaError) else problem from problem
+    async def check_sample(self, order: MergeOrder) -> None:
+        """Run `check_sample` where a merge would run. Raises as `merge` does."""
 
 
 class CoordinatorActor:
     """One coordinator, and the supervisor of its nodes."""
 
-    def __init__(self, config: SessionConfig) -> None:
+    def __init__(self, config: SessionConfig, make_backend: Callable[[SessionConfig], Backend]) -> None:
         self._config = config
+        self._backend = make_backend(config)
         self._coordinator: Coordinator | None = None
         self._lock = asyncio.Lock()
         self._supervision: asyncio.Task[None] | None = None
@@ -115,14 +100,14 @@ class CoordinatorActor:
         async with self._lock:
             if self._coordinator is None:
                 log_to_file(Path(self._config.task_directory) / "logs" / self._config.session / "coordinator.log")
-                tasks = LookBeforeMerge(merge_in_ray, check_sample_in_ray)
+                tasks = LookBeforeMerge(self._backend.merge, self._backend.check_sample)
                 coordinator = await Coordinator.take_over(self._config, tasks.merge, check_sample=tasks.check_sample)
                 self._coordinator = coordinator
                 self._supervision = asyncio.create_task(self._supervise(coordinator))
         return self._coordinator
 
     async def _supervise(self, coordinator: Coordinator) -> None:
-        supervisor = Supervisor(self._config, coordinator, RayCluster(self._config.namespace, self._config.joined))
+        supervisor = Supervisor(self._config, coordinator, self._backend.cluster)
         try:
             await supervisor.run()
         except Exception:  # a defect; without a supervisor nothing goes on, so it must end the job

@@ -2,8 +2,8 @@
 
 A loop around two things: the payload (what computes) and the `NodeCore` (what decides). The agent carries ranges from one to
 the other, writes finished outputs into group files on the shared file system, and exchanges messages with the coordinator
-through a `Link`. It decides nothing itself, and knows nothing about Ray: `NodeAgentActor` at the end of the module is the thin
-Ray face.
+through a `Link`. It decides nothing itself, and does not know what carries them: `NodeAgentActor` at the end of the module is how
+other processes call an agent.
 
 Rules: the loop never waits for the shared disk or for the coordinator (both are tasks of their own); a result leaves the scratch
 disk only once its group is durable; when the agent ends, for whatever reason it can notice, the payload has been stopped.
@@ -19,7 +19,7 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -35,7 +35,7 @@ from raythena.engine.restarts import AgentEnd, GiveUp, PayloadEnd, PayloadRestar
 from raythena.engine.result_groups import FinishedRange, GroupToWrite
 from raythena.runtime.clock import SYSTEM_CLOCK, Clock
 from raythena.runtime.group_writer import GroupWriter
-from raythena.runtime.link import Link, RayLink
+from raythena.runtime.link import Link
 from raythena.runtime.log_files import log_to_file
 from raythena.runtime.payload_interface import (
     Done,
@@ -395,9 +395,10 @@ class AgentExit:
 
 
 class NodeAgentActor:
-    """The Ray face of an agent: one actor per node incarnation."""
+    """An agent as it is called from other processes: one for each node incarnation."""
 
-    def __init__(self) -> None:
+    def __init__(self, make_link: Callable[[AgentOrder], Link]) -> None:
+        self._make_link = make_link
         self._work: asyncio.Task[AgentExit] | None = None
 
     async def run(self, order: AgentOrder) -> AgentExit:
@@ -417,8 +418,7 @@ class NodeAgentActor:
         logger.info("node %s: %d cores", order.node, order.cores)
         try:
             departure = Departure(float(os.environ.get(NODE_ENDS_AT_VARIABLE, "inf")))
-            link = RayLink(order.config.namespace, order.config.coordinator_patience_s)
-            await Agent(order, link, departure=departure).run()
+            await Agent(order, self._make_link(order), departure=departure).run()
         except (PayloadError, ClusterError, StorageError) as problem:
             logger.error("giving up: %s", problem)
             return AgentExit(_how_ended(problem), f"{type(problem).__name__}: {problem}")

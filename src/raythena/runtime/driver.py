@@ -1,29 +1,21 @@
 """The driver's side of a session: start the coordinator, watch it, stop it, learn how it ended.
 
 The driver holds nothing: whatever it knows it asks the coordinator for, and if it dies, nothing is lost. While the coordinator
-is being restarted its calls fail for a while; that is not an end.
+is being restarted its calls fail for a while; that is not an end. A session is run by Ray (`ray_session`) or by processes of
+this machine (`process_session`); which of them is the cluster's to say.
 """
 
 from __future__ import annotations
 
 import time
-from typing import Any
+from collections.abc import Callable
+from typing import Protocol
 
-import ray
-from ray.actor import ActorHandle
-from ray.exceptions import GetTimeoutError, RayActorError, RayError
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-from raythena.domain.errors import ClusterError, ExitCode, InternalError, RaythenaError
+from raythena.domain.errors import ClusterError, ExitCode, RaythenaError
 from raythena.domain.progress import Progress
-from raythena.runtime.actor import CoordinatorActor
-from raythena.runtime.session_config import COORDINATOR, SessionConfig, StopOrder
+from raythena.runtime.session_config import StopOrder
 from raythena.runtime.session_end import SessionResult
 
-_CALL_LIMIT_S = 30.0
-_START_LIMIT_S = 120.0
-_START_ATTEMPTS = 4
-_START_PAUSE_S = 1.0
 _PATIENCE_S = 90.0
 
 
@@ -35,116 +27,42 @@ class SessionRefused(RaythenaError):
         self.exit_code = exit_code
 
 
-class Session:
-    """One session on the Ray cluster this process is connected to."""
-
-    def __init__(self, config: SessionConfig) -> None:
-        self._config = config
-        self._handle: ActorHandle[object] | None = None
-        self._ended: Any = None
-        self._unreachable_since: float | None = None
-        self._stop_order: StopOrder | None = None
+class Session(Protocol):
+    """One session of a task, from the command's side."""
 
     def start(self) -> None:
-        """Start the coordinator next to this process. Raises SessionRefused, ClusterError."""
-        here = ray.get_runtime_context().get_node_id()
-        factory: Any = ray.remote(CoordinatorActor)
-        actor = factory.options(
-            num_cpus=0,
-            name=COORDINATOR,
-            namespace=self._config.namespace,
-            lifetime=None if self._config.joined else "detached",
-            max_restarts=-1,
-            max_task_retries=0,
-            max_concurrency=10_000,
-            scheduling_strategy=NodeAffinitySchedulingStrategy(here, soft=False),
-        )
-        try:
-            self._handle = actor.remote(self._config)
-            refusal = self._take_over()
-        except RayError as problem:
-            raise ClusterError(f"the coordinator could not be started: {problem}") from problem
-        if refusal is not None:
-            message, exit_code = refusal
-            raise SessionRefused(message, ExitCode(exit_code))
-
-    def _take_over(self) -> tuple[str, int] | None:
-        """Have the coordinator take the task over, again when it dies over it. Raises RayError."""
-        for attempt in range(1, _START_ATTEMPTS + 1):
-            asked: object = self._actor.start.remote()
-            try:
-                refusal: tuple[str, int] | None = ray.get(asked, timeout=_START_LIMIT_S)
-            except RayActorError:
-                if attempt == _START_ATTEMPTS:
-                    raise
-                time.sleep(_START_PAUSE_S)
-            else:
-                return refusal
-        raise InternalError("the coordinator was never asked to start")
-
-    def result(self) -> SessionResult:
-        """How the job ended. Raises ClusterError."""
-        try:
-            result: SessionResult = ray.get(self._ended, timeout=_CALL_LIMIT_S)
-        except RayError as problem:
-            raise ClusterError(f"the coordinator was lost at the end: {problem}") from problem
-        return result
-
-    def stop(self, order: StopOrder | str) -> None:
-        """Ask for an early end; a text is a reason without hurry. Returns at once, the job goes on until it has drained."""
-        self._stop_order = order if isinstance(order, StopOrder) else StopOrder(order)
-        self._actor.stop.remote(self._stop_order)
-
-    @property
-    def _actor(self) -> ActorHandle[object]:
-        if self._handle is None:
-            raise InternalError("the session was not started")
-        return self._handle
+        """Have a coordinator take the task over. Raises SessionRefused, ClusterError."""
 
     def has_ended(self, wait_s: float) -> bool:
         """Wait at most `wait_s` for the end of the job.
 
         Raises ClusterError when the coordinator stays away, or the error it fails with.
         """
-        if self._ended is None:
-            self._ended = self._actor.ended.remote()
-            if self._stop_order is not None:  # this may be another coordinator, which has not been told
-                self._actor.stop.remote(self._stop_order)
-        try:
-            ready, _ = ray.wait([self._ended], timeout=wait_s)
-            if not ready:
-                return False
-            ray.get(self._ended)
-        except RayActorError as problem:
-            self._note_unreachable(problem)
-            self._ended = None
-            time.sleep(wait_s)
-            return False
-        except RayError as problem:
-            raise _broken(problem) from problem
-        return True
 
     def progress(self) -> Progress | None:
         """A snapshot of the job; None while the coordinator does not answer. Raises as `has_ended` does."""
-        try:
-            asked: object = self._actor.progress.remote()
-            progress: Progress = ray.get(asked, timeout=_CALL_LIMIT_S)
-        except (RayActorError, GetTimeoutError) as problem:
-            self._note_unreachable(problem)
-            return None
-        except RayError as problem:
-            raise _broken(problem) from problem
-        self._unreachable_since = None
-        return progress
 
-    def _note_unreachable(self, problem: Exception) -> None:
-        now = time.monotonic()
-        self._unreachable_since = self._unreachable_since or now
-        if now - self._unreachable_since > _PATIENCE_S:
-            raise ClusterError(f"the coordinator has been away for {now - self._unreachable_since:.0f} s: {problem}") from problem
+    def stop(self, order: StopOrder | str) -> None:
+        """Ask for an early end; a text is a reason without hurry. Returns at once, the job goes on until it has drained."""
+
+    def result(self) -> SessionResult:
+        """How the job ended. Raises ClusterError."""
 
 
-def _broken(problem: RayError) -> RaythenaError:
-    """Our own error, if that is what came back from the coordinator (a later one may not get the ledger open, for instance)."""
-    cause = getattr(problem, "cause", None)
-    return cause if isinstance(cause, RaythenaError) else ClusterError(f"the session broke: {problem}")
+class Absence:
+    """For how long a coordinator has not answered."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._since: float | None = None
+
+    def note(self, problem: Exception) -> None:
+        """It did not answer. Raises ClusterError when that has been so for too long."""
+        now = self._clock()
+        self._since = self._since or now
+        if now - self._since > _PATIENCE_S:
+            raise ClusterError(f"the coordinator has been away for {now - self._since:.0f} s: {problem}") from problem
+
+    def over(self) -> None:
+        """It answered."""
+        self._since = None

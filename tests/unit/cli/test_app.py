@@ -19,6 +19,7 @@ from raythena.cli.command_reference import commands, reference
 from raythena.cli.exit_codes import INTERRUPTED, MEANINGS
 from raythena.domain.errors import ExitCode, InternalError, InvalidInput, LedgerBusy, RaythenaError
 from raythena.runtime.driver import SessionRefused
+from raythena.runtime.local_calls import RemoteFailure
 
 ROOT = Path(__file__).parents[3]
 REFERENCE = ROOT / "docs" / "cli.md"
@@ -62,7 +63,7 @@ def test_every_error_has_an_exit_code_of_its_own_kind():
         importlib.import_module(module)
     codes = {error: error.exit_code for error in subclasses(RaythenaError)}
     assert ExitCode.OK not in codes.values()
-    carriers = {SessionRefused}  # their objects have the code of the error they tell of
+    carriers = {SessionRefused, RemoteFailure}  # their objects have the code of the error they tell of
     internal = {error for error, code in codes.items() if code is ExitCode.INTERNAL}
     assert internal - carriers == {RaythenaError, InternalError}
     assert SessionRefused("another session has the task", ExitCode.LEDGER).exit_code is ExitCode.LEDGER

@@ -81,7 +81,7 @@ def blocks_of(path: Path) -> Iterator[Block]:
 
 
 def is_run_with_ray(block: Block) -> bool:
-    """Whether `tests/ray/test_documents.py` runs it, on a cluster: whole jobs, unless they need programs from elsewhere."""
+    """Whether `tests/jobs/test_documents.py` runs it, on a cluster: whole jobs, unless they need programs from elsewhere."""
     if block.document == "README.md" and block.language == "console":
         return "raythena run" in block.text
     elsewhere = any(word in block.text for word in ("my-plugin", "transform", "container"))

@@ -238,7 +238,7 @@ def _executed(text, **names):
 
 @proves(EXECUTED, "python", "README.md", "def process(event_range, context)")
 def a_payload_function(block):
-    """The whole of it, with Ray, is in tests/ray/test_documents.py."""
+    """The whole of it, with Ray, is in tests/jobs/test_documents.py."""
     module = _executed(block.text, simulate=lambda pfn, event: f"{pfn} {event}".encode())
     assert module.process(types.SimpleNamespace(pfn="/d/EVNT.root", first_event=7), None) == b"/d/EVNT.root 7"
 

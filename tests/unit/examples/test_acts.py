@@ -1,4 +1,4 @@
-"""`examples/acts`, as somebody who copied it has it: its job files, and its functions on a few muons. With Ray: tests/ray."""
+"""`examples/acts`, as somebody who copied it has it: its job files, and its functions on a few muons. Whole jobs: tests/jobs."""
 
 from __future__ import annotations
 

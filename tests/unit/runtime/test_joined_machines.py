@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from raythena.runtime import cluster as cluster_module
-from raythena.runtime.cluster import RayCluster
+from raythena.runtime import ray_cluster as cluster_module
+from raythena.runtime.ray_cluster import RayCluster
 from raythena.runtime.session_config import JoinedNodes
 
 

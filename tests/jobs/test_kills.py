@@ -5,12 +5,12 @@ import threading
 from pathlib import Path
 
 import pytest
-from ray_kit import ToyJob, attempts, make_job
 
+from job_kit import ToyJob, attempts, make_job
 from raythena.domain.errors import ExitCode
 from raythena.engine.exchange import ExchangeConfig
 
-EVENTS = {"cpu_s": 0.02, "as_file": False}
+EVENTS = {"wall_s": 0.02, "as_file": False}
 SLOW_MERGE = """
 import shutil, time
 

@@ -1,4 +1,4 @@
-"""Ranges handed out while the job runs, on a real cluster: reported once, whatever is killed; and jobs that merge nothing."""
+"""Ranges handed out while the job runs, reported once, whatever is killed; and jobs that merge nothing."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
-from ray_kit import ToyJob, eventually, make_job
 
+from job_kit import ToyJob, eventually, make_job
 from raythena.domain.errors import ExitCode
 from raythena.domain.job import NO_MERGE, MergeSpec
 from raythena.domain.ranges import EventRange
@@ -17,7 +17,7 @@ from raythena.runtime.session_config import Delivery, DeliveryForm, GatewaySpec
 from raythena.storage.ledger_view import LedgerView
 from raythena.testing.synthetic import expected_output
 
-EVENTS = {"cpu_s": 0.02, "as_file": False}
+EVENTS = {"wall_s": 0.02, "as_file": False}
 
 
 class GivenJob:

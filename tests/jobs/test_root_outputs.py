@@ -6,8 +6,8 @@ from pathlib import Path
 
 import awkward_payload
 import uproot
-from ray_kit import ToyJob, make_job
 
+from job_kit import ToyJob, make_job
 from raythena.domain.errors import ExitCode
 from raythena.validation import Standing, validate
 

@@ -4,8 +4,8 @@ import json
 
 import pytest
 import yaml
-from ray_kit import Command, ToyJob, failed_ids, make_job
 
+from job_kit import Command, ToyJob, failed_ids, make_job
 from raythena.domain.errors import ExitCode
 from raythena.domain.reopening import RetryRequest
 from raythena.storage.ledger_view import LedgerView

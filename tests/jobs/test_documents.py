@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 import uproot
 import yaml
-from ray_kit import MARK, RAYTHENA, raythena_processes
+
+from job_kit import MARK, RAYTHENA, raythena_processes
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit" / "docs"))
 

@@ -2,8 +2,7 @@
 
 import time
 
-from ray_kit import Command, make_job
-
+from job_kit import Command, make_job
 from raythena.domain.errors import ExitCode
 from raythena.domain.ranges import RangeLayout
 

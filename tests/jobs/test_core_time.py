@@ -1,7 +1,6 @@
-"""On a real cluster every core-second that was allocated has a name, in the job report and in what commands show."""
+"""Every core-second that was allocated has a name, in the job report and in what commands show."""
 
-from ray_kit import make_job
-
+from job_kit import make_job
 from raythena.domain.core_time import Share, account
 from raythena.domain.errors import ExitCode
 from raythena.runtime.core_time_file import kept_by_life, read_sessions

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 import uproot
-from ray_kit import RAYTHENA
 
+from job_kit import RAYTHENA
 from needed_programs import compiler
 
 EXAMPLES = Path(__file__).parents[2] / "examples"

@@ -1,4 +1,4 @@
-"""`raythena harvest` in an access point, with real Ray, real ROOT files, and a Harvester that does what the real one does."""
+"""`raythena harvest` in an access point: real processes, real ROOT files, a Harvester that does what the real one does."""
 
 import signal
 import tarfile
@@ -6,7 +6,8 @@ import time
 from dataclasses import replace
 
 from harvester_kit import LOG, OUTPUTS, RACES, Harvest, Site, hits
-from ray_kit import raythena_processes
+
+from job_kit import raythena_processes
 
 MANY = 60
 """Events of an input: more than a worker has at a time when they are as short as here."""

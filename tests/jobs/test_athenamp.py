@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from ray_kit import MARK, RAYTHENA, raythena_processes
 
 from athenamp_stand_in.content import write_evnt
+from job_kit import MARK, RAYTHENA, raythena_processes
 from raythena.cli.waiting import node_latencies
 from raythena.domain.errors import ExitCode
 from raythena.validation import Standing, validate

@@ -3,8 +3,8 @@
 import json
 
 import pytest
-from ray_kit import attempts, failed_ids, make_job
 
+from job_kit import attempts, failed_ids, make_job
 from raythena.domain.errors import ExitCode
 
 SHAPES = {

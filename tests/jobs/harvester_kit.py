@@ -18,11 +18,11 @@ import numpy as np
 import root_payload
 import uproot
 import yaml
-from ray_kit import MARK, PATIENCE_S, RAYTHENA, eventually, raythena_processes
 
 from harvester_double import HarvesterDouble, PandaDouble, Races
 from harvester_double.double import Clockwork
 from harvester_double.panda import Event
+from job_kit import MARK, PATIENCE_S, RAYTHENA, eventually, raythena_processes
 
 OUTPUTS = ("HITS.30737678._000001.pool.root.1", "HITS.30737678._000002.pool.root.1")
 LOG = "log.30737678._5750099001.job.log.tgz"

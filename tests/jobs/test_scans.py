@@ -1,4 +1,4 @@
-"""Hyper-parameter scans on a real cluster: the same points whatever is killed, every one settled once."""
+"""Hyper-parameter scans on processes of this machine: the same points whatever is killed, every one settled once."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from ray_kit import RAYTHENA, Process, eventually, find, raythena_processes
 
 from harvester_double.idds import IddsDouble, ScanHarvester
+from job_kit import RAYTHENA, Process, eventually, find, raythena_processes
 from raythena.domain.errors import ExitCode
 from raythena.gateways.harvester.documents import LEAST_LOSS
 from raythena.storage.ledger_view import LedgerView
@@ -119,7 +119,7 @@ def test_from_beginning_to_end(undisturbed):
     }
 
 
-@pytest.mark.parametrize("role", ["coordinator", "agent", "worker", "raylet"])
+@pytest.mark.parametrize("role", ["coordinator", "agent", "worker"])
 def test_whatever_is_killed_the_same_points_are_proposed(undisturbed, tmp_path, mark, role):
     command = ScanCommand(tmp_path / "killed", mark)
     command.until_finished(9)

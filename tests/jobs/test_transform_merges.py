@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 import yaml
-from ray_kit import ToyJob, eventually, make_job, raythena_processes
 
+from job_kit import ToyJob, eventually, make_job, raythena_processes
 from raythena.domain.errors import ExitCode
 from raythena.domain.panda import PandaJob, merge_spec
 from raythena.testing.synthetic import expected_output

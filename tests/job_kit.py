@@ -1,4 +1,4 @@
-"""What the tests on real clusters share: jobs whose outputs are known beforehand, clusters, commands, and processes to kill.
+"""What tests of whole jobs share: jobs whose outputs are known beforehand, clusters, commands, and processes to kill.
 
 A process is found by a mark in its environment, which every process of a run inherits from whoever started the run, and told
 from the others by its command line.
@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import ray
 import yaml
 
 from raythena.cli.session import prepare_task, session_config
@@ -33,8 +32,10 @@ from raythena.domain.progress import Progress
 from raythena.domain.ranges import RangeLayout
 from raythena.gateways.file import load_job
 from raythena.launch.local import LocalCluster
+from raythena.launch.processes import ProcessNodes
 from raythena.runtime.driver import Session
 from raythena.runtime.process_guard_main import living_processes
+from raythena.runtime.session_config import SessionConfig
 from raythena.runtime.session_end import SessionResult
 from raythena.storage.ledger_view import LedgerSummary, LedgerView
 from raythena.testing.synthetic import expected_output
@@ -53,6 +54,8 @@ class Process:
     pid: int
     parent: int
     command: str
+    name: str = ""
+    """What it calls itself."""
 
     def kill(self, number: int = signal.SIGKILL) -> None:
         try:
@@ -64,11 +67,17 @@ class Process:
 def raythena_processes(mark: str) -> list[Process]:
     """Everything alive that was started, by whomever, below something with this mark."""
     wanted = f"{MARK}={mark}".encode()
-    return [Process(pid, parent, _command(pid)) for pid, parent in living_processes() if wanted in _read(pid, "environ")]
+    return [
+        Process(pid, parent, _command(pid), _name(pid)) for pid, parent in living_processes() if wanted in _read(pid, "environ")
+    ]
 
 
 def _command(pid: int) -> str:
     return b" ".join(_read(pid, "cmdline")).decode(errors="replace").strip()
+
+
+def _name(pid: int) -> str:
+    return b"".join(_read(pid, "comm")).decode(errors="replace").strip()
 
 
 def _read(pid: int, name: str) -> list[bytes]:
@@ -79,11 +88,11 @@ def _read(pid: int, name: str) -> list[bytes]:
 
 
 ROLES: dict[str, Callable[[Process, dict[int, Process]], bool]] = {
-    "coordinator": lambda one, _: one.command.startswith("ray::CoordinatorActor"),
-    "agent": lambda one, _: one.command.startswith("ray::NodeAgentActor"),
-    "merge": lambda one, _: one.command.startswith("ray::merge_output"),
+    "coordinator": lambda one, _: one.name == "rt-coordinator" or one.command.startswith("ray::CoordinatorActor"),
+    "agent": lambda one, _: one.name == "rt-agent" or one.command.startswith("ray::NodeAgentActor"),
+    "merge": lambda one, _: one.name == "rt-merge" or one.command.startswith("ray::merge_output"),
     "raylet": lambda one, _: "/raylet/raylet " in one.command,
-    "head": lambda one, _: "/gcs/gcs_server " in one.command,
+    "head": lambda one, _: one.name == "rt-fork-server" or "/gcs/gcs_server " in one.command,
     "zygote": lambda one, all_: _is_zygote(one) and not _is_zygote(all_.get(one.parent)),
     "worker": lambda one, all_: _is_zygote(one) and _is_zygote(all_.get(one.parent)),
     "guard": lambda one, all_: "process_guard_main.py" in one.command and ROLES["agent"](all_.get(one.parent, _NOBODY), all_),
@@ -223,45 +232,62 @@ def make_job(
 # ---- a cluster for many sessions
 
 
+class _OwnLoop:
+    """An event loop in a thread, for a test that has none."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+
+    def wait(self, work: Any) -> Any:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(PATIENCE_S)
+
+    def close(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10.0)
+
+
 class SharedCluster:
-    """A `LocalCluster` with its event loop in a thread; this process is its driver."""
+    """A `LocalCluster` for many sessions; this process is its driver."""
 
     def __init__(self, nodes: int, cores: int) -> None:
         self.mark = uuid.uuid4().hex
-        self._nodes, self._cores = nodes, cores
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
-        self._cluster: LocalCluster | None = None
+        self._loop = _OwnLoop()
+        self._cluster = LocalCluster(nodes, cores)
 
     def __enter__(self) -> SharedCluster:
         resource_tracker.ensure_running()  # of this process, which outlives the cluster: it is to have no mark
         os.environ[MARK] = self.mark
-        self._thread.start()
-        self._cluster = LocalCluster(self._nodes, self._cores)
-        self._wait(self._cluster.start())
-        self._wait(self._cluster.add_nodes())
+        self._loop.wait(self._cluster.start())
+        self._loop.wait(self._cluster.add_nodes())
         return self
 
     def __exit__(self, *_: object) -> None:
-        assert self._cluster is not None
-        self._wait(self._cluster.stop())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10.0)
+        self._loop.wait(self._cluster.stop())
+        self._loop.close()
         os.environ.pop(MARK, None)
         left = raythena_processes(self.mark)
         assert not left, f"left behind: {left}"
 
-    def _wait(self, work: Any) -> Any:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(PATIENCE_S)
-
     def add_node(self) -> None:
         """Start one more node."""
-        assert self._cluster is not None
-        self._wait(self._cluster.add_node())
+        self._loop.wait(self._cluster.add_node())
+
+    def begin(self, config: SessionConfig) -> Session:
+        return self._cluster.session(config)
+
+    def clear(self, config: SessionConfig) -> None:
+        """End what is left of a session."""
+        import ray
+
+        for actor in ray.util.list_named_actors(all_namespaces=True):
+            if actor["namespace"] == config.namespace:
+                ray.kill(ray.get_actor(actor["name"], namespace=actor["namespace"]))
 
     def session(self, toy: ToyJob, *, resume: bool = False, **settings: Any) -> LiveSession:
         """Begin a session. Settings are `group__name=value`."""
-        return LiveSession(self.mark, toy, settings, resume=resume)
+        return LiveSession(self, toy, settings, resume=resume)
 
     def run(self, toy: ToyJob, *, resume: bool = False, **settings: Any) -> SessionResult:
         """A session from its beginning to its end."""
@@ -269,27 +295,69 @@ class SharedCluster:
             return session.end()
 
 
-class LiveSession:
-    """A session on the shared cluster. Leaves no actor and no process of its own."""
+class Processes:
+    """Sessions on nodes that are processes of this machine: the same as `SharedCluster`, without Ray."""
 
-    def __init__(self, mark: str, toy: ToyJob, settings: dict[str, Any], *, resume: bool) -> None:
+    def __init__(self, nodes: int, cores: int) -> None:
+        self.mark = uuid.uuid4().hex
+        self._size = nodes, cores
+        self._loop = _OwnLoop()
+        self._running: dict[str, ProcessNodes] = {}
+
+    def __enter__(self) -> Processes:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.close()
+        left = raythena_processes(self.mark)
+        assert not left, f"left behind: {left}"
+
+    def begin(self, config: SessionConfig) -> Session:
+        """A session with nodes of its own: they are soon there."""
+        nodes = self._running[config.session] = ProcessNodes(*self._size)
+        os.environ[MARK] = self.mark
+        try:
+            self._loop.wait(nodes.start())
+        finally:
+            os.environ.pop(MARK, None)
+        return nodes.session(config)
+
+    def clear(self, config: SessionConfig) -> None:
+        """End what is left of a session."""
+        if nodes := self._running.pop(config.session, None):
+            self._loop.wait(nodes.stop())
+
+    session = SharedCluster.session
+    run = SharedCluster.run
+
+
+class LiveSession:
+    """A session on a cluster. Leaves no actor and no process of its own."""
+
+    def __init__(self, cluster: SharedCluster | Processes, toy: ToyJob, settings: dict[str, Any], *, resume: bool) -> None:
         tree: dict[str, dict[str, Any]] = {"runtime": {"scratch_dir": str(toy.scratch), "group_age_s": 0.5}}
         for name, value in settings.items():
             group, _, key = name.partition("__")
             tree.setdefault(group, {})[key] = value
         self.config = session_config(toy.job, prepare_task(toy.job, toy.task, resume=resume), Settings.model_validate(tree))
-        self.mark = mark
+        self._cluster = cluster
+        self.mark = cluster.mark
         self.toy = toy
-        self.session = Session(self.config)
+        self._session: Session | None = None
+
+    @property
+    def session(self) -> Session:
+        assert self._session is not None, "not begun yet"
+        return self._session
 
     def change(self, **fields: Any) -> None:
         """Replace fields of the session's configuration, before it starts."""
         self.config = replace(self.config, **fields)
-        self.session = Session(self.config)
 
     def __enter__(self) -> LiveSession:
         try:
-            self.session.start()
+            self._session = self._cluster.begin(self.config)
+            self._session.start()
         except BaseException:
             self._clear()
             raise
@@ -299,9 +367,7 @@ class LiveSession:
         self._clear()
 
     def _clear(self) -> None:
-        for actor in ray.util.list_named_actors(all_namespaces=True):
-            if actor["namespace"] == self.config.namespace:
-                ray.kill(ray.get_actor(actor["name"], namespace=actor["namespace"]))
+        self._cluster.clear(self.config)
         eventually(
             lambda: not any(self.find(role) for role in ("coordinator", "agent", "guard", "payload")), "a clean cluster", 20
         )
@@ -311,7 +377,7 @@ class LiveSession:
 
     def one(self, role: str) -> Process:
         """Some living process of that role, waited for."""
-        found: list[Process] = eventually(lambda: self.find(role), f"a {role}", pause_s=0.005)
+        found: list[Process] = eventually(lambda: self.find(role), f"a {role}", pause_s=0.02)
         return found[0]
 
     def progress(self) -> Progress | None:

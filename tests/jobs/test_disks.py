@@ -10,14 +10,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ray_kit import ToyJob, eventually, make_job
 
+from job_kit import ToyJob, eventually, make_job
 from needed_programs import need
 from raythena.domain.errors import ExitCode
 from raythena.domain.results import FailureKind
 from raythena.storage.ledger_view import LedgerView
 
-EVENTS = {"cpu_s": 0.02, "as_file": False}
+EVENTS = {"wall_s": 0.02, "as_file": False}
 
 
 @contextlib.contextmanager
