@@ -1,11 +1,17 @@
 """One machine without Ray: how many nodes there are, and who chooses it."""
 
+import asyncio
 import os
+import stat
 
 import pytest
 
+from raythena.domain.errors import InternalError
 from raythena.launch.launcher import LaunchOrder, choose_launcher
 from raythena.launch.processes import PLUGIN
+from raythena.runtime.process_session import ProcessSession
+from raythena.runtime.session_config import SessionConfig
+from raythena.testing.simulation.samples import small_job
 
 
 def order(**fields):
@@ -37,8 +43,32 @@ def test_programs_are_run_on_this_machine_once():
 
 
 def test_a_cluster_that_was_never_started_has_no_failure_and_stops():
-    import asyncio
-
     nodes = PLUGIN.launch(order())
     assert nodes.failure() == ""
     asyncio.run(nodes.stop())
+
+
+def test_a_fork_server_that_dies_is_told_and_its_files_go(tmp_path):
+    """Nobody but us gets into its directory while it lives."""
+
+    async def story():
+        nodes = PLUGIN.launch(order(nodes=2, ray_directory=str(tmp_path)) if len(str(tmp_path)) <= 40 else order(nodes=2))
+        config = SessionConfig("s", "/task", small_job())
+        with pytest.raises(InternalError, match="not started"):
+            nodes.session(config)
+        await nodes.start()
+        place = nodes._directory
+        assert stat.S_IMODE(place.stat().st_mode) == 0o700
+        assert (place / "server").is_socket()
+        assert isinstance(nodes.session(config), ProcessSession)
+        assert nodes.failure() == ""
+        (pid,) = nodes._process_guard._exits
+        nodes._process_guard.kill(pid)
+        while not nodes.failure():
+            await asyncio.sleep(0.01)
+        assert "the fork server ended with -9" in nodes.failure()
+        await nodes.stop()
+        await nodes.stop()
+        assert not place.exists()
+
+    asyncio.run(asyncio.wait_for(story(), 60))
