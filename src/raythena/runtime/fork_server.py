@@ -132,6 +132,7 @@ class ForkServer:
         for pid, child in self._children.items():
             if child.asked_by is connection:
                 kill_quietly(pid, group=True)
+                kill_quietly(pid)  # which may be so young that it leads no group yet
 
     def _obey(self, connection: _Connection, call: Call) -> None:
         from raythena.runtime.local_calls import Failure

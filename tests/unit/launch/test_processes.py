@@ -64,7 +64,7 @@ def test_a_fork_server_that_dies_is_told_and_its_files_go(tmp_path):
         assert nodes.failure() == ""
         (pid,) = nodes._process_guard._exits
         nodes._process_guard.kill(pid)
-        while not nodes.failure():
+        while not nodes.failure():  # noqa: ASYNC110 (what is awaited has no event of its own)
             await asyncio.sleep(0.01)
         assert "the fork server ended with -9" in nodes.failure()
         await nodes.stop()
