@@ -48,7 +48,7 @@ EXPORTED = {
     "InvalidInput": "",
     "Job": (
         "cores_per_node events_per_output fingerprint from_dict inputs job_id jobset_id log_file merge n_events n_ranges name "
-        "outputs payload ranges_given reads_files source task_id to_dict"
+        "outputs payload ranges_given reads_files source task_id to_dict upstream"
     ),
     "JobNumbers": "take",
     "JoinedNodes": "cores most",

@@ -20,12 +20,15 @@ from raythena.runtime.local_calls import (
     Address,
     BlockingCall,
     Caller,
+    Doorkeeper,
+    Failure,
     Frames,
     RemoteFailure,
     Unanswered,
     framed,
     is_ours,
     listen,
+    methods_of,
     serve,
 )
 from raythena.runtime.message_codec import BadMessage, encode
@@ -216,3 +219,33 @@ def test_the_driver_calls_what_the_coordinator_is():
 def test_a_fork_server_offers_all_that_is_asked_of_it():
     offered = {name for name in vars(ForkRequests) if not name.startswith("_")}
     assert offered - set(vars(ForkServer)) == {"merge"}, "a merge is answered by the process that merges"
+
+
+@pytest.mark.parametrize("cut", [1, 5, 31, 32, 33, 40])
+def test_who_says_the_token_is_let_in_wherever_the_line_cuts_it(cut):
+    said = TOKEN + framed(b"first") + framed(b"second")
+    doorkeeper = Doorkeeper(TOKEN)
+    heard = [*doorkeeper.feed(said[:cut]), *doorkeeper.feed(said[cut:])]
+    assert heard == [b"first", b"second"]
+
+
+@pytest.mark.parametrize("at", [0, 15, 31])
+def test_who_gets_one_byte_of_it_wrong_is_not(at):
+    said = bytearray(TOKEN)
+    said[at] ^= 1
+    doorkeeper = Doorkeeper(TOKEN)
+    assert list(doorkeeper.feed(bytes(said[:-1]))) == [], "nothing is said before all of it is heard"
+    with pytest.raises(BadMessage, match="stranger"):
+        list(doorkeeper.feed(bytes(said[-1:]) + framed(b"first")))
+
+
+def test_a_defect_and_an_error_of_ours_are_told_apart():
+    ours = Failure.of(LedgerBusy("taken")).error()
+    assert (str(ours), ours.exit_code, ours.is_defect) == ("taken", ExitCode.LEDGER, False)
+    defect = Failure.of(KeyError("x")).error()
+    assert (str(defect), defect.exit_code, defect.is_defect) == ("KeyError: 'x'", ExitCode.INTERNAL, True)
+
+
+def test_what_a_class_offers_is_what_it_does_asynchronously_and_in_public():
+    assert set(methods_of(Served)) == {"swap", "wait", "open_gate", "refuse", "break_down"}
+    assert methods_of(Served) is methods_of(Served), "found out once"
