@@ -47,8 +47,8 @@ EXPORTED = {
     "InternalError": "",
     "InvalidInput": "",
     "Job": (
-        "cores_per_node events_per_output fingerprint from_dict inputs job_id jobset_id kept_in log_file merge n_events n_ranges name "
-        "outputs payload ranges_given reads_files source task_id to_dict upstream"
+        "cores_per_node events_per_output fingerprint from_dict inputs job_id jobset_id kept_in log_file merge n_events n_ranges "
+        "name outputs payload ranges_given reads_files source task_id to_dict upstream"
     ),
     "JobNumbers": "take",
     "JoinedNodes": "cores most",
