@@ -25,6 +25,8 @@ class Idle(StrEnum):
     """The payload starts and has not begun an event on the core, although there are ranges."""
     RANGES = "waiting_for_ranges"
     """The node has no range to begin, and there are some in the job."""
+    STEERING = "waiting_for_steering"
+    """Every range that was handed out is taken, and whoever hands them out, PanDA or a search, was asked for more."""
     BETWEEN = "between_events"
     """The node has ranges, the core has none yet."""
     DISK = "waiting_for_disk"
@@ -62,6 +64,7 @@ CATEGORIES: tuple[str, ...] = (
     Share.UNDER_WAY,
     Idle.BETWEEN,
     Idle.RANGES,
+    Idle.STEERING,
     Idle.DISK,
     Idle.TAIL,
     Idle.DRAINING,

@@ -208,8 +208,10 @@ class Engine:
             return Idle.DRAINING if leased else Idle.MERGING
         if self.stalled is not None:
             return Idle.DISK
-        if self.table.count(RangeState.READY) or self._completion.may_grow:
+        if self.table.count(RangeState.READY) or self.table.count(RangeState.GIVEN):
             return Idle.RANGES
+        if self._completion.may_grow:
+            return Idle.STEERING
         return Idle.TAIL if leased else Idle.MERGING
 
     @property

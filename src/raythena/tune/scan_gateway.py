@@ -22,6 +22,7 @@ from raythena.domain.range_report import RangeReport
 from raythena.domain.scan.scan_file import Scan, parse_scan
 from raythena.domain.scan.trial import Point, TrialResult
 from raythena.engine.scan_policy import PolicyRules, ScanPolicy, TrialOutcome
+from raythena.engine.scan_supply import ScanSupply
 from raythena.runtime.gateway_interface import CoordinatorLine, FinalOutput, GatewayContext, GatewayPlugin, TaskHistory
 from raythena.runtime.session_end import SessionResult
 from raythena.storage.checkpoint_files import KeptCheckpoints
@@ -29,9 +30,6 @@ from raythena.tune.searcher_interface import SearchProblem, searcher_for
 from raythena.tune.trial_archives import number_of, outcome_of, outcomes_of, range_id_of
 
 logger = logging.getLogger(__name__)
-
-_MOST_AT_ONCE = 5000
-"""Points that are proposed in one go: the ledger takes them together, and results that came meanwhile are not kept waiting."""
 
 
 def read_options(options: dict[str, Any]) -> tuple[Scan, SearchProblem, list[TrialResult]]:
@@ -49,9 +47,9 @@ class ScanGateway:
         self._scan, self._problem, self._warm = read_options(context.options)
         self._file = context.job.inputs[0]
         self._history: TaskHistory | None = None
-        self._policy: ScanPolicy | None = None
         self._checkpoints = KeptCheckpoints(context.task_directory)
-        self._wanted = 0
+        self._wanted: int | None = None
+        """Asked for, and the supply has not heard of it."""
         self._reports: list[RangeReport] = []
         self._wake = asyncio.Event()
 
@@ -85,15 +83,15 @@ class ScanGateway:
     async def run(self, coordinator: CoordinatorLine) -> None:
         """See `Gateway`."""
         history, self._history = self._history, None
-        policy = self._policy = await asyncio.to_thread(self._rebuilt, history)
+        supply = await asyncio.to_thread(self._rebuilt, history)
         while True:
             await self._wake.wait()
             self._wake.clear()
-            await self._take_reports(policy, coordinator)
-            await self._propose(policy, coordinator)
+            await self._take_reports(supply, coordinator)
+            await self._propose(supply, coordinator)
 
-    def _rebuilt(self, history: TaskHistory | None) -> ScanPolicy:
-        """In a thread: the policy, led through everything that happened. Raises InvalidInput, StorageError, SearchDiverged."""
+    def _rebuilt(self, history: TaskHistory | None) -> ScanSupply:
+        """In a thread: the supply, led through everything that happened. Raises InvalidInput, StorageError, SearchDiverged."""
         scan = self._scan
         searcher = searcher_for(self._problem, scan.search.method)
         for number, result in enumerate(self._warm, start=1):
@@ -101,19 +99,21 @@ class ScanGateway:
             outcome = outcome_of(result, scan.objectives)
             searcher.tell(TrialOutcome(-number, outcome.values))
         policy = ScanPolicy(PolicyRules(scan.objectives, scan.budget, scan.search.parallel, scan.stopping), searcher)
+        supply = ScanSupply(policy)
         if history is not None:
-            for report in history.finished:
-                self._forget_checkpoints(outcomes_of(report, scan.objectives))
-            _lead_through(policy, history, scan)
+            outcomes = [outcome for report in history.finished for outcome in outcomes_of(report, scan.objectives)]
+            self._forget_checkpoints(outcomes)
+            outcomes += [TrialOutcome(number_of(range_id), None) for range_id in history.failed]
+            supply.lead_through((Point.from_text(each.point) for each in history.given), outcomes)
             logger.info("%d points were proposed before, %d of them are open", policy.n_proposed, policy.n_open)
-        return policy
+        return supply
 
-    async def _take_reports(self, policy: ScanPolicy, coordinator: CoordinatorLine) -> None:
+    async def _take_reports(self, supply: ScanSupply, coordinator: CoordinatorLine) -> None:
         reports, self._reports = self._reports, []
         if not reports:
             return
         for outcome in await asyncio.to_thread(self._outcomes, reports):
-            policy.settled(outcome)
+            supply.settled(outcome)
         await coordinator.reports_acknowledged([report.number for report in reports])
 
     def _forget_checkpoints(self, outcomes: Iterable[TrialOutcome]) -> None:
@@ -128,17 +128,15 @@ class ScanGateway:
         self._forget_checkpoints(outcomes)
         return outcomes
 
-    async def _propose(self, policy: ScanPolicy, coordinator: CoordinatorLine) -> None:
-        if not self._wanted:
-            return
-        possible = policy.can_propose()
-        count = min(self._wanted, _MOST_AT_ONCE, self._wanted if possible is None else possible)
-        if count:
-            points = await asyncio.to_thread(lambda: [policy.propose() for _ in range(count)])
-            self._wanted = 0
+    async def _propose(self, supply: ScanSupply, coordinator: CoordinatorLine) -> None:
+        wanted, self._wanted = self._wanted, None
+        if wanted is not None:
+            supply.wanted(wanted)
+        if supply.n_due:
+            points = await asyncio.to_thread(supply.hand_out)
             await coordinator.ranges_given([self._range_of(point) for point in points])
-        elif policy.is_exhausted:
-            self._wanted = 0
+        elif supply.is_over:
+            supply.wanted(0)
             coordinator.ranges_ended()
 
     def _range_of(self, point: Point) -> EventRange:
@@ -146,16 +144,6 @@ class ScanGateway:
         return EventRange(
             range_id_of(point.number), file.lfn, file.pfn, file.guid, point.number, point.number, point=point.to_text()
         )
-
-
-def _lead_through(policy: ScanPolicy, history: TaskHistory, scan: Scan) -> None:
-    for report in history.finished:
-        for outcome in outcomes_of(report, scan.objectives):
-            policy.settled(outcome)
-    for range_id in history.failed:
-        policy.settled(TrialOutcome(number_of(range_id), None))
-    for point in sorted((Point.from_text(each.point) for each in history.given), key=lambda point: point.number):
-        policy.recall(point)
 
 
 def _check_options(options: dict[str, object], source: str) -> None:

@@ -57,7 +57,7 @@ def test_what_cores_wait_for_is_what_the_node_lacks():
     assert idle(times) == {Idle.INITIALISATION: 10.0, Idle.RANGES: 20.0 + 40.0, Idle.DISK: 30.0}
 
 
-@pytest.mark.parametrize("means", [Idle.RANGES, Idle.TAIL, Idle.DRAINING, Idle.MERGING, Idle.DISK])
+@pytest.mark.parametrize("means", [Idle.RANGES, Idle.STEERING, Idle.TAIL, Idle.DRAINING, Idle.MERGING, Idle.DISK])
 def test_without_a_range_the_coordinator_knows_why(means):
     times = begun(means=means)
     times.look(100.0, Node())

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from raythena.domain.core_time import Idle
 from raythena.domain.given_ranges import GivenRanges
 from raythena.domain.job import NO_MERGE, MergeSpec
 from raythena.domain.ranges import RangeState
@@ -198,6 +199,21 @@ def test_a_chunk_is_not_leased_before_the_ledger_has_it():
     assert not [each for each in engine.step(ev.NodeReport(node="n.1", queued=0, running=()), 2.0) if isinstance(each, do.Lease)]
     engine.step(ev.Committed((commit.ticket,)), 3.0)
     assert [each for each in engine.step(ev.NodeReport(node="n.1", queued=0, running=()), 4.0) if isinstance(each, do.Lease)]
+
+
+def test_what_idle_cores_wait_for():
+    engine = Engine(JOB)
+    engine.step(ev.NodeJoined(node="n.1", cores=2, held=NOBODY), 0.0)
+    assert engine.idle_means is Idle.STEERING, "nothing was handed out yet"
+    chunk = GivenRanges.pack([given_range(JOB, 0)], JOB.inputs)
+    (commit,) = (each for each in engine.step(ev.RangesGiven(chunk), 1.0) if isinstance(each, do.Commit))
+    assert engine.idle_means is Idle.RANGES, "the ledger has to take it first"
+    engine.step(ev.Committed((commit.ticket,)), 2.0)
+    engine.step(ev.NodeReport(node="n.1", queued=0, running=()), 3.0)
+    assert engine.table.count(RangeState.LEASED) == 1
+    assert engine.idle_means is Idle.STEERING, "the searcher waits for its result"
+    engine.step(ev.RangesEnded(), 4.0)
+    assert engine.idle_means is Idle.TAIL
 
 
 def test_the_same_id_is_one_range_and_another_attempt_number_is_another():

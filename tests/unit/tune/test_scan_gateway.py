@@ -163,7 +163,7 @@ def test_an_earlier_scan_is_known_from_the_start(tmp_path):
     def first_points(warm):
         job = Job("parabola", (FILE,), ("trial",), PayloadSpec("trial"), MergeSpec("none"), 1, ranges_given=True)
         made = ScanGateway(GatewayContext(job, "s", tmp_path, {"scan": {**DOCUMENT, **keys}, "warm": warm}))
-        policy = made._rebuilt(None)
+        policy = made._rebuilt(None).policy
         return [policy.propose().parameters["x"] for _ in range(3)]
 
     assert max(abs(x - 0.5) for x in first_points(old)) < 0.3

@@ -5,7 +5,7 @@
 const PARTS = { overview: "Overview", occupancy: "Occupancy", ranges: "Event ranges", merges: "Merges", failures: "Failures", harvester: "Harvester", scan: "Scan", nodes: "Nodes", logs: "Logs" };
 const NOT_EVERYWHERE = { harvester: "talks", scan: "scan" }; /* parts that some jobs have, by what the header says of them */
 const PAGE_ROWS = 100;
-const COLOURS = { computing_kept: "#2da44e", computing_under_way: "#8ddb8c", computing_thrown_away: "#cf222e", initialisation: "#9a6700", between_events: "#bf8700", waiting_for_ranges: "#8250df", waiting_for_disk: "#bc4c00", tail: "#0969da", draining: "#6e7781", merging: "#1b7c83", node_start: "#b58407", node_lost: "#82071e", after_the_end: "#8c959f" };
+const COLOURS = { computing_kept: "#2da44e", computing_under_way: "#8ddb8c", computing_thrown_away: "#cf222e", initialisation: "#9a6700", between_events: "#bf8700", waiting_for_ranges: "#8250df", waiting_for_steering: "#bf3989", waiting_for_disk: "#bc4c00", tail: "#0969da", draining: "#6e7781", merging: "#1b7c83", node_start: "#b58407", node_lost: "#82071e", after_the_end: "#8c959f" };
 
 const view = { part: "overview", version: -1, offset: 0, sort: "", descending: false, count: 0, merges: 0, heat: null, ended: false, node: null };
 

@@ -68,7 +68,8 @@ def draw(seed: int, size: Size | None = None) -> Plan:
     usual = {slot.name: default_of(slot) for slot in fields(Plan)}
     without: dict[str, Any] = {name: usual[name] for name in unwanted}
     retries = _Dice(f"retries {seed}").some(2, 0.4)
-    return _chained(_Dice(f"upstream {seed}"), replace(plan, **without, retries=retries))
+    parallel = _Dice(f"scan {seed}").some(8) if plan.given else 0
+    return _chained(_Dice(f"upstream {seed}"), replace(plan, **without, retries=retries, parallel=parallel))
 
 
 def _site(dice: _Dice, size: Size) -> Plan:

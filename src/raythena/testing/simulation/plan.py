@@ -97,6 +97,8 @@ class Plan:
     """Times, once the job is done, that somebody mends what made events fail, most of it, and has them tried again."""
     given: bool = False
     """Somebody else hands the ranges out while the job runs, and is told what became of each; nothing is merged."""
+    parallel: int = 0
+    """The ranges that are handed out are the points of a scan with so many open at a time; 0: they were there before."""
     answer_s: float = 1.0
     """Whoever does takes up to so long for an answer."""
     silences: int = 0

@@ -26,6 +26,7 @@ class SimulatedSource:
     def __init__(self, site: Surroundings, n_ranges: int) -> None:
         self._site = site
         self._ranges = [given_range(site.job, number) for number in range(n_ranges)]
+        self._n_expected = n_ranges
         self._layout = RangeLayout(site.job.inputs, given=True)
         """Ranges that are safe in the ledger."""
         self._safe: set[str] = set()
@@ -79,6 +80,9 @@ class SimulatedSource:
     def _some_again(self) -> list[EventRange]:
         return self._site.fault_model.dice.sample(self._ranges, min(3, len(self._ranges)))
 
+    def life_begins(self) -> None:
+        """A new coordinator has read the ledger; whoever hands ranges out does not notice."""
+
     def leased(self, ranges: Indices) -> None:
         """A range that is lost with the coordinator must not be computed: whoever gave it believes that nobody has it."""
         for index in ranges.tolist():
@@ -89,7 +93,6 @@ class SimulatedSource:
 
     def report(self, coordinator: CoordinatorAtSite, command: do.PublishReport) -> None:
         """A report is published; it is taken a while later, and that is told another while later."""
-        site = self._site
         finished = [] if command.group is None else command.group.entries["range"].tolist()
         failed = [failure.range_index for failure in command.failures]
         self._check(finished, failed, "" if command.group is None else command.group.name)
@@ -97,10 +100,14 @@ class SimulatedSource:
         def take() -> None:
             self._note(finished, "finished")
             self._note(failed, "failed")
-            acknowledge = ev.ReportsAcknowledged((command.number,))
-            site.agenda.after(self._answer_s(), lambda: coordinator.when_awake(lambda: coordinator.tell(acknowledge)))
+            self._taken(coordinator, command, [*finished, *failed])
 
-        site.agenda.after(self._answer_s(), take)
+        self._site.agenda.after(self._answer_s(), take)
+
+    def _taken(self, coordinator: CoordinatorAtSite, command: do.PublishReport, indices: list[int]) -> None:
+        """A report with these ranges was taken: a while later the coordinator learns of it."""
+        acknowledge = ev.ReportsAcknowledged((command.number,))
+        self._site.agenda.after(self._answer_s(), lambda: coordinator.when_awake(lambda: coordinator.tell(acknowledge)))
 
     def _check(self, finished: list[int], failed: Sequence[int], group: str) -> None:
         ledger = self._site.ledger.shadow
@@ -121,7 +128,7 @@ class SimulatedSource:
 
     def at_the_end(self) -> None:
         """Everything was handed out once, and its outcome was reported as it stands in the ledger."""
-        ledger, n_ranges = self._site.ledger.shadow, len(self._ranges)
+        ledger, n_ranges = self._site.ledger.shadow, self._n_expected
         if len(self._layout) != n_ranges or len(self._safe) != n_ranges:
             raise InternalError(
                 f"exactly once: {len(self._layout)} ranges were taken, {len(self._safe)} of {n_ranges} different ones"

@@ -32,6 +32,7 @@ from raythena.testing.simulation.samples import given_job, small_job
 from raythena.testing.simulation.simulated_coordinator import SimulatedCoordinator
 from raythena.testing.simulation.simulated_lease import Lease, LeaseOnDisk
 from raythena.testing.simulation.simulated_node import SimulatedNode
+from raythena.testing.simulation.simulated_scan import SimulatedScan
 from raythena.testing.simulation.simulated_source import SimulatedSource
 from raythena.testing.simulation.simulated_supervisor import SimulatedSupervisor
 from raythena.testing.simulation.simulated_upstream import SimulatedUpstream
@@ -44,6 +45,8 @@ from raythena.testing.simulation.trouble import Trouble
 _PROGRESS_S = 150.0
 _NODE_KILLED_S = 40.0
 """What an event that takes its node down may cost each time: the silence of the node, and the pause before it is back."""
+_ROUNDS, _POINT_S = 3, 10.0
+"""A point of a scan may have to wait for the one before it: for so many answers, and for a group and a heartbeat."""
 _MAX_SESSIONS = 40
 _LEASE_PAUSE_S = 10.0
 _NOTICED_AFTER_S = 3.0
@@ -88,7 +91,7 @@ class Site:
         self.fault_model = FaultModel(seed, plan, self.agenda)
         self.job = _job_of(plan)
         self.judge = Judge(self.job, plan.n_events, closely_from)
-        self.range_source = SimulatedSource(self, plan.n_events if plan.given else 0)
+        self.range_source = SimulatedScan(self) if _is_scan(plan) else SimulatedSource(self, plan.n_events if plan.given else 0)
         self.upstream = SimulatedUpstream(self) if plan.upstream else None
         self.destinations: Destinations = self.range_source if plan.given else self.judge.outputs
         self.disk = SimulatedDisk(lambda: self.fault_model.happens(plan.damage))
@@ -183,6 +186,7 @@ class Site:
         if reopened is not None:
             self.trace.tell(f"{len(failed)} events get new attempts", "failed events retried")
         self.ledger.begin_session(reopened)
+        self.range_source.life_begins()
         return self.ledger.restore()
 
     def _judge_the_end(self) -> None:
@@ -210,7 +214,8 @@ class Site:
         plan = self.plan
         slowest_s = 6 * max(1.0, plan.slowness) * (plan.ideal_s + self.fault_model.longest_s)
         killed_s = plan.killers * plan.engine.max_losses * _NODE_KILLED_S
-        limit_s = max(self.now, plan.trouble_s) + _PROGRESS_S + slowest_s + killed_s
+        one_by_one_s = plan.n_events / plan.parallel * (_ROUNDS * plan.answer_s + _POINT_S) if _is_scan(plan) else 0.0
+        limit_s = max(self.now, plan.trouble_s) + _PROGRESS_S + slowest_s + killed_s + one_by_one_s
         while (end := self._ended()) is None:
             self.agenda.step()
             if self.now > limit_s:
@@ -378,9 +383,13 @@ def _host(plan: Plan, number: int) -> Host:
     )
 
 
+def _is_scan(plan: Plan) -> bool:
+    return plan.given and plan.parallel > 0
+
+
 def _job_of(plan: Plan) -> Job:
     if plan.given:
-        return given_job(len(plan.events_per_input))
+        return given_job(1 if _is_scan(plan) else len(plan.events_per_input))
     job = small_job(plan.events_per_input, plan.events_per_output)
     if plan.upstream:
         job = replace(job, upstream=Upstream("/upstream", "0", "upstream"))
