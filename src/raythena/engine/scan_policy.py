@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from raythena.domain.errors import InternalError
 from raythena.domain.scan.scan_file import Objective, ScanBudget
@@ -58,6 +58,14 @@ class Searcher(Protocol):
 
     def tell(self, outcome: TrialOutcome) -> None:
         """What became of a point that was asked for, or recalled."""
+
+
+@runtime_checkable
+class Breeder(Protocol):
+    """A searcher whose trials go on from where others ended, with other parameters."""
+
+    def parent_of(self, number: int) -> int | None:
+        """The point whose checkpoint a point starts from, which was just asked for; None: it starts from nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +158,8 @@ class ScanPolicy:
         self._tell_up_to(self._horizon(number))
         parameters = self._searcher.ask(number)
         self._proposed = number
-        return Point(number, parameters, self._bounds.bounds())
+        parent = self._searcher.parent_of(number) if isinstance(self._searcher, Breeder) else None
+        return Point(number, parameters, self._bounds.bounds(number), parent=parent)
 
     def _horizon(self, number: int) -> int:
         """The last result that point `number` may depend on."""
@@ -166,7 +175,7 @@ class ScanPolicy:
             self._told += 1
             self._searcher.tell(outcome)
             if outcome.values is not None:
-                self._bounds.add(outcome.reports, self._rules.objectives[0].sign)
+                self._bounds.add(outcome.number, outcome.reports, self._rules.objectives[0].sign)
 
 
 def pareto_front(rows: Mapping[int, tuple[float, ...]]) -> list[int]:

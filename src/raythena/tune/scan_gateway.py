@@ -21,7 +21,7 @@ from raythena.domain.progress import Progress
 from raythena.domain.range_report import RangeReport
 from raythena.domain.scan.scan_file import Scan, parse_scan
 from raythena.domain.scan.trial import Point, TrialResult
-from raythena.engine.scan_policy import PolicyRules, ScanPolicy, TrialOutcome
+from raythena.engine.scan_policy import Breeder, PolicyRules, ScanPolicy, TrialOutcome
 from raythena.engine.scan_supply import ScanSupply
 from raythena.runtime.gateway_interface import CoordinatorLine, FinalOutput, GatewayContext, GatewayPlugin, TaskHistory
 from raythena.runtime.session_end import SessionResult
@@ -47,6 +47,7 @@ class ScanGateway:
         self._scan, self._problem, self._warm = read_options(context.options)
         self._file = context.job.inputs[0]
         self._history: TaskHistory | None = None
+        self._task_directory = context.task_directory
         self._checkpoints = KeptCheckpoints(context.task_directory)
         self._wanted: int | None = None
         """Asked for, and the supply has not heard of it."""
@@ -98,12 +99,14 @@ class ScanGateway:
             searcher.recall(-number, result.parameters)
             outcome = outcome_of(result, scan.objectives)
             searcher.tell(TrialOutcome(-number, outcome.values))
+        if isinstance(searcher, Breeder):
+            self._checkpoints = KeptCheckpoints(self._task_directory, needed_for=2 * scan.search.parallel)
         policy = ScanPolicy(PolicyRules(scan.objectives, scan.budget, scan.search.parallel, scan.stopping), searcher)
         supply = ScanSupply(policy)
         if history is not None:
             outcomes = [outcome for report in history.finished for outcome in outcomes_of(report, scan.objectives)]
-            self._forget_checkpoints(outcomes)
             outcomes += [TrialOutcome(number_of(range_id), None) for range_id in history.failed]
+            self._forget_checkpoints(outcomes)
             supply.lead_through((Point.from_text(each.point) for each in history.given), outcomes)
             logger.info("%d points were proposed before, %d of them are open", policy.n_proposed, policy.n_open)
         return supply

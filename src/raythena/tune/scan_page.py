@@ -1,7 +1,8 @@
-"""A scan on one page: what was best, how trials learned, which values led where, what failed. One file, which opens anywhere.
+"""A scan on one page: what was best, how trials learned, which values led where, what it cost, what failed.
 
-Drawings are SVG within the page; nothing is loaded from elsewhere and nothing runs. Of very many points the best and an even
-selection of the others are drawn, and the page says so. Values of people and programs are escaped wherever they stand.
+One file, which opens anywhere. Drawings are SVG within the page; nothing is loaded from elsewhere and nothing runs. Of very many
+points the best and an even selection of the others are drawn, and the page says so. Values of people and programs are escaped
+wherever they stand.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from html import escape
 from raythena.domain.scan.search_space import Categories, Fixed, Interval, Parameter, Value
 from raythena.domain.scan.trial import TrialResult
 from raythena.domain.short_reason import short_reason
+from raythena.tune.scan_importance import parameter_importance
 from raythena.tune.scan_results import ScanResults
 
 MOST_DRAWN = 400
@@ -58,9 +60,12 @@ def scan_page(results: ScanResults) -> str:
     parts = [
         f"<p>{len(results.rows):,} points: {counted}.{less}</p>",
         _section("Best", _best_table(results)),
+        _section("Pareto front", _front(results, drawn)),
         _section("Learning curves", _curves(results, drawn)),
         _section("Parallel coordinates", _parallel(results, drawn)),
         _section("What each parameter does", "".join(_slices(results, drawn))),
+        _section("How much each parameter matters", _importance(results)),
+        _section("Cost", _cost(results, drawn)),
         _section("Failures", _failures(results)),
     ]
     head = (
@@ -163,8 +168,54 @@ def _slices(results: ScanResults, drawn: Sequence[TrialResult]) -> Iterable[str]
         for result in with_it:
             colour, strength = _look(result, best)
             x, y = _x(_place(parameter, axis, result.parameters[parameter.name])), _y(values.place(result.values[objective]))
-            dots.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}" fill-opacity="{strength}"/>')
+            dots.append(_dot((x, y), colour, strength))
         yield _drawing("".join(dots), axis, values, parameter.name, objective, categories=_categories(parameter))
+
+
+def _front(results: ScanResults, drawn: Sequence[TrialResult]) -> str:
+    """With several objectives: the second over the first, those on the front joined by a line."""
+    if len(results.scan.objectives) == 1 or not drawn:
+        return ""
+    first, second = (objective.name for objective in results.scan.objectives[:2])
+    front = results.best()
+    shown = [*drawn, *front]
+    across, up = (Axis.of(result.values[name] for result in shown) for name in (first, second))
+    places = {each.number: (_x(across.place(each.values[first])), _y(up.place(each.values[second]))) for each in shown}
+    best = {each.number for each in front}
+    line = _line(sorted(places[number] for number in best), "#c2410c", 0.6) if len(results.scan.objectives) == 2 else ""
+    dots = "".join(_dot(places[each.number], *_look(each, best)) for each in shown)
+    return _drawing(line + dots, across, up, first, second)
+
+
+def _importance(results: ScanResults) -> str:
+    """A bar for each parameter that every point has."""
+    bars = "".join(
+        f'<tr><td>{escape(name)}</td><td><div style="background:#1d4ed8;height:.8rem;width:{30 * share:.2f}rem"></div></td>'
+        f"<td>{100 * share:.0f} %</td></tr>"
+        for name, share in parameter_importance(results).items()
+    )
+    note = "<p><small>Share of the variance of the objective (Optuna's functional analysis of variance).</small></p>"
+    return f"<table>{bars}</table>{note}" if bars else ""
+
+
+def _cost(results: ScanResults, drawn: Sequence[TrialResult]) -> str:
+    """What trials took in all, and which were worth it."""
+    spent = [row.result.wall_s for row in results.rows if row.result is not None]
+    if not drawn or not sum(spent):
+        return ""
+    early_s = sum(row.result.wall_s for row in results.rows if row.result is not None and row.result.stopped_early)
+    objective = results.scan.objectives[0].name
+    seconds = Axis.of(result.wall_s for result in drawn)
+    values = Axis.of(result.values[objective] for result in drawn)
+    best = {each.number for each in results.best()}
+    dots = "".join(
+        _dot((_x(seconds.place(each.wall_s)), _y(values.place(each.values[objective]))), *_look(each, best)) for each in drawn
+    )
+    told = (
+        f"<p>{sum(spent) / 3600:.3g} hours of trials that gave a result, {sum(spent) / len(spent):.3g} s each, at most "
+        f"{max(spent):.3g} s; {early_s / 3600:.3g} hours of them in trials that were stopped early.</p>"
+    )
+    return told + _drawing(dots, seconds, values, "seconds of the trial", objective)
 
 
 def _axis(parameter: Parameter, values: Sequence[Value]) -> Axis:
@@ -206,6 +257,10 @@ def _y(place: float) -> float:
 def _line(points: Sequence[tuple[float, float]], colour: str, strength: float) -> str:
     told = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
     return f'<polyline points="{told}" stroke="{colour}" stroke-opacity="{strength}"/>'
+
+
+def _dot(at: tuple[float, float], colour: str, strength: float) -> str:
+    return f'<circle cx="{at[0]:.1f}" cy="{at[1]:.1f}" r="3" fill="{colour}" fill-opacity="{strength}"/>'
 
 
 def _drawing(content: str, x: Axis, y: Axis, x_name: str, y_name: str, *, categories: Sequence[str] = ()) -> str:

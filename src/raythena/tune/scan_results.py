@@ -122,15 +122,16 @@ def points_table(results: ScanResults) -> tuple[list[str], list[list[object]]]:
     """(column names, rows) of all points: number, state, objectives, parameters, cost, reason."""
     objectives = [objective.name for objective in results.scan.objectives]
     parameters = [parameter.name for parameter in results.scan.space.parameters]
-    columns = ["point", "state", *objectives, *(f"parameter.{name}" for name in parameters), "wall_s", "attempts", "reason"]
+    lineage = ["parent"] if any(row.point.parent is not None for row in results.rows) else []
+    tried_columns = [f"parameter.{name}" for name in parameters]
+    columns = ["point", "state", *objectives, *tried_columns, *lineage, "wall_s", "attempts", "reason"]
     rows: list[list[object]] = []
     for row in results.rows:
         values = row.result.values if row.result else {}
         tried = [_cell(row.point.parameters[name]) if name in row.point.parameters else None for name in parameters]
         wall_s = row.result.wall_s if row.result else None
-        rows.append(
-            [row.point.number, row.state, *(values.get(name) for name in objectives), *tried, wall_s, row.attempts, row.reason]
-        )
+        told = [*(values.get(name) for name in objectives), *tried, *(row.point.parent for _ in lineage)]
+        rows.append([row.point.number, row.state, *told, wall_s, row.attempts, row.reason])
     return columns, rows
 
 

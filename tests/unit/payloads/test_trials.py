@@ -74,6 +74,57 @@ def bench(tmp_path):
     return Bench(tmp_path)
 
 
+GOES_ON = """
+    from pathlib import Path
+
+    def train(parameters, report):
+        told = ""
+        if report.checkpoint_directory:
+            told = (report.checkpoint_directory / "weights").read_text()
+        Path("weights").write_text(told + str(parameters["x"]) + " ")
+        report.checkpoint("weights")
+        if parameters["x"] == 3.0 and "3.0" not in told:
+            raise RuntimeError("once")
+        return {"loss": 1.0, "told": told}
+"""
+
+
+def test_a_trial_goes_on_from_its_parent(bench):
+    trainer = bench.function(GOES_ON)
+    assert bench.run(trainer, Point(1, {"x": 1.0})).metrics["told"] == ""
+    assert bench.run(trainer, Point(5, {"x": 2.0}, parent=1)).metrics["told"] == "1.0 "
+    assert bench.run(trainer, Point(9, {"x": 4.0}, parent=5)).metrics["told"] == "1.0 2.0 "
+
+
+def test_tried_again_it_goes_on_from_its_own_checkpoint(bench):
+    trainer = bench.function(GOES_ON)
+    bench.run(trainer, Point(1, {"x": 1.0}))
+    with pytest.raises(RuntimeError, match="once"):
+        bench.run(trainer, Point(5, {"x": 3.0}, parent=1))
+    assert bench.run(trainer, Point(5, {"x": 3.0}, parent=1)).metrics["told"] == "1.0 3.0 "
+
+
+def test_a_parent_without_a_checkpoint_is_a_failure_of_the_program(bench):
+    trainer = bench.function("def train(parameters, report):\n    return 1.0")
+    bench.run(trainer, Point(1, {"x": 1.0}))
+    with pytest.raises(PayloadError, match="point 1, which this one goes on from, has kept no checkpoint"):
+        bench.run(trainer, Point(5, {"x": 1.0}, parent=1))
+
+
+def test_what_a_program_names_is_kept_at_its_end(bench):
+    program = """
+        import json
+        from pathlib import Path
+
+        told = Path("weights").read_text() if Path("weights").exists() else ""
+        Path("weights").write_text(told + "x")
+        json.dump({"status": 0, "loss": len(told)}, open("output.json", "w"))
+    """
+    trainer = bench.program(program, checkpoint={"files": ["weights"]})
+    assert bench.run(trainer, Point(1, {"x": 1.0})).values == {"loss": 0.0}
+    assert bench.run(trainer, Point(2, {"x": 1.0}, parent=1)).values == {"loss": 1.0}
+
+
 WRITES = """
     import json, sys
     x = json.load(open("input.json"))["x"]

@@ -37,7 +37,7 @@ class BoundsOfEverything(ScanPolicy):
     def settled(self, outcome):
         super().settled(outcome)
         if outcome.values is not None:
-            self._bounds.add(outcome.reports, 1.0)
+            self._bounds.add(outcome.number, outcome.reports, 1.0)
 
 
 class ForgetsPoints(ScanPolicy):

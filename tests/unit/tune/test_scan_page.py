@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import pytest
 
 from raythena.domain.scan.scan_file import parse_scan
 from raythena.domain.scan.trial import Point, TrialReport, TrialResult
+from raythena.tune.scan_importance import parameter_importance
 from raythena.tune.scan_page import MOST_DRAWN, Axis, drawn_of, scan_page
 from raythena.tune.scan_results import ScanResults, TrialRow
 
@@ -50,14 +52,50 @@ def test_everything_is_on_the_page():
         "Learning curves",
         "Parallel coordinates",
         "What each parameter does",
+        "Cost",
         "Failures",
     ]
     assert "6 points: 4 finished, 1 stopped early, 1 failed." in page
-    curves, parallel, *slices = drawings(page)
+    curves, parallel, *slices, cost = drawings(page)
     assert len(curves.findall("polyline")) == 1 + 5
     assert len(parallel.findall("polyline")) == 5 + 5, "a line for each point, one for each axis"
     assert len(slices) == 4, "what is fixed has no slice"
+    assert len(cost.findall("circle")) == 5
+    assert "0.00139 hours of trials that gave a result, 1 s each" in page
     assert [len(drawing.findall("circle")) for drawing in slices] == [5, 5, 5, 3]
+
+
+def test_which_parameters_matter():
+    """The loss is the number of the point; `rate` and `shift` grow with it, `kind` says whether it is odd."""
+    shares = parameter_importance(results(40))
+    assert sum(shares.values()) == pytest.approx(1.0)
+    assert set(shares) == {"rate", "kind", "shift"}, "what is fixed, or has no value at some points, is left out"
+    assert shares["kind"] < 0.3 < max(shares["rate"], shares["shift"])
+    assert "<td>kind</td>" in scan_page(results(40)).partition("How much each parameter matters")[2]
+    assert parameter_importance(results(5)) == {}, "too few to say anything"
+
+
+def test_where_every_point_comes_to_the_same_nothing_is_said_of_importance():
+    same = results(20)
+    rows = [replace(row, result=replace(row.result, values={"loss": 1.0})) if row.result else row for row in same.rows]
+    shares = parameter_importance(replace(same, rows=tuple(rows)))
+    assert len(set(shares.values())) <= 1, "none matters more than another"
+
+
+def test_a_pareto_front_is_drawn():
+    two = results(12, objective={"loss": "minimize", "time": "minimize"})
+    rows = [
+        replace(row, result=replace(row.result, values={"loss": row.result.values["loss"], "time": 1.0 / row.point.number}))
+        if row.result
+        else row
+        for row in two.rows
+    ]
+    page = scan_page(replace(two, rows=tuple(rows)))
+    (front,) = drawings(page.partition("Pareto front")[2].partition("</section>")[0])
+    line = front.findall("polyline")[1].get("points") or ""
+    assert len(line.split()) == 11, "no point is better than another in both; point 3 was stopped"
+    assert {"loss", "time"} <= {(text.text or "").partition(" ")[0] for text in front.findall("text")}
+    assert "Pareto front" not in scan_page(results(12))
 
 
 def test_nothing_runs_nothing_is_loaded_and_text_stays_text():

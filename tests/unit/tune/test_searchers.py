@@ -111,6 +111,13 @@ def test_bounds_of_early_stopping_are_the_same_too():
     assert ScanRun(scan, 3, frozenset({11, 35, 60})).go() == points
 
 
+def test_the_bounds_of_hyperband_are_the_same_too():
+    scan = make_scan("random", 40, early_stopping={"rule": "hyperband", "last_step": 9, "startup": 2})
+    points = ScanRun(scan, 1).go()
+    assert 5 < sum(bool(point.bounds) for point in points) < 35
+    assert ScanRun(scan, 3, frozenset({11, 35, 60})).go() == points
+
+
 @pytest.mark.parametrize(("method", "margin"), [("tpe", 0.7), ("cmaes", 0.7)])
 def test_learning_pays(method, margin):
     scan = make_scan(method, 80, search={"parallel": 2})

@@ -16,7 +16,7 @@ Rules: a key nobody knows is refused; everything that could be wrong is found be
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from raythena.domain.document import FieldPath, shown
@@ -27,6 +27,7 @@ from raythena.domain.scan.stopping_rule import RuleKind, StoppingRule
 KEYS = ("name", "space", "objective", "budget", "search", "trial", "early_stopping", "warm_start")
 MAX_POINTS = 10_000_000
 MAX_OBJECTIVES = 10
+MAX_STEP_RATIO = 1_000_000
 DEFAULT_OBJECTIVE = "loss"
 
 
@@ -175,7 +176,7 @@ def _search(place: FieldPath) -> SearchSpec:
 def _stopping(place: FieldPath, objectives: Sequence[Objective]) -> StoppingRule:
     if not place.given:
         return StoppingRule()
-    place.mapping(("rule", "reduction", "first_step", "startup"), required=("rule",))
+    place.mapping(("rule", "reduction", "first_step", "last_step", "startup"), required=("rule",))
     rule, reduction = place.entry("rule"), place.entry("reduction")
     first, startup = place.entry("first_step"), place.entry("startup")
     if rule.value not in tuple(RuleKind):
@@ -183,9 +184,23 @@ def _stopping(place: FieldPath, objectives: Sequence[Objective]) -> StoppingRule
     if len(objectives) > 1 and rule.value != RuleKind.NONE:
         raise place.refuse("does not go with several objectives", expected="one objective")
     usual = StoppingRule()
-    return StoppingRule(
+    read = StoppingRule(
         RuleKind(rule.value),
         reduction.count(minimum=2, maximum=100) if reduction.given else usual.reduction,
         _above_zero(first) if first.given else usual.first_step,
         startup.count(maximum=10_000) if startup.given else usual.startup,
     )
+    return replace(read, last_step=_last_step(place.entry("last_step"), read))
+
+
+def _last_step(place: FieldPath, rule: StoppingRule) -> float:
+    """Where HyperBand's trials end by themselves; other rules do not ask."""
+    if rule.kind is not RuleKind.HYPERBAND:
+        if place.given:
+            raise place.refuse("is of the rule hyperband alone", expected="no last_step")
+        return 0.0
+    last = _above_zero(place)
+    if not rule.first_step < last <= rule.first_step * MAX_STEP_RATIO:
+        told = f"a number above first_step, which is {rule.first_step:g}, and at most {MAX_STEP_RATIO:,} times that"
+        raise place.refuse(f"is {last:g}", expected=told)
+    return last

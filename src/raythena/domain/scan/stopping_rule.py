@@ -6,6 +6,8 @@ search knew of at that moment.
 
     median    at every step: the median of what other trials had reached there
     asha      at steps `first_step`, `first_step` × `reduction`, ...: what the best 1 / `reduction` of the others had there
+    hyperband the same in brackets, which begin to compare at the first of these steps, the second, ...; the last never does.
+              Trials are compared within their bracket, and each bracket gets as many of them as HyperBand gives it, in turn
 
 Values are "the less the better" here; whoever maximises hands them over with the other sign.
 """
@@ -31,6 +33,7 @@ class RuleKind(StrEnum):
     NONE = "none"
     MEDIAN = "median"
     ASHA = "asha"
+    HYPERBAND = "hyperband"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +42,32 @@ class StoppingRule:
 
     kind: RuleKind = RuleKind.NONE
     reduction: int = 3
-    """Of ASHA: of so many trials one goes on."""
+    """Of ASHA and HyperBand: of so many trials one goes on."""
     first_step: float = 1.0
     """No trial ends before this step."""
     startup: int = 5
     """Trials that must have reached a step before anything ends there."""
+    last_step: float = 0.0
+    """Of HyperBand: where a trial ends by itself."""
+
+    @property
+    def brackets(self) -> tuple[int, ...]:
+        """How many of the trials of a round are in each bracket; the first one compares from `first_step` on."""
+        if self.kind is not RuleKind.HYPERBAND:
+            return (1,)
+        most = 0
+        while self.first_step * self.reduction**most < self.last_step:
+            most += 1
+        return tuple(-(-(most + 1) * self.reduction**cut // (cut + 1)) for cut in range(most, -1, -1))
+
+    def bracket_of(self, number: int) -> int:
+        """That of a trial, by the number of its point."""
+        place = (number - 1) % sum(self.brackets)
+        for bracket, count in enumerate(self.brackets):
+            if place < count:
+                return bracket
+            place -= count
+        return 0
 
 
 class BoundsLedger:
@@ -51,33 +75,37 @@ class BoundsLedger:
 
     def __init__(self, rule: StoppingRule) -> None:
         self._rule = rule
-        self._reached: dict[float, list[float]] = defaultdict(list)
-        """Best values so far (median) or values (asha) at a step, sorted."""
+        self._by_bracket: list[dict[float, list[float]]] = [defaultdict(list) for _ in rule.brackets]
+        """Of each bracket: best values so far (median) or values (asha, hyperband) at a step, sorted."""
 
-    def add(self, reports: Iterable[TrialReport], sign: float) -> None:
+    def add(self, number: int, reports: Iterable[TrialReport], sign: float) -> None:
         """A trial has ended. `sign` is -1 where large values are good."""
         if self._rule.kind is RuleKind.NONE:
             return
         best = math.inf
-        rung = self._rule.first_step
+        bracket = self._rule.bracket_of(number)
+        reached = self._by_bracket[bracket]
+        rung = self._rule.first_step * self._rule.reduction**bracket
         for report in reports:
             value = sign * report.value
             best = min(best, value)
             if self._rule.kind is RuleKind.MEDIAN:
-                bisect.insort(self._reached[report.step], best)
+                bisect.insort(reached[report.step], best)
             elif report.step >= rung:
                 while rung <= report.step:
-                    bisect.insort(self._reached[rung], value)
+                    bisect.insort(reached[rung], value)
                     rung *= self._rule.reduction
 
-    def bounds(self) -> Bounds:
-        """For a trial that is proposed now."""
+    def bounds(self, number: int) -> Bounds:
+        """For a trial that is proposed now, as the point of this number."""
         rule = self._rule
-        steps = [
-            step for step, reached in sorted(self._reached.items()) if step >= rule.first_step and len(reached) >= rule.startup
-        ]
+        if rule.kind is RuleKind.NONE:
+            return ()
+        by_step = self._by_bracket[rule.bracket_of(number)]
+        ends = rule.last_step or math.inf
+        steps = [step for step in sorted(by_step) if rule.first_step <= step < ends and len(by_step[step]) >= rule.startup]
         stride = -(-len(steps) // _MAX_BOUNDS) or 1
-        return tuple((step, self._bound(self._reached[step])) for step in steps[::stride])
+        return tuple((step, self._bound(by_step[step])) for step in steps[::stride])
 
     def _bound(self, reached: list[float]) -> float:
         if self._rule.kind is RuleKind.MEDIAN:

@@ -39,6 +39,8 @@ class Point:
     """Where a trial ends early."""
     known: float | None = None
     """The loss that whoever hands points out has for this one already: nothing is to be computed."""
+    parent: int | None = None
+    """The point whose checkpoint this one starts from."""
 
     def to_text(self) -> str:
         """As it travels."""
@@ -47,6 +49,8 @@ class Point:
             document["bounds"] = self.bounds
         if self.known is not None:
             document["known"] = self.known
+        if self.parent is not None:
+            document["parent"] = self.parent
         return json.dumps(document, separators=(",", ":"))
 
     @classmethod
@@ -54,7 +58,7 @@ class Point:
         """What `to_text` wrote. Trusts its input: it is our own."""
         document = json.loads(text)
         bounds = tuple((float(step), float(bound)) for step, bound in document.get("bounds", ()))
-        return cls(document["number"], document["parameters"], bounds, document.get("known"))
+        return cls(document["number"], document["parameters"], bounds, document.get("known"), document.get("parent"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,7 +61,9 @@ class TrainingCommand:
         if not output.is_file():
             raise InvalidInput(OUTPUT, "", "was not written", hint=f"The program said last: {self._last_words()}")
         with output.open("rb") as stream:
-            return parse_output(stream.read(MAX_OUTPUT_BYTES + 1), OUTPUT, [each.name for each in self._options.objectives])
+            read = parse_output(stream.read(MAX_OUTPUT_BYTES + 1), OUTPUT, [each.name for each in self._options.objectives])
+        self._keep()  # for whoever uses the best one, or goes on from it
+        return read
 
     def _start(self, point: Point) -> subprocess.Popen[bytes]:
         options, home = self._options, self._home
@@ -88,9 +90,14 @@ class TrainingCommand:
         rules = self._options.checkpoint
         if rules.files and time.monotonic() - self._kept_at >= rules.every_s:
             self._kept_at = time.monotonic()
-            found = [self._home / name for name in rules.files if (self._home / name).exists()]
-            if len(found) == len(rules.files):
-                self._store.save(found)
+            self._keep()
+
+    def _keep(self) -> None:
+        """Keep the files that are named, if all of them are there."""
+        names = self._options.checkpoint.files
+        found = [self._home / name for name in names if (self._home / name).exists()]
+        if names and len(found) == len(names):
+            self._store.save(found)
 
     def _new_lines(self) -> list[str]:
         """Whole lines only: the last one may still be being written."""

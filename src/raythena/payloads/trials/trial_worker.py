@@ -101,13 +101,24 @@ class _Trial:
 
     def _with_function(self, train: Train) -> TrialResult:
         kept = self._home / "checkpoint"
-        found = kept if self._store.restore(kept) else None
+        found = kept if self._restored(kept) else None
         report = TrainingReport(self._elapsed_s, self._early_end, self._store, found)
         try:
             given = train(copy.deepcopy(self._point.parameters), report)
         except TrialEnded:
             return self._ended_early(report)
         return self._result(self._values_of(given), report)
+
+    def _restored(self, directory: Path) -> bool:
+        """Unpack what this trial has kept of itself, or else what its parent left; False when it starts from nothing."""
+        if self._store.restore(directory):
+            return True
+        parent, options = self._point.parent, self._trainer.options
+        if parent is None:
+            return False
+        if not CheckpointStore(options.task_directory, parent, options.checkpoint.max_mb).restore(directory):
+            raise PayloadError(f"point {parent}, which this one goes on from, has kept no checkpoint: the program is to keep one")
+        return True
 
     def _values_of(self, given: object) -> tuple[dict[str, float], dict[str, object]]:
         names = [objective.name for objective in self._trainer.options.objectives]
@@ -122,7 +133,7 @@ class _Trial:
     def _with_command(self) -> TrialResult:
         report = TrainingReport(self._elapsed_s, self._early_end, self._store)
         command = TrainingCommand(self._trainer.options, self._home, self._store, report)
-        self._store.restore(self._home)
+        self._restored(self._home)
         try:
             return self._result(command.run(self._point), report)
         except TrialEnded:

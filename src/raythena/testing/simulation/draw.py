@@ -35,6 +35,8 @@ _ON_DISK = 1 / 25
 _GIVEN = 1 / 4
 _UNMERGED = 1 / 20
 _CHAINED = 1 / 4
+_PARALLEL_TO_EVENTS = 30
+"""Large scans have more points open at a time: one after the other they would take for ever."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ def draw(seed: int, size: Size | None = None) -> Plan:
     usual = {slot.name: default_of(slot) for slot in fields(Plan)}
     without: dict[str, Any] = {name: usual[name] for name in unwanted}
     retries = _Dice(f"retries {seed}").some(2, 0.4)
-    parallel = _Dice(f"scan {seed}").some(8) if plan.given else 0
+    parallel = _Dice(f"scan {seed}").some(8) * -(-plan.n_events // _PARALLEL_TO_EVENTS) if plan.given else 0
     return _chained(_Dice(f"upstream {seed}"), replace(plan, **without, retries=retries, parallel=parallel))
 
 

@@ -35,6 +35,9 @@ def test_everything_a_scan_file_says():
     assert found.warm_start == ("old.raythena",)
     assert scan(search="grid").search.method == "grid"
     assert scan(early_stopping={"rule": "asha", "first_step": 2}).stopping == StoppingRule(RuleKind.ASHA, first_step=2.0)
+    assert scan(early_stopping={"rule": "hyperband", "last_step": 81}).stopping == StoppingRule(
+        RuleKind.HYPERBAND, last_step=81.0
+    )
 
 
 @pytest.mark.parametrize(
@@ -57,7 +60,14 @@ def test_everything_a_scan_file_says():
         ({"search": {"seed": 1}}, "search.method: is missing"),
         ({"search": {"method": "tpe", "parallel": 0}}, "search.parallel: is 0"),
         ({"search": {"method": "tpe", "options": []}}, "search.options: is \\[\\]"),
-        ({"early_stopping": {"rule": "hyperband"}}, "early_stopping.rule: is 'hyperband'; expected one of none, median, asha"),
+        ({"early_stopping": {"rule": "band"}}, "early_stopping.rule: is 'band'; expected one of none, median, asha, hyperband"),
+        ({"early_stopping": {"rule": "hyperband"}}, "early_stopping.last_step: is null; expected a number above 0"),
+        (
+            {"early_stopping": {"rule": "hyperband", "last_step": 1}},
+            "last_step: is 1; expected a number above first_step, which is 1",
+        ),
+        ({"early_stopping": {"rule": "hyperband", "last_step": 1e9}}, "at most 1,000,000 times that"),
+        ({"early_stopping": {"rule": "asha", "last_step": 9}}, "last_step: is of the rule hyperband alone"),
         ({"early_stopping": {"rule": "asha", "reduction": 1}}, "reduction: is 1"),
         ({"early_stopping": {"rule": "asha"}, "objective": {"a": "minimize", "b": "minimize"}}, "does not go with several"),
     ],
