@@ -4,6 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 ROOT_INSTALLED := $(VENV)/.root-installed
+IDDS_INSTALLED := $(VENV)/.idds-installed
 SEEDS ?= 200
 # Tests wait more than they compute: for processes that start, die or are late.
 TEST_PROCESSES ?= $(shell expr 2 \* $$(nproc))
@@ -24,7 +25,7 @@ PYTHON ?= $(shell for python in python3.11 python3 python3.12 python3.13; do \
 # Tests compile small programs. Where the machine has no compiler, one comes from the package index.
 COMPILER := $(if $(shell command -v g++ || command -v c++ || command -v clang++),,$(VENV)/.compiler)
 
-.PHONY: help install demo demo-tune test kill scans harvest harvester faults baseline disks lint check pilot hadd slurm containers browser bare bench docs lock clean
+.PHONY: help install demo demo-tune test kill scans harvest harvester faults baseline disks lint check pilot hadd idds slurm containers browser bare bench docs lock clean
 
 help:  ## say what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -111,6 +112,15 @@ bare:  ## the two commands on a bare machine, for each Python declared; takes ro
 
 hadd: $(ROOT_INSTALLED)  ## merge with ROOT's own hadd, from the package index (248 MB, once), and compare with ours
 	$(BIN)/python -m pytest tests/root
+
+idds: $(IDDS_INSTALLED)  ## a scan steered by iDDS's own classes, from the package index (a minute)
+	$(BIN)/python -m pytest tests/idds
+
+$(IDDS_INSTALLED): requirements/idds.txt $(INSTALLED)
+	@echo "installing iDDS in $(VENV)/idds"
+	@$(BIN)/python -m venv --clear $(VENV)/idds
+	@$(VENV)/idds/bin/python -m pip install $(PIP_QUIET) --only-binary :all: --no-deps -r requirements/idds.txt
+	@touch $@
 
 $(ROOT_INSTALLED): requirements/root.txt $(INSTALLED)
 	@echo "installing ROOT in $(VENV)/root"

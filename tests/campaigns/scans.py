@@ -2,7 +2,7 @@
 
     python tests/campaigns/scans.py [--kills 20] [--seed 1] [--roles coordinator,agent]
 
-The moment is drawn from the time between the first result and the end. What must hold: the same points as in a scan nobody
+The moment is drawn: how many points are to be settled by then. What must hold: the same points as in a scan nobody
 disturbed, with the same bounds; every point settled once; the command ends with 0; no process left. Prints a line for each kill:
 how many points had their results, how long it took until another had, how many trainings were begun again, and what went wrong;
 the exit status is the number of scans that were not as they must be.
@@ -53,16 +53,14 @@ def one_to_kill(command: ScanCommand, role: str) -> Process | None:
         assert command.process.poll() is None, "the scan was over before anything was killed"
         return command.victims(role)
 
-    return random.Random(role).choice(eventually(found, f"a {role} that can be killed"))
+    return random.Random(f"{role} {command.mark}").choice(eventually(found, f"a {role} that can be killed"))
 
 
-def killed(directory: Path, role: str, after_s: float) -> tuple[list[str], str]:
-    """The points of a scan in which one process was killed so long after it got to work, and what happened."""
+def killed(directory: Path, role: str, at_points: int) -> tuple[list[str], str]:
+    """The points of a scan in which one process was killed when so many points were settled, and what happened."""
     mark = uuid.uuid4().hex
     command = ScanCommand(directory, mark, scan=LONGER)
-    command.until_finished(1)
-    one_to_kill(command, role)
-    time.sleep(after_s)
+    command.until_finished(at_points)
     victim, settled, began = one_to_kill(command, role), settled_points(command), time.monotonic()
     if victim is None:
         command.process.send_signal(signal.SIGKILL)
@@ -119,7 +117,7 @@ def main() -> int:
         for number in range(options.kills):
             for role in options.roles.split(","):
                 try:
-                    found, story = killed(Path(place) / f"{role}-{number}", role, dice.uniform(0.0, 0.8) * lasts_s)
+                    found, story = killed(Path(place) / f"{role}-{number}", role, dice.randint(1, POINTS * 4 // 5))
                     verdict = "as it must be" if found == expected else "OTHER POINTS"
                 except AssertionError as problem:
                     story, verdict = role, f"WRONG: {problem}"

@@ -8,9 +8,10 @@ files loses it. iDDS reads the loss with `float`, and takes whatever that accept
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 
 @dataclass
@@ -18,6 +19,8 @@ class IddsDouble:
     """Points by id, and every loss that was ever told."""
 
     points: dict[str, dict[str, Any]]
+    is_over = True
+    """It makes no more points than it has."""
     told: dict[str, list[float]] = field(default_factory=dict)
 
     @classmethod
@@ -39,10 +42,23 @@ class IddsDouble:
         return [point_id for point_id, point in self.points.items() if not point["loss"]]
 
 
+class Steering(Protocol):
+    """What Harvester asks whoever steers a scan."""
+
+    points: Collection[str]
+    """Ids of the points there are by now."""
+    is_over: bool
+    """There will be no more of them."""
+
+    def get(self, point_id: str) -> dict[str, Any]: ...
+
+    def put(self, point_id: str, url_part: str) -> None: ...
+
+
 class ScanHarvester:
     """One job of a scan in one access point; `step` does everything that is due, at once."""
 
-    def __init__(self, point: Path, panda_id: str, task_id: str, idds: IddsDouble, batch: int = 4) -> None:
+    def __init__(self, point: Path, panda_id: str, task_id: str, idds: Steering, batch: int = 4) -> None:
         self.point = point
         self.panda_id = panda_id
         self.task_id = task_id
@@ -77,6 +93,8 @@ class ScanHarvester:
         except ValueError:
             return
         ids = list(self.idds.points)[self._handed_out : self._handed_out + min(asked, self.batch)]
+        if not ids and not self.idds.is_over:
+            return  # not now; that is not never
         self._handed_out += len(ids)
         hidden = self.point / ".ranges"
         hidden.write_text(json.dumps({self.panda_id: [self.event(point_id) for point_id in ids]}))
