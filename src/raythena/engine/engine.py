@@ -208,7 +208,7 @@ class Engine:
             return Idle.DRAINING if leased else Idle.MERGING
         if self.stalled is not None:
             return Idle.DISK
-        if self.table.count(RangeState.READY) or self.table.count(RangeState.GIVEN):
+        if any(self.table.count(state) for state in (RangeState.READY, RangeState.GIVEN, RangeState.AWAITED)):
             return Idle.RANGES
         if self._completion.may_grow:
             return Idle.STEERING
