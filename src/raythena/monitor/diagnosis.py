@@ -35,7 +35,7 @@ _ADVICE: dict[str, str] = {
     Idle.INITIALISATION: "The payload starts slowly, or often: cache conditions data, look for restarts in the agents' logs",
     Idle.BETWEEN: "Events are short beside what lies between them: raise payload.events_per_range",
     Idle.RANGES: "Nodes run dry: look at the coordinator's load, and at the network to it",
-    Idle.STEERING: "Whoever hands the ranges out is slow: look at Harvester; of a scan that learns, let `search.parallel` be larger",
+    Idle.STEERING: "Whoever hands the ranges out is slow: look at Harvester; in a scan that learns, raise `search.parallel`",
     Idle.DISK: "A disk refuses: make space on it, look at its quota and at the messages of the nodes",
     Idle.TAIL: "The job is too small for its cores, or has very long events: take fewer nodes, or jobs with more events",
     Idle.DRAINING: "The job ends early and begins nothing more; the message says why",
