@@ -13,11 +13,13 @@ from job_fixtures import event_loop_program, mark  # noqa: F401 (fixtures)
 from job_kit import Processes
 
 
-@pytest.fixture(autouse=True)
-def _without_ray(monkeypatch):
-    """Every command of a test starts processes, for nodes of one core, unless it says otherwise."""
-    monkeypatch.setenv("RAYTHENA_LAUNCH_ON", "processes")
-    monkeypatch.setenv("RAYTHENA_NODES_CORES_PER_NODE", "1")
+@pytest.fixture(autouse=True, scope="module")
+def _without_ray():
+    """Every command of a module starts processes, for nodes of one core, unless it says otherwise."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("RAYTHENA_LAUNCH_ON", "processes")
+        environment.setenv("RAYTHENA_NODES_CORES_PER_NODE", "1")
+        yield
 
 
 @pytest.fixture
