@@ -27,13 +27,13 @@ from raythena.storage.ledger import Ledger, SessionInfo
 from raythena.storage.range_records import RangeQuery
 from raythena.storage.taskdir import TaskDirectory
 
-PER_FILE, PER_GROUP, GROUPS_IN_COMMIT = 1000, 500, 200
+PER_FILE, PER_GROUP, GROUPS_IN_COMMIT = 1000, 50, 2000
 BEGAN = 1.7e9
 _SEED = 5
 
 
 def make_task(root: Path, events: int, nodes: int) -> TaskDirectory:
-    """A job of which every event is stored; a group holds 500 of them."""
+    """A job of which every event is stored; a group holds 50 of them."""
     task = TaskDirectory(root)
     task.logs.mkdir(parents=True)
     inputs = tuple(InputFile(f"EVNT.{n:06d}.root", f"/data/EVNT.{n:06d}.root", PER_FILE) for n in range(events // PER_FILE))

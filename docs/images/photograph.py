@@ -1,4 +1,4 @@
-"""Photographs the page of a made-up job, in light and dark: page-light.png and page-dark.png.
+"""Photographs the page and the report of a made-up job: page-light.png, page-dark.png, page-phone.png, page-node.png, report.png.
 
 python docs/images/photograph.py
 
@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Browser, sync_playwright
 
 from raythena.domain.core_time import NodeTimes
 from raythena.domain.job import InputFile, Job, MergeSpec, PayloadSpec
@@ -74,7 +74,8 @@ def make_task(root: Path) -> TaskDirectory:
         idle = {"initialisation": CORES * 75.0, "between_events": 0.05 * taken, "waiting_for_ranges": 40.0}
         if number == 2:
             idle["waiting_for_disk"] = 800.0 * CORES
-        busy_s = CORES * (SPAN_S - 15) - sum(idle.values()) - 540.0
+        busy_s = float(np.sum(walls[:taken]))
+        idle["tail"] = max(0.0, CORES * (SPAN_S - 15) - sum(idle.values()) - 540.0 - busy_s)
         span = {"began_at": began + 15, "as_of": began + SPAN_S, "computed_s": busy_s, "open_s": 240.0}
         times.note(NodeTimes(node=f"nid00{number + 1}.1", cores=CORES, thrown_away_s={"crash": 300.0}, idle_s=idle, **span))
     for output in range(10):
@@ -110,15 +111,35 @@ def main() -> None:
         server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         address = server.stdout.readline().strip()
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-        for scheme in ("light", "dark"):
-            page = browser.new_page(viewport={"width": 1000, "height": 1000}, color_scheme=scheme)
+        for name, width, scheme in (("light", 1000, "light"), ("dark", 1000, "dark"), ("phone", 390, "light")):
+            page = browser.new_page(viewport={"width": width, "height": 1000 if width > 500 else 844}, color_scheme=scheme)
             page.goto(address)
             page.wait_for_selector("#core-time tbody tr")
             page.wait_for_selector("#phase:has-text('running')")
             page.wait_for_timeout(1500)
-            page.screenshot(path=HERE / f"page-{scheme}.png")
+            page.screenshot(path=HERE / f"page-{name}.png")
+        page = browser.new_page(viewport={"width": 1000, "height": 700}, color_scheme="dark")
+        page.goto(address)
+        page.click("#parts a[href='#occupancy']")
+        page.wait_for_function("view.heat && view.heat.about.columns > 0")
+        page.evaluate("openNode(2, view.heat.about.columns * 0.33)")
+        page.wait_for_selector("body[data-node]")
+        page.wait_for_timeout(500)
+        page.screenshot(path=HERE / "page-node.png")
+        photograph_report(browser, task, Path(place) / "report.html")
         browser.close()
         server.terminate()
+
+
+def photograph_report(browser: Browser, task: TaskDirectory, path: Path) -> None:
+    """The same job as one file."""
+    command = [sys.executable, "-c", "from raythena.cli import main; main()", "report", str(task.root)]
+    subprocess.run([*command, "--html", str(path), "--no-proof"], check=True)
+    page = browser.new_page(viewport={"width": 1000, "height": 1000}, color_scheme="light")
+    page.goto(path.as_uri())
+    page.locator("#core_time").scroll_into_view_if_needed()
+    page.evaluate("document.getElementById('core_time').scrollIntoView()")
+    page.screenshot(path=HERE / "report.png")
 
 
 if __name__ == "__main__":

@@ -48,6 +48,9 @@ def test_stopped_twice_and_resumed(tmp_path, mark):
     at_last = toy.committed()
     assert all(at_last[index] == session for index, session in done.items())
     assert {at_last[index] for index in set(at_last) - set(done)} == {3}
+    accounting = toy.report()["raythena"]["accounting"]
+    assert len({node["session"] for node in accounting["nodes"]}) == 3
+    assert accounting["accounted"] >= 0.995, accounting
 
 
 def test_killed_and_resumed(tmp_path, mark):

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,6 +15,7 @@ import typer
 
 from raythena.cli.options import ConfigOption, SetOption, settings_from
 from raythena.cli.output import be_patient
+from raythena.cli.page_offer import PageOffer
 from raythena.cli.run import (
     CoresOption,
     DisplayOption,
@@ -75,7 +77,7 @@ def demo_command(  # noqa: PLR0917 (one parameter per option)
 
     Generates proton-proton collisions with Pythia, simulates each event with ACTS on a local Ray cluster and merges on the fly;
     reconstructs the merged files in a second job; validates the outputs of both, and compares every number with the same events
-    in one plain process.
+    in one plain process. Prints where each job is to be seen in a browser while it runs; on a terminal it offers to open that.
 
     \b
     Examples:
@@ -96,10 +98,11 @@ def demo_command(  # noqa: PLR0917 (one parameter per option)
     base = directory.absolute()
     job = prepare_demo(base / "evnt", events=events, files=files, events_per_output=events_per_output, seed=seed, pileup=pileup)
     say(f"simulating on {nodes_in_words(settings, os.environ)}")
-    simulation = _run(job, base / "simulation", resume=resume, settings=settings, began=began)
+    page = None if say.quiet else PageOffer.made(sys.stdin, sys.stdout)
+    simulation = _run(job, base / "simulation", resume=resume, settings=settings, began=began, page=page)
     say("reconstructing the merged HITS files, in a second job")
     second = reconstruction_job(job, simulation.task)
-    reconstruction = _run(second, base / "reconstruction", resume=resume, settings=settings, began=began)
+    reconstruction = _run(second, base / "reconstruction", resume=resume, settings=settings, began=began, page=page)
     raise typer.Exit(_prove(simulation, reconstruction, base, say))
 
 
@@ -116,13 +119,17 @@ class _Step:
         return [self.task.outputs / lfn for lfn in self.job.outputs]
 
 
-def _run(job: Job, directory: Path, *, resume: bool, settings: Settings, began: float) -> _Step:
+def _run(job: Job, directory: Path, *, resume: bool, settings: Settings, began: float, page: PageOffer | None) -> _Step:
     """Run a job to its end, and the command no further if that is not a good one."""
+    from raythena.cli.page_beside import page_beside
     from raythena.cli.session import prepare_task, run_session, session_config
     from raythena.monitor.display import choose_display
 
     task = prepare_task(job, directory, resume=resume)
-    with choose_display(settings.display.mode, sys.stdout) as shown:
+    with ExitStack() as beside:
+        shown = beside.enter_context(choose_display(settings.display.mode, sys.stdout))
+        if page is not None:
+            beside.enter_context(page_beside(task.root, shown.message, page.open))
         result = run_session(session_config(job, task, settings, began), settings, shown)
     if result.exit_code is not ExitCode.OK:
         typer.echo(f"{result.outcome}: {result.reason}", err=True)
@@ -179,6 +186,7 @@ def _facts(steps: list[_Step], validations: list[Validation], comparisons: list[
         **{f"{kind} validated": one.summary() for kind, one in zip(("HITS", "AOD"), validations, strict=True)},
         **{f"{kind} compared": str(one) for kind, one in zip(("HITS", "AOD"), comparisons, strict=True)},
         "outputs": ", ".join(str(step.task.outputs) for step in steps),
+        "look again": " and ".join(f"raythena monitor {step.task.root}" for step in steps),
     }
 
 

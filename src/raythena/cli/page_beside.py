@@ -17,8 +17,11 @@ _END_LIMIT_S = 5.0
 
 
 @contextmanager
-def page_beside(task: Path, tell: Callable[[str], object]) -> Iterator[None]:
-    """Inside the block there is a page about the task; `tell` is told where, as soon as it is there."""
+def page_beside(task: Path, tell: Callable[[str], object], visit: Callable[[str], str] | None = None) -> Iterator[None]:
+    """Inside the block there is a page about the task; `tell` is told where, as soon as it is there.
+
+    `visit` is then given the address, and what it says is told too.
+    """
     command = [sys.executable, "-m", "raythena.cli", "monitor", str(task), "--until-input-ends"]
     try:
         # in a session of its own, so that Ctrl-C, which means the job, does not end it
@@ -34,7 +37,7 @@ def page_beside(task: Path, tell: Callable[[str], object]) -> Iterator[None]:
         tell(f"there is no page: {problem.strerror}")
         yield
         return
-    threading.Thread(target=_tell_address, args=(server, tell), daemon=True).start()
+    threading.Thread(target=_tell_address, args=(server, tell, visit), daemon=True).start()
     try:
         yield
     finally:
@@ -43,7 +46,10 @@ def page_beside(task: Path, tell: Callable[[str], object]) -> Iterator[None]:
             server.wait(_END_LIMIT_S)
 
 
-def _tell_address(server: subprocess.Popen[str], tell: Callable[[str], object]) -> None:
-    line = server.stdout.readline().strip() if server.stdout is not None else ""
-    if line:
-        tell(f"page: {line}")
+def _tell_address(server: subprocess.Popen[str], tell: Callable[[str], object], visit: Callable[[str], str] | None) -> None:
+    address = server.stdout.readline().strip() if server.stdout is not None else ""
+    if not address:
+        return
+    tell(f"page: {address}")
+    if visit is not None and (word := visit(address)):
+        tell(word)

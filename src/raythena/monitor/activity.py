@@ -6,7 +6,7 @@ whenever they do not reach; so memory depends on nodes, never on events or hours
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -29,26 +29,37 @@ class Activity:
         self.began_at: float | None = None
         """Where the first stretch begins; None: nothing was added."""
         self.width_s = 1.0
-        self._hosts: dict[str, Floats] = {}
-        """Busy core-seconds in each stretch, by host."""
+        self._rows: dict[str, int] = {}
+        self._busy: Floats = np.zeros((0, BINS))
+        """Busy core-seconds, a row for each host, a column for each stretch."""
         self.finished: Floats = np.zeros(BINS)
         """Events that ended in each stretch."""
         self._times = np.zeros(_PER_DECADE * _DECADES, dtype=np.int64)
 
-    def add(self, node: str, entries: Entries) -> None:
-        """Results of one node. What has times that no clock can have shown is left out."""
+    def add(self, nodes: Sequence[str], places: npt.NDArray[np.int64], entries: Entries) -> None:
+        """Results, each of the node in `nodes` at its place. What has times that no clock can have shown is left out."""
         start, wall_s = entries["start"], entries["wall_s"].astype(np.float64)
         sound = (start > 0) & (start < 1e11) & (wall_s >= 0) & (wall_s < _LONGEST_S)
-        start, end, wall_s = start[sound], (start + wall_s)[sound], wall_s[sound]
+        start, end, wall_s, places = start[sound], (start + wall_s)[sound], wall_s[sound], places[sound]
         if not len(start):
             return
         self._reach(float(start.min()), float(end.max()))
-        host = NodeName.parse(node).host
-        busy = self._hosts.setdefault(host, np.zeros(BINS))
-        busy += self._spread(start, end)
+        rows = self._rows_of(nodes, places)
+        self._spread(rows, start, end)
         self.finished += np.bincount(self._bins(end), minlength=BINS)
         classes = np.log10(np.maximum(wall_s, _SHORTEST_S) / _SHORTEST_S) * _PER_DECADE
         self._times += np.bincount(np.minimum(classes.astype(np.int64), len(self._times) - 1), minlength=len(self._times))
+
+    def _rows_of(self, nodes: Sequence[str], places: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """The row of the host of each result; new hosts get new ones."""
+        row_of = np.zeros(len(nodes), dtype=np.int64)
+        for place in np.unique(places).tolist():
+            row_of[place] = self._rows.setdefault(NodeName.parse(nodes[place]).host, len(self._rows))
+        missing = len(self._rows) - len(self._busy)
+        if missing:
+            self._busy = np.concatenate([self._busy, np.zeros((missing, BINS))])
+        rows: npt.NDArray[np.int64] = row_of[places]
+        return rows
 
     @property
     def used(self) -> int:
@@ -58,11 +69,12 @@ class Activity:
 
     def hosts(self) -> list[str]:
         """Every host that computed, by name."""
-        return sorted(self._hosts)
+        return sorted(self._rows)
 
     def busy(self, host: str) -> Floats:
         """Busy core-seconds of a host in each stretch."""
-        return self._hosts[host]
+        row: Floats = self._busy[self._rows[host]]
+        return row
 
     def event_times(self) -> list[tuple[float, float, int]]:
         """(from seconds, to seconds, events) for each class of durations that has any, and those in between."""
@@ -77,17 +89,16 @@ class Activity:
         places = ((at - (self.began_at or 0.0)) / self.width_s).astype(np.int64)
         return np.clip(places, 0, BINS - 1)
 
-    def _spread(self, start: Floats, end: Floats) -> Floats:
-        """The seconds of some events, each divided among the stretches it lies in."""
+    def _spread(self, rows: npt.NDArray[np.int64], start: Floats, end: Floats) -> None:
+        """Add the seconds of some events to the rows of their hosts, each divided among the stretches it lies in."""
         first, last = self._bins(start), self._bins(end)
-        busy, origin = np.zeros(BINS), self.began_at or 0.0
+        busy, origin = self._busy.reshape(-1), self.began_at or 0.0
         for further in range(int((last - first).max()) + 1):
-            reach = first + further <= last
+            reach = np.flatnonzero(first + further <= last)
             place = first[reach] + further
             begins = origin + place * self.width_s
             inside = np.minimum(end[reach], begins + self.width_s) - np.maximum(start[reach], begins)
-            busy += np.bincount(place, weights=np.maximum(inside, 0.0), minlength=BINS)
-        return busy
+            busy += np.bincount(rows[reach] * BINS + place, weights=np.maximum(inside, 0.0), minlength=len(busy))
 
     def _reach(self, first: float, last: float) -> None:
         """Have the stretches cover these times too."""
@@ -103,7 +114,7 @@ class Activity:
             middles: Floats = old_origin + (np.arange(BINS, dtype=np.float64) + 0.5) * old_width
             moved = self._bins(middles)
             self.finished = _moved(self.finished, moved)
-            self._hosts = {host: _moved(busy, moved) for host, busy in self._hosts.items()}
+            self._busy = np.stack([_moved(row, moved) for row in self._busy]) if len(self._busy) else self._busy
 
 
 def heat_cells(activity: Activity, cores: Mapping[str, int]) -> npt.NDArray[np.uint8]:

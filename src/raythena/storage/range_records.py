@@ -9,7 +9,7 @@ Rules: a view is asked only in `update` and never kept; what a record means is n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from raythena.domain.errors import RaythenaError
 from raythena.domain.failure_causes import FailureCause, causes_of
 from raythena.domain.given_ranges import GivenRanges
 from raythena.domain.job import Job
@@ -46,8 +47,10 @@ _COLUMNS: tuple[tuple[str, str], ...] = (
 _NO_OUTPUT = 0xFFFFFFFF
 
 Column = npt.NDArray[Any]
-Heard = Callable[[str, Entries], object]
-"""Is told each group that is new: its node, its entries."""
+Heard = Callable[[Sequence[str], npt.NDArray[np.int64], Entries], object]
+"""Is told results that are new: names of nodes, for each result the place of its node among them, its entry."""
+_AT_ONCE = 262_144
+"""So many results are taken in together: what is done for each group of them would take most of the time."""
 
 
 COLUMNS = (
@@ -156,8 +159,8 @@ class RangeRecords:
         for row in self._new(view, "chunks"):
             self._add_chunk(GivenRanges.from_bytes(row[3]))
             self.given += row[2]
-        for row in self._new(view, "groups"):
-            self._add_group(row, heard)
+        for rows in _batches(self._new(view, "groups")):
+            self._add_groups(rows, heard)
         for row in self._new(view, "retractions"):
             self._take_back(row)
         for row in self._new(view, "reopenings"):
@@ -323,20 +326,21 @@ class RangeRecords:
         fill = {"output": _NO_OUTPUT}
         self.columns = {name: extended(column, len(self.layout), fill.get(name, 0)) for name, column in self.columns.items()}
 
-    def _add_group(self, row: Row, heard: Heard | None) -> None:
-        seq, session, name, node, output, _, _, _, blob = row
-        entries: Entries = np.frombuffer(blob, dtype=ENTRY_DTYPE)
-        self._group_places[name] = seq
-        self._group_sizes[seq] = len(entries)
-        indices = entries["range"].astype(np.int64)
-        columns = self.columns
+    def _add_groups(self, rows: Sequence[Row], heard: Heard | None) -> None:
+        """Groups in the order of their commits: of a range that is in several the last one counts."""
+        entries: Entries = np.frombuffer(b"".join(row[8] for row in rows), dtype=ENTRY_DTYPE)
+        lengths = [len(row[8]) // ENTRY_DTYPE.itemsize for row in rows]
+        for row, length in zip(rows, lengths, strict=True):
+            self._group_places[row[2]], self._group_sizes[row[0]] = row[0], length
+        nodes = np.repeat(np.array([self._node(row[3]) for row in rows], dtype=np.int64), lengths)
+        indices, columns = entries["range"].astype(np.int64), self.columns
         for column in ("attempt", "size", "adler32", "start", "wall_s", "cpu_s"):
             columns[column][indices] = entries[column]
-        fixed = {"state": State.STORED, "session": session, "node": self._node(node), "output": output, "group": seq}
-        for column, value in fixed.items():
-            columns[column][indices] = value
+        columns["state"][indices], columns["node"][indices] = State.STORED, nodes
+        for column, place in (("session", 1), ("output", 4), ("group", 0)):
+            columns[column][indices] = np.repeat(np.array([row[place] for row in rows]), lengths)
         if heard is not None:
-            heard(node, entries)
+            heard(self.nodes, nodes, entries)
 
     def _take_back(self, row: Row) -> None:
         """Stored outputs could not be read back; those that have been stored again since are not meant."""
@@ -387,6 +391,26 @@ class RangeRecords:
         inside = state == State.STORED
         inside[np.asarray(merged.missing, dtype=np.int64) - start] = False
         state[inside] = State.MERGED
+
+
+def _batches(rows: Iterable[Row]) -> Iterator[list[Row]]:
+    """Groups, so many that they have about `_AT_ONCE` results together. Those before one that is damaged are not kept back."""
+    batch: list[Row] = []
+    size = 0
+    problem: RaythenaError | None = None
+    try:
+        for row in rows:
+            batch.append(row)
+            size += len(row[8]) // ENTRY_DTYPE.itemsize
+            if size >= _AT_ONCE:
+                yield batch
+                batch, size = [], 0
+    except RaythenaError as found:
+        problem = found
+    if batch:
+        yield batch
+    if problem is not None:
+        raise problem
 
 
 def _process_of(range_id: str) -> str:
@@ -441,7 +465,7 @@ class RangeSearch:
         stop = min(offset + limit, count)
         if not query.sort:
             return count, list(range(offset, stop)) if self._matching is None else self._matching[offset:stop].tolist()
-        return count, self._sorted(query, stop)[offset:stop].tolist()
+        return count, self._sorted(query, offset, stop).tolist()
 
     def all_of(self, query: RangeQuery) -> Indices:
         """The indices of every range that matches, in the order of events."""
@@ -474,19 +498,38 @@ class RangeSearch:
             mask[start:stop] = matches[layout.file_of(start)] if stop > start else False
         return mask
 
-    def _sorted(self, query: RangeQuery, stop: int) -> Indices:
-        """At least the first `stop` indices in the order that is asked for; ties stand in the order of events."""
-        if self._ordered is not None and len(self._ordered) >= stop:
-            return self._ordered
-        column = self._records.columns[query.sort]
-        values = column if self._matching is None else column[self._matching]
-        chosen = _first_of(values, stop, descending=query.descending)
-        keys = (values if chosen is None else values[chosen]).astype(np.float64)
-        order = np.argsort(-keys if query.descending else keys, kind="stable")
-        if chosen is not None:
-            order = chosen[order]
-        self._ordered = order if self._matching is None else self._matching[order]
-        return self._ordered
+    def _sorted(self, query: RangeQuery, offset: int, stop: int) -> Indices:
+        """The indices from `offset` to `stop` in the order that is asked for; ties stand in the order of events."""
+        if self._ordered is None or len(self._ordered) < stop:
+            column = self._records.columns[query.sort]
+            values = column if self._matching is None else column[self._matching]
+            chosen = _first_of(values, stop, descending=query.descending)
+            if chosen is None:
+                return self._named(_page_of(values, offset, stop, descending=query.descending))
+            self._ordered = self._named(chosen[_order(values[chosen], descending=query.descending)])
+        return self._ordered[offset:stop]
+
+    def _named(self, places: Indices) -> Indices:
+        return places if self._matching is None else self._matching[places]
+
+
+def _order(values: Column, *, descending: bool) -> Indices:
+    keys = values.astype(np.float64)
+    return np.argsort(-keys if descending else keys, kind="stable")
+
+
+def _page_of(values: Column, offset: int, stop: int, *, descending: bool) -> Indices:
+    """Places of some values of an order: those at its ends say between which values they lie, so that only these are sorted."""
+    count = len(values)
+    if stop <= offset:
+        return np.zeros(0, dtype=np.int64)
+    ends = (count - stop, count - 1 - offset) if descending else (offset, stop - 1)
+    parted = np.partition(values, ends)
+    low, high = parted[ends[0]], parted[ends[1]]
+    near = np.flatnonzero((values >= low) & (values <= high))
+    before = int(np.count_nonzero(values > high if descending else values < low))
+    ordered = near if low == high else near[_order(values[near], descending=descending)]
+    return ordered[offset - before : stop - before]
 
 
 def _first_of(values: Column, stop: int, *, descending: bool) -> Indices | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from raythena.domain.errors import LedgerCorrupt
 from raythena.domain.given_ranges import GivenRanges
 from raythena.domain.records import (
     AttemptFailed,
@@ -22,7 +24,7 @@ from raythena.domain.records import (
 from raythena.domain.results import ENTRY_DTYPE, FailureKind, GroupReport, MergedOutput
 from raythena.storage.ledger import Ledger, SessionInfo
 from raythena.storage.ledger_view import LedgerView
-from raythena.storage.range_records import COLUMNS, SORTABLE, RangeQuery, RangeRecords, RangeSearch
+from raythena.storage.range_records import COLUMNS, SORTABLE, RangeQuery, RangeRecords, RangeSearch, _page_of
 from raythena.testing.simulation.samples import given_job, given_range, merged_of, small_job
 
 JOB = small_job((6, 6), 4)
@@ -269,3 +271,43 @@ def test_what_a_host_computed_in_a_stretch_of_time_comes_in_order(ledger, tmp_pa
     assert records.computed_on("a", origin + 1.5, origin + 2.0).tolist() == [1]
     assert records.computed_on("a", origin + 10, origin + 20).tolist() == []
     assert records.computed_on("nobody", origin, origin + 10).tolist() == []
+
+
+@pytest.mark.parametrize("at_once", [1, 3, 1000])
+def test_however_many_groups_are_taken_in_together_each_range_is_told_of_its_own(ledger, tmp_path, monkeypatch, at_once):
+    monkeypatch.setattr("raythena.storage.range_records._AT_ONCE", at_once)
+    ledger.commit(
+        [stored("g1", 0, [0, 1], wall_s=1.0), stored("g2", 0, [2], node="b.1"), stored("g3", 0, [3], node="c.1", wall_s=7.0)]
+    )
+    heard, records = [], RangeRecords(JOB)
+    with LedgerView.read(tmp_path / "ledger.sqlite", whole=False) as view:
+        records.update(view, lambda nodes, places, entries: heard.extend(nodes[place] for place in places.tolist()))
+    told = [(record.node, record.wall_s) for record in map(records.record, range(4))]
+    assert told == [("a.1", 1.0), ("a.1", 1.0), ("b.1", 1.0), ("c.1", 7.0)]
+    assert heard == ["a.1", "a.1", "b.1", "c.1"]
+
+
+def test_what_stands_before_a_damaged_row_is_taken_in_once(ledger, tmp_path):
+    class Damaged:
+        def rows_after(self, table, seq):
+            if table == "groups" and seq < 2:
+                yield from view.rows_after(table, seq)
+                raise LedgerCorrupt("row 3 was altered")
+
+    heard, records = [], RangeRecords(JOB)
+    ledger.commit([stored("g1", 0, [0, 1]), stored("g2", 0, [2])])
+    with LedgerView.read(tmp_path / "ledger.sqlite", whole=False) as view:
+        for _ in range(2):
+            with suppress(LedgerCorrupt):
+                records.update(Damaged(), lambda nodes, places, entries: heard.append(len(entries)))
+    assert states(records)[:4] == ["stored"] * 3 + ["open"]
+    assert heard == [3]
+
+
+@given(st.lists(st.integers(0, 5), min_size=1, max_size=50), st.booleans(), st.data())
+def test_a_page_far_down_an_order_is_found_without_sorting_all(values, descending, data):
+    column = np.array(values, dtype=np.uint8)
+    whole = sorted(range(len(values)), key=lambda place: (-values[place] if descending else values[place], place))
+    offset = data.draw(st.integers(0, len(values)))
+    stop = data.draw(st.integers(offset, len(values)))
+    assert _page_of(column, offset, stop, descending=descending).tolist() == whole[offset:stop]
