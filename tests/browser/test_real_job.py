@@ -1,4 +1,4 @@
-"""The page of a real job on a real cluster: from its first events, through failures, to its end and beyond."""
+"""The page of a real job: from its first events, through failures, to its end and beyond."""
 
 from __future__ import annotations
 
@@ -8,17 +8,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "ray"))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from ray_kit import Command, eventually, make_job, raythena_processes
-
+from job_kit import Command, eventually, make_job, raythena_processes
 from raythena.domain.errors import ExitCode
 
-pytestmark = pytest.mark.ray
 SOON_MS = 120_000
 
 
@@ -69,11 +66,11 @@ def test_a_job_is_watched_from_its_beginning_to_its_end_and_after_it(chromium, t
 def watch_it_run(page):
     """Figures move without anybody asking, and are those of the records in the end."""
     expect(page.locator("#phase")).to_have_text("running", timeout=SOON_MS)
-    page.wait_for_function("!document.querySelector('#figures').textContent.startsWith('0 of')")
+    eventually(lambda: finished(page) > 0, "events")
     before = finished(page)
     eventually(lambda: finished(page) > before or page.wait_for_timeout(200), "more events")
     go(page, "occupancy")
-    page.wait_for_function("view.heat && view.heat.about.columns > 0 || (refresh(), false)", polling=1000)
+    eventually(lambda: page.evaluate("view.heat && view.heat.about.columns > 0 || (refresh(), false)"), "occupancy", pause_s=0.5)
     go(page, "nodes")
     expect(page.locator("#node-table tbody tr")).to_have_count(2, timeout=SOON_MS)
     assert [violation["id"] for violation in Axe().run(page).response["violations"]] == []
@@ -82,7 +79,7 @@ def watch_it_run(page):
 def watch_it_fail(page):
     """An event that fails is a click from the log lines that explain it, while the job goes on."""
     go(page, "failures")
-    page.wait_for_function("document.querySelector('.cause') || (refresh(), false)", polling=1000)
+    eventually(lambda: page.evaluate("document.querySelector('.cause') !== null || (refresh(), false)"), "a cause", pause_s=0.5)
     page.locator(".cause button").first.click()
     page.wait_for_selector("#story[open]")
     assert "failed" in page.inner_text("#story-lines")
