@@ -25,6 +25,7 @@ import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -146,15 +147,25 @@ def connect(address: str, own: str) -> None:
 
 def play(network: Network, base: Path) -> None:
     """The job, and what befalls its link."""
-    from job_kit import LiveSession, make_job
+    from job_kit import LiveSession, SharedCluster, make_job
     from raythena.domain.errors import ExitCode
     from raythena.engine.exchange import ExchangeConfig
+    from raythena.launch.launcher import ray_session
+
+    class Joined(SharedCluster):
+        """The cluster that `with_cluster` has made, and this process has joined."""
+
+        def __init__(self) -> None:
+            self.mark = os.environ["E2E_MARK"]
+
+        def begin(self, config: Any) -> Any:
+            return ray_session(config)
 
     hurry = base / "hurry"
     (base / "hurried.py").write_text(HURRIED.format(hurry=str(hurry)))
     payload = {"python": "hurried:process", "setup": "hurried:setup", "path": [str(base)], "options": {"as_file": False}}
     toy = make_job(base / "job", [3000, 3000], 1000, payload=payload)
-    session = LiveSession(os.environ["E2E_MARK"], toy, {}, resume=False)
+    session = LiveSession(Joined(), toy, {}, resume=False)
     session.change(node_exchange=ExchangeConfig(node_timeout_s=2.0))
     with session:
         session.until(lambda progress: sum(node.finished > 0 for node in progress.nodes) == 2, "both nodes at work", LIMIT_S)
