@@ -144,7 +144,9 @@ def _write_module(directory: Path, target, preamble: str) -> None:
         *packages, module = target.partition(":")[0].split(".")
         place = directory.joinpath(*packages)
         place.mkdir(parents=True, exist_ok=True)
-        (place / f"{module}.py").write_text(preamble + MODULE)
+        function = target.partition(":")[2] or "process"
+        alias = "" if f"def {function}(" in MODULE else f"\n{function} = process\n"
+        (place / f"{module}.py").write_text(preamble + MODULE + alias)
 
 
 def _write_program(directory: Path, program: str, preamble: str) -> None:
