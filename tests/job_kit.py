@@ -195,7 +195,7 @@ class ToyJob:
         with LedgerView.read(self.task / "ledger.sqlite") as ledger:
             kept = sorted(self.task / group.path for group in ledger.restore().groups)
         assert sorted(path for path in (self.task / "staging").rglob("*") if path.is_file()) == kept
-        assert sorted(path.name for path in (self.task / "outputs").iterdir()) == sorted(self.job.outputs)
+        assert sorted(path.name for path in (self.task / "outputs").iterdir()) == sorted(self.job.promised)
         assert not (self.task / "coordinator.lease").exists()
         assert scratch_lost or not self.scratch.exists() or list(self.scratch.iterdir()) == []
 

@@ -10,6 +10,6 @@
 `docs/event-server-protocol.md` says all about it. The file behind it may be copied into programs that cannot install Raythena.
 """
 
-from raythena.payloads.workers.event_server import Event, EventServer
+from raythena.payloads.workers.event_server import Event, EventServer, bundled
 
-__all__ = ["Event", "EventServer"]
+__all__ = ["Event", "EventServer", "bundled"]

@@ -3,10 +3,26 @@
 import json
 
 import pytest
+import yaml
 
-from job_kit import attempts, failed_ids, make_job
+from job_kit import ToyJob, attempts, failed_ids, make_job
 from raythena.domain.errors import ExitCode
+from raythena.domain.reopening import RetryRequest
 
+TWO_STREAMS = """
+import json
+from pathlib import Path
+
+def simulate(event_range, context):
+    number = event_range.first_event
+    hits = json.dumps({"event": number, "of": "HITS"}).encode() + b"\\n"
+    log = json.dumps({"event": number, "of": "LOG"}).encode() + b"\\n"
+    path = context.new_output(".hits")
+    path.write_bytes(hits)
+    if event_range.range_id == "f1.evnt-7" and not Path(context.options["mended"]).exists():
+        return {"HITS": path}
+    return {"HITS": path, "LOG": log}
+"""
 SHAPES = {
     "1→1": ([30, 30], 30),
     "1→N": ([60], 20),
@@ -40,6 +56,40 @@ def test_files_on_the_shared_disk_grow_with_groups_not_with_events(cluster, tmp_
     groups = toy.summary().groups
     assert 0 < groups <= 1500 / 50
     assert most <= groups
+
+
+def test_streams_hold_the_same_events_whatever_is_lost_of_an_event(cluster, tmp_path):
+    """One event never writes its log, until its program is mended and it is tried again."""
+    (tmp_path / "two_streams.py").write_text(TWO_STREAMS)
+    toy = make_job(
+        tmp_path, [25, 15], 20, payload={"python": "two_streams:simulate", "options": {"mended": str(tmp_path / "mended")}}
+    )
+    document = yaml.safe_load(toy.path.read_text())
+    streams = [{"stream": "HITS", "name": "HITS.{n}", "merge": "concat"}, {"stream": "LOG", "name": "log.{n}", "merge": "concat"}]
+    del document["merge"]
+    toy.path.write_text(yaml.safe_dump({**document, "outputs": {"events_per_file": 20, "streams": streams}}))
+    toy = ToyJob(toy.path)
+    assert cluster.run(toy, engine__max_attempts=2).exit_code is ExitCode.INCOMPLETE
+    assert failed_ids(toy) == {"f1.evnt-7": "bad-output"}
+    lacking = toy.contents()
+    assert {name: len(text.splitlines()) for name, text in lacking.items()} == streams_of([19, 5, 15])
+    numbers = {name: [json.loads(line)["event"] for line in text.splitlines()] for name, text in lacking.items()}
+    assert all(numbers[f"HITS.{n}"] == numbers[f"log.{n}"] for n in (1, 2, 3))
+    (tmp_path / "mended").touch()
+    again = cluster.session(toy, resume=True)
+    again.change(retry=RetryRequest())
+    with again as session:
+        assert session.end().exit_code is ExitCode.OK
+    assert {name: len(text.splitlines()) for name, text in toy.contents().items()} == streams_of([20, 5, 15])
+    assert {name for name, text in toy.contents().items() if lacking[name] != text} == {"HITS.1", "log.1"}
+    entries = [one["nentries"] for file in toy.report()["files"]["output"] for one in file["subFiles"]]
+    assert sorted(entries) == [5, 5, 15, 15, 20, 20]
+    assert toy.report()["raythena"]["events"] == {"total": 40, "merged": 40, "stored": 0, "failed": 0, "unfinished": 0}
+    toy.assert_tidy()
+
+
+def streams_of(counts):
+    return {f"{stream}.{number}": count for stream in ("HITS", "log") for number, count in enumerate(counts, start=1)}
 
 
 def test_the_cpp_example(cluster, tmp_path, event_loop_program):

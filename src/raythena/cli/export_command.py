@@ -49,7 +49,7 @@ def described(taskdir: Path, scope: str, name: str) -> dict[str, object]:
     job = Job.from_dict(document)
     if job.ranges_given or job.merge.kind == "none":
         raise InvalidInput(str(taskdir), "", "has no merged outputs to describe", expected="a task that merges its outputs")
-    merged = sum(output.n_events for output in outputs)
+    merged = sum(output.n_events for output in outputs if output.stream == 0)
     if merged + summary.failed < summary.n_ranges:
         left = summary.n_ranges - merged - summary.failed
         hint = "Go on with it: raythena run JOB --resume"

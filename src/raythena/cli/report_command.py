@@ -187,6 +187,18 @@ def _list_events(job: Job, view: LedgerView, style: EventFormat) -> None:
     write(sys.stdout, event_rows(job, view))
 
 
+def _output(output: MergedOutput, layout: RangeLayout) -> dict[str, object]:
+    return {
+        "lfn": output.lfn,
+        "path": output.path,
+        "guid": output.guid,
+        "size_bytes": output.size_bytes,
+        "adler32": f"{output.adler32:08x}",
+        "events": output.n_events,
+        "missing": [layout.range_id(index) for index in output.missing],
+    }
+
+
 def _document(record: TaskRecord) -> dict[str, object]:
     table = record.layout
     summary = record.summary
@@ -204,19 +216,8 @@ def _document(record: TaskRecord) -> dict[str, object]:
         "cpu_s": summary.cpu_s,
         "wall_s": summary.wall_s,
         **_provenance(record),
-        "outputs_promised": len(record.job.outputs),
-        "outputs": [
-            {
-                "lfn": output.lfn,
-                "path": output.path,
-                "guid": output.guid,
-                "size_bytes": output.size_bytes,
-                "adler32": f"{output.adler32:08x}",
-                "events": output.n_events,
-                "missing": [table.range_id(index) for index in output.missing],
-            }
-            for output in record.outputs
-        ],
+        "outputs_promised": len(record.job.promised),
+        "outputs": [_output(output, table) for output in record.outputs],
         "failed_events": [
             {
                 "range_id": table.range_id(failure.range_index),
@@ -306,7 +307,7 @@ def _figures(record: TaskRecord) -> list[str]:
         made = f"{len({file.number for file in record.inputs})} of {len(record.job.inputs)} taken on"
         lines.append(f"inputs   {made}, from {printable(record.job.upstream.name)} in {printable(record.job.upstream.task)}")
     lines.append(
-        f"outputs  {summary.outputs_merged} of {len(record.job.outputs)} merged, {summary.events_merged:,} events in them"
+        f"outputs  {summary.outputs_merged} of {len(record.job.promised)} merged, {summary.events_merged:,} events in them"
     )
     if summary.wall_s > 0:
         efficiency = f"{100 * summary.cpu_s / summary.wall_s:.1f} % of the time on cores"

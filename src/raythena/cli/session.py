@@ -127,10 +127,14 @@ def look_at_retry(job: Job, task: TaskDirectory, request: RetryRequest, tell: Ca
 
 def check_payload(job: Job) -> None:
     """Have payload and merger look at their options before anything is started. Raises InvalidInput."""
-    check_merge(job.merge)
+    for stream in job.merges:
+        check_merge(stream.merge)
     plugin = payload_plugin(job.payload.kind)
     if plugin.check_options is not None:
         plugin.check_options(job.payload.options, "job")
+    if job.streams and not plugin.streams:
+        problem = f"payload {job.payload.kind!r} writes one output for each event"
+        raise InvalidInput("job", "outputs.streams", problem, expected="payload python or process, or outputs without streams")
     if plugin.needs_files and not job.reads_files:
         hint = "Name the input files under `inputs`, or choose a payload that makes events from numbers and seeds"
         problem = f"payload {job.payload.kind!r} computes events of input files only"

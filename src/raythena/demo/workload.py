@@ -59,7 +59,7 @@ def prepare_demo(
 def reconstruction_job(simulation: Job, task: TaskDirectory) -> Job:
     """The job that reconstructs what `simulation` left in its task directory. Raises StorageError, LedgerError."""
     with Ledger.read(task.ledger) as view:
-        merged = {one.output: one for one in view.outputs()}
+        merged = {one.output: one for one in view.outputs() if one.stream == 0}
     inputs = tuple(
         InputFile(
             lfn=simulation.outputs[number],

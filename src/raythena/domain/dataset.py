@@ -22,7 +22,7 @@ def dataset_document(
     return {
         "scope": scope,
         "name": name,
-        "events": sum(output.n_events for output in outputs),
+        "events": sum(output.n_events for output in outputs if output.stream == 0),
         "failed": failed,
         "bytes": sum(output.size_bytes for output in outputs),
         "files": [_file(scope, output) for output in outputs],

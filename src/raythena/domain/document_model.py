@@ -160,10 +160,11 @@ class Shapes:
     def _undecided(self, place: FieldPath, given: list[str]) -> InvalidInput:
         keys, pair = list(self.models), len(self.models) == 2
         if given:
-            problem = f"has {'both ' if pair else ''}" + " and ".join(given)
+            problem = f"has {'both ' if len(given) == 2 else ''}" + " and ".join(given)
         else:
             problem = f"has neither {keys[0]} nor {keys[1]}" if pair else "has none of " + ", ".join(keys)
-        hint = f"{'Keep' if given else 'Give'} one of the {'two' if pair else 'three' if len(keys) == 3 else 'keys'}"
+        among = {2: "two", 3: "three"}.get(len(given or keys), "keys")
+        hint = f"{'Keep' if given else 'Give'} one of the {among}"
         return place.refuse(problem, expected="one of " + ", ".join(keys), hint=hint)
 
 

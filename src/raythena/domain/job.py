@@ -78,15 +78,26 @@ class MergeSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class OutputStream:
+    """One of several outputs of every event, merged into files of its own."""
+
+    name: str
+    outputs: tuple[str, ...]
+    """LFNs of its files, in order: as many as every other stream has."""
+    merge: MergeSpec
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """One job: a part of a task, complete in itself."""
 
     name: str
     inputs: tuple[InputFile, ...]
     outputs: tuple[str, ...]
-    """LFNs of the promised output files, in order."""
+    """LFNs of the promised output files, in order; in a job with streams those of the first."""
     payload: PayloadSpec
     merge: MergeSpec
+    """In a job with streams that of the first."""
     events_per_output: int
     """Events in each output file; the last of an input (1→N) or of the job (N→1) may hold fewer."""
     job_id: str = ""
@@ -102,6 +113,8 @@ class Job:
     """The task that makes the inputs. They are what it promised, and become files while the job runs."""
     source: dict[str, object] = field(default_factory=dict)
     """The document the job was made from, unknown fields included."""
+    streams: tuple[OutputStream, ...] = ()
+    """Where the payload writes several outputs for each event, all of them; empty: it writes one."""
 
     @property
     def n_events(self) -> int:
@@ -112,6 +125,21 @@ class Job:
     def reads_files(self) -> bool:
         """Whether its events come from files; if not, the payload makes them, and `inputs` is one sequence of events."""
         return all(file.is_file for file in self.inputs)
+
+    @property
+    def stream_names(self) -> tuple[str, ...]:
+        """What every event has an output in; nothing in a job with one output for each event."""
+        return tuple(stream.name for stream in self.streams)
+
+    @property
+    def merges(self) -> tuple[OutputStream, ...]:
+        """What is merged into files of its own: each stream, or the one output, which has no name."""
+        return self.streams or (OutputStream("", self.outputs, self.merge),)
+
+    @property
+    def promised(self) -> tuple[str, ...]:
+        """LFNs of all files, stream after stream."""
+        return tuple(lfn for stream in self.merges for lfn in stream.outputs)
 
     @property
     def n_ranges(self) -> int:
@@ -141,11 +169,16 @@ class Job:
             identity["generated"] = [[file.seed, file.first_event] for file in self.inputs]
         if self.upstream is not None:
             identity["upstream"] = self.upstream.fingerprint
+        if self.streams:
+            identity["streams"] = [[stream.name, list(stream.outputs)] for stream in self.streams]
         return hashlib.sha256(json.dumps(identity, separators=(",", ":")).encode()).hexdigest()
 
     def to_dict(self) -> dict[str, object]:
         """A JSON-ready copy, the inverse of `from_dict`."""
-        return asdict(self)
+        document = asdict(self)
+        if not self.streams:
+            del document["streams"]
+        return document
 
     @classmethod
     def from_dict(cls, document: dict[str, Any]) -> Job:
@@ -156,4 +189,8 @@ class Job:
         values["payload"] = PayloadSpec(**values["payload"])
         values["merge"] = MergeSpec(**values["merge"])
         values["upstream"] = Upstream.from_dict(values.get("upstream"))
+        values["streams"] = tuple(
+            OutputStream(entry["name"], tuple(entry["outputs"]), MergeSpec(**entry["merge"]))
+            for entry in values.get("streams", ())
+        )
         return cls(**values)

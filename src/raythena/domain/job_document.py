@@ -27,6 +27,7 @@ from raythena.domain.admission import (
 )
 from raythena.domain.document import FieldPath, shown
 from raythena.domain.document_model import Checked, DocumentModel, Entries, ListOr, Shapes, line, whole_number
+from raythena.domain.job import NO_MERGE
 from raythena.domain.seeds import SEEDS
 from raythena.domain.worker_shape import MAX_CORES_PER_WORKER, MAX_EVENTS_PER_RANGE, MAX_RANGES_IN_FLIGHT
 
@@ -42,6 +43,10 @@ _FUNCTION = f"^{_NAME}:{_NAME}$"
 _KIND = "^[A-Za-z][A-Za-z0-9_.-]*$"
 _TEMPLATE = r"^([A-Za-z0-9_][A-Za-z0-9_.+=@-]*)?\{n(:(1|0[1-9][0-9]?)?d?)?\}[A-Za-z0-9_.+=@-]*$"
 _NUMBER_FORMAT = re.compile(r"(0?[1-9][0-9]?)?d?", re.ASCII)
+
+_STREAM = "^[A-Za-z0-9][A-Za-z0-9_-]*$"
+MAX_STREAM_BYTES = 40
+MAX_STREAMS = 32
 
 _NO_NUL = {"type": "string", "not": {"pattern": r"\x00"}}
 
@@ -73,6 +78,14 @@ def _check_kind(place: FieldPath) -> str:
     if not re.fullmatch(_KIND, kind):
         raise place.refuse(f"is {kind!r}", expected="the name of a plug-in, such as root")
     return kind
+
+
+def _check_stream(place: FieldPath) -> str:
+    expected = "a word of letters, digits, _ and -, such as HITS"
+    name = place.text(expected)
+    if not re.fullmatch(_STREAM, name, re.ASCII) or len(name) > MAX_STREAM_BYTES:
+        raise place.refuse(f"is {shown(name)}", expected=expected)
+    return name
 
 
 def _check_argument(place: FieldPath) -> str:
@@ -213,6 +226,57 @@ class NamedOutputs(DocumentModel):
     )
 
 
+class PythonMerge(DocumentModel):
+    """A Python function that merges."""
+
+    python: Function = Field(description="`module:function`, called with the list of files, the output and a context")
+    options: Options | None = Field(default=None, description=_OPTIONS.format("it"))
+    path: Annotated[tuple[FilePath, ...], Entries()] | None = _PATHS
+
+
+class PluginMerge(DocumentModel):
+    """Another merger."""
+
+    kind: Kind = Field(description="`root`, `concat`, `transform`, `hadd`, `none`, or a plug-in of the group `raythena.mergers`")
+    options: Options | None = Field(default=None, description=_OPTIONS.format("it"))
+
+
+Merge = Annotated[PythonMerge | PluginMerge | str, Shapes({"python": PythonMerge, "kind": PluginMerge}, text=_KIND_LINE)]
+
+
+class StreamOutputs(DocumentModel):
+    """One of several streams."""
+
+    stream: Annotated[str, line(_check_stream, _STREAM, maxLength=MAX_STREAM_BYTES)] = Field(
+        description="what the payload calls it: a word of letters, digits, `_` and `-`, such as `HITS`"
+    )
+    name: Annotated[str, line(check_template, _TEMPLATE)] = Field(
+        description="a template for the names of its files, with one number in it, counted from 1: `HITS.{n:06d}.root`"
+    )
+    merge: Merge | None = Field(
+        default=None,
+        description="what turns its outputs of many events into one file, as `merge` of the job;"
+        " `root` for files called `*.root`, else `concat`",
+    )
+
+    @classmethod
+    def check_together(cls, place: FieldPath) -> None:
+        """A stream is merged."""
+        merge = place.entry("merge")
+        kind = merge.entry("kind").value if isinstance(merge.value, dict) else merge.value
+        if kind == NO_MERGE:
+            raise merge.refuse("is 'none'", expected="a merger", hint="What events write in several streams is kept merged only")
+
+
+class StreamedOutputs(DocumentModel):
+    """Several outputs for each event."""
+
+    events_per_file: Events = _PER_FILE
+    streams: Annotated[tuple[StreamOutputs, ...], Entries(at_least=2)] = Field(
+        description="the streams, each of which has files of its own, with the same events as those of every other"
+    )
+
+
 _EVENTS_PER_RANGE = Field(
     default=None,
     description="how many events a worker is given at once, at most; 1 if left out",
@@ -257,28 +321,15 @@ class PluginPayload(DocumentModel):
     options: Options | None = Field(default=None, description=_OPTIONS.format("it"))
 
 
-class PythonMerge(DocumentModel):
-    """A Python function that merges."""
-
-    python: Function = Field(description="`module:function`, called with the list of files, the output and a context")
-    options: Options | None = Field(default=None, description=_OPTIONS.format("it"))
-    path: Annotated[tuple[FilePath, ...], Entries()] | None = _PATHS
-
-
-class PluginMerge(DocumentModel):
-    """Another merger."""
-
-    kind: Kind = Field(description="`root`, `concat`, `transform`, `hadd`, `none`, or a plug-in of the group `raythena.mergers`")
-    options: Options | None = Field(default=None, description=_OPTIONS.format("it"))
-
-
 Input = Annotated[FileInput | PatternInput | str, Shapes({"path": FileInput, "glob": PatternInput}, text=_PATH)]
-Outputs = Annotated[NumberedOutputs | NamedOutputs, Shapes({"name": NumberedOutputs, "names": NamedOutputs})]
+Outputs = Annotated[
+    NumberedOutputs | NamedOutputs | StreamedOutputs,
+    Shapes({"name": NumberedOutputs, "names": NamedOutputs, "streams": StreamedOutputs}),
+]
 Payload = Annotated[
     PythonPayload | ProcessPayload | PluginPayload,
     Shapes({"python": PythonPayload, "process": ProcessPayload, "kind": PluginPayload}),
 ]
-Merge = Annotated[PythonMerge | PluginMerge | str, Shapes({"python": PythonMerge, "kind": PluginMerge}, text=_KIND_LINE)]
 
 
 _PAYLOAD = Field(description="what computes an event")
@@ -292,13 +343,19 @@ def _given(key: str) -> JsonDict:
     return {"required": [key], "properties": {key: {"not": {"type": "null"}}}}
 
 
+_ONLY_WITHOUT_INPUTS: list[JsonDict] = [{"if": _given(key), "then": _given("events")} for key in _WITHOUT_INPUTS]
+
+
 class JobDocument(DocumentModel):
     """A job file."""
 
     model_config = ConfigDict(
         json_schema_extra={
             "oneOf": [_given("inputs"), _given("events")],
-            "allOf": [{"if": _given(key), "then": _given("events")} for key in _WITHOUT_INPUTS],
+            "allOf": [
+                *_ONLY_WITHOUT_INPUTS,
+                {"if": {"properties": {"outputs": _given("streams")}}, "then": {"properties": {"merge": {"type": "null"}}}},
+            ],
         }
     )
 
@@ -337,6 +394,9 @@ class JobDocument(DocumentModel):
         for key in _WITHOUT_INPUTS:
             if "inputs" in given and place.entry(key).given:
                 raise place.entry(key).refuse("does not go with inputs", expected="events instead of inputs")
+        outputs = place.entry("outputs")
+        if isinstance(outputs.value, dict) and outputs.entry("streams").given and place.entry("merge").given:
+            raise place.entry("merge").refuse("does not go with outputs.streams", expected="a merge in each stream")
 
 
 class PayloadDocument(DocumentModel):

@@ -20,6 +20,7 @@ from raythena.domain.admission import (
     InputReader,
     asked_at,
     canonical_path,
+    check_distinct,
     check_inputs,
     check_lfn,
     check_outputs,
@@ -28,8 +29,9 @@ from raythena.domain.admission import (
 )
 from raythena.domain.document import FieldPath
 from raythena.domain.document_model import parsed
-from raythena.domain.job import InputFile, Job, MergeSpec, PayloadSpec
+from raythena.domain.job import InputFile, Job, MergeSpec, OutputStream, PayloadSpec
 from raythena.domain.job_document import (
+    MAX_STREAMS,
     FileInput,
     Input,
     JobDocument,
@@ -42,6 +44,7 @@ from raythena.domain.job_document import (
     ProcessPayload,
     PythonMerge,
     PythonPayload,
+    StreamedOutputs,
     UpstreamOutputs,
 )
 from raythena.domain.upstream import Upstream
@@ -72,17 +75,20 @@ def parse_job_document(document: object, source: str, base_dir: str, reader: Inp
     root = FieldPath(source, "", document)
     said = parsed(JobDocument, root)
     inputs, upstream = _events(said, root.entry("inputs"), base_dir, reader)
-    outputs = _outputs(said.outputs, root.entry("outputs"), inputs)
+    streams = _streams(said.outputs, root.entry("outputs"), inputs, base_dir) if isinstance(said.outputs, StreamedOutputs) else ()
+    outputs = streams[0].outputs if streams else _outputs(said.outputs, root.entry("outputs"), inputs)
+    merge = streams[0].merge if streams else _merge(said.merge, root.entry("merge"), base_dir)
     return Job(
         name=said.name,
         inputs=inputs,
         outputs=outputs,
         payload=_payload(said.payload, root.entry("payload"), base_dir),
-        merge=_merge(said.merge, root.entry("merge"), base_dir) or _merge_by_names(outputs),
+        merge=merge or _merge_by_names(outputs),
         events_per_output=said.outputs.events_per_file,
         cores_per_node=said.cores_per_node,
         upstream=upstream,
         source=root.plain(),
+        streams=streams,
     )
 
 
@@ -176,14 +182,34 @@ def _lfn_of(pfn: str, place: FieldPath) -> str:
     return check_lfn(FieldPath(place.source, field, pfn.rpartition("/")[2]))
 
 
+def _numbered(template: FieldPath, needed: int) -> list[FieldPath]:
+    """Of a template that is good for one number, the longest names may still be too long."""
+    return [replace(template, value=str(template.value).format(n=number)) for number in range(1, needed + 1)]
+
+
+def _streams(said: StreamedOutputs, place: FieldPath, inputs: Sequence[InputFile], base_dir: str) -> tuple[OutputStream, ...]:
+    """The streams, no two of which have a name, or a file, in common."""
+    needed = count_outputs(inputs, said.events_per_file, place.entry("events_per_file"))
+    items = place.entry("streams").items()
+    if len(items) > MAX_STREAMS:
+        raise place.entry("streams").refuse(f"lists {len(items)} streams", expected=f"at most {MAX_STREAMS}")
+    check_distinct("the stream", [item.entry("stream") for item in items])
+    names = [_numbered(item.entry("name"), needed) for item in items]
+    check_outputs([name for each in names for name in each], inputs, needed * len(items), place.entry("streams"))
+    streams = []
+    for stream, item, places in zip(said.streams, items, names, strict=True):
+        lfns = tuple(check_lfn(each) for each in places)
+        streams.append(
+            OutputStream(stream.stream, lfns, _merge(stream.merge, item.entry("merge"), base_dir) or _merge_by_names(lfns))
+        )
+    return tuple(streams)
+
+
 def _outputs(said: Outputs, place: FieldPath, inputs: Sequence[InputFile]) -> tuple[str, ...]:
     """The names of the outputs."""
     needed = count_outputs(inputs, said.events_per_file, place.entry("events_per_file"))
     template, names = place.entry("name"), place.entry("names")
-    if isinstance(said, NamedOutputs):
-        places = names.items()
-    else:  # of a template that is good for one number, the longest names may still be too long
-        places = [replace(template, value=said.name.format(n=number)) for number in range(1, needed + 1)]
+    places = names.items() if isinstance(said, NamedOutputs) else _numbered(template, needed)
     outputs = tuple(check_lfn(item) for item in places)
     check_outputs(places, inputs, needed, names)
     return outputs

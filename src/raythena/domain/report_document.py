@@ -95,6 +95,11 @@ class ReportInput:
         """Ranges of the job, as far as they are known."""
         return self.job.n_ranges if self.layout is None else len(self.layout)
 
+    @property
+    def n_merged(self) -> int:
+        """Events in the outputs; in a job with streams each is in a file of every stream, and counts once."""
+        return sum(file.n_events for file in self.outputs if file.stream == 0)
+
 
 def build_report(given: ReportInput) -> dict[str, object]:
     """The job report as a JSON-ready tree."""
@@ -187,7 +192,7 @@ def _extra(failed: int, unfinished: int) -> str:
 def _executor(given: ReportInput) -> dict[str, object]:
     """The one execution step there is, in the transforms' form."""
     inputs = sorted({data_type(file.lfn) for file in given.job.inputs if file.is_file})
-    outputs = sorted({data_type(lfn) for lfn in given.job.outputs})
+    outputs = sorted({data_type(lfn) for lfn in given.job.promised})
     return {
         "name": "raythena",
         "rc": int(given.exit_code),
@@ -228,7 +233,7 @@ def _by_type(files: Sequence[tuple[str, dict[str, object]]], argument: str) -> l
 
 def _resource(given: ReportInput) -> dict[str, object]:
     used = given.resources
-    processed = sum(file.n_events for file in given.outputs) or given.n_kept
+    processed = given.n_merged or given.n_kept
     available_s = used.wall_s * used.cores
     efficiency = used.cpu_s / available_s if available_s > 0 else 0.0
     step = {"cpuTime": round(used.cpu_s), "wallTime": round(used.wall_s), "nevents": processed, "mpworkers": used.cores}
@@ -256,6 +261,6 @@ def _identity(job: Job) -> dict[str, str]:
 
 def _counts(given: ReportInput, failed: int) -> dict[str, int]:
     total, unfinished = given.n_ranges, len(given.unfinished)
-    merged = sum(file.n_events for file in given.outputs)
+    merged = given.n_merged
     stored = total - merged - failed - unfinished
     return {"total": total, "merged": merged, "stored": stored, "failed": failed, "unfinished": unfinished}

@@ -10,7 +10,7 @@ the ledger alike.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import numpy as np
@@ -103,6 +103,15 @@ class MergedOutput:
     missing: tuple[int, ...] = ()
     """Range indices that belong here but are recorded as failed."""
     wall_s: float = 0.0
+    stream: int = 0
+    """Of which stream of the job, counted from 0."""
+    others: tuple[MergedOutput, ...] = ()
+    """The files of the other streams, which the same merge made of the same events; what the ledger tells is file by file."""
+
+    @property
+    def files(self) -> tuple[MergedOutput, ...]:
+        """The file of each stream."""
+        return (replace(self, others=()), *self.others) if self.others else (self,)
 
 
 def member_name(range_index: int) -> str:

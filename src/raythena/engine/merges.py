@@ -72,7 +72,7 @@ class Merges:
         """An output is merged and in its place: the ledger is to know."""
         if event.merge in self._planner.running:
             output = self._planner.succeeded(event.merge)
-            self._state.deadline.merge_took(event.merged.wall_s)
+            self._state.deadline.merge_took(sum(file.wall_s for file in event.merged.files))
             self._state.journal.commit(OutputMerged(event.merged, self._planner.groups_of(output)), now)
             self.start()
 
@@ -145,6 +145,8 @@ class Merges:
         """
         final = set()
         for merged in restored.merged:
+            if merged.stream:  # as the first stream, so all of them: they are committed as one
+                continue
             start, stop = self._state.outputs.interval(merged.output)
             failed = np.flatnonzero(self._table.state[start:stop] == RangeState.FAILED) + start
             if not np.array_equal(failed, np.asarray(merged.missing, dtype=np.int64)):

@@ -102,6 +102,8 @@ def load_job(
         option = "panda_id" if panda_id else "input_directory"
         raise InvalidInput(source, "", f"is a native job file, which has no use for {option}", expected="an HPCJobs.json")
     job = parse_job_document(document, source, base_dir, reader)
+    if merge and job.streams:
+        raise InvalidInput(source, "outputs.streams", "has a merge in each stream", expected="no other merge for the job")
     return replace(job, payload=payload or job.payload, merge=merge or job.merge)
 
 

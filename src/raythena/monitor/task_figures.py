@@ -57,7 +57,7 @@ class Extent:
             open=read.records.counts()["open"],
             attempts_failed=sum(summary.attempts_failed.values()),
             outputs_merged=summary.outputs_merged,
-            outputs=len(read.job.outputs),
+            outputs=len(read.job.promised),
             event_bytes=summary.event_bytes,
             merge_s=sum(merged.wall_s for merged in read.records.merged),
             allocations=len(summary.sessions),

@@ -199,7 +199,10 @@ def merge_row(records: RangeRecords, merged: MergedOutput) -> Row:
 
 
 def _merges(read: ReportedTask) -> ReportTable:
-    rows = tuple(merge_row(read.records, merged) for merged in sorted(read.records.merged, key=lambda merged: merged.output))
+    rows = tuple(
+        merge_row(read.records, merged)
+        for merged in sorted(read.records.merged, key=lambda merged: (merged.output, merged.stream))
+    )
     about = "Inputs are the stored groups of events that were merged; speed is of what was read."
     return ReportTable("merges", "Merged outputs", MERGE_COLUMNS, rows, about)
 

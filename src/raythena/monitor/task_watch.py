@@ -182,7 +182,7 @@ class TaskWatch:
         latest = self._records.merged[::-1]
         rows = latest[max(0, offset) :][: min(max(limit, 1), MOST_ROWS)]
         told = [dict(zip(_MERGE_NAMES, merge_row(self._records, row), strict=True)) for row in rows]
-        return {"count": len(latest), "promised": len(self._job.outputs), "offset": offset, "rows": told}
+        return {"count": len(latest), "promised": len(self._job.promised), "offset": offset, "rows": told}
 
     def nodes(self) -> Document:
         """Every node: its state, and what it did with its cores."""

@@ -112,10 +112,9 @@ class GatewayRunner:
 
     def output_merged(self, merged: MergedOutput) -> None:
         """See `Gateway.output_merged`."""
-        path = str(Path(self._config.task_directory) / merged.path)
-        self._gateway.output_merged(
-            FinalOutput(merged.lfn, path, merged.guid, merged.size_bytes, merged.adler32, merged.n_events)
-        )
+        for file in merged.files:
+            path = str(Path(self._config.task_directory) / file.path)
+            self._gateway.output_merged(FinalOutput(file.lfn, path, file.guid, file.size_bytes, file.adler32, file.n_events))
 
     def progressed(self, progress: Progress) -> None:
         """See `Gateway.progressed`."""

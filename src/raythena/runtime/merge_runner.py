@@ -19,7 +19,7 @@ from raythena.domain.results import GroupReport, MergedOutput
 from raythena.engine import commands as do
 from raythena.engine import events as ev
 from raythena.runtime.clock import Clock
-from raythena.runtime.merge_task import MergeOrder
+from raythena.runtime.merge_task import MergeOrder, for_streams
 from raythena.runtime.session_config import SessionConfig
 from raythena.storage.atomic import durable_rename
 from raythena.storage.taskdir import TaskDirectory
@@ -90,9 +90,8 @@ class MergeRunner:
                 groups[:] = await self._find_groups(command.groups)
                 order = self._order(command, tuple(groups))
                 merged = await self._merge(order)
-                final = self._final_place(command, order)
-                await asyncio.to_thread(durable_rename, self._root / merged.path, final)
-                return replace(merged, path=str(final.relative_to(self._root)))
+                first, *others = [await self._placed(command, file) for file in merged.files]
+                return replace(first, others=tuple(others))
             except StorageError as problem:
                 since = since or self._clock.monotonic_s()
                 if self._is_over() or self._clock.monotonic_s() - since > self._config.storage_patience_s:
@@ -101,19 +100,24 @@ class MergeRunner:
                 self._tell(ev.MergeStalled(merge=command.merge, reason=str(problem)))
                 await self._clock.sleep(_DISK_PAUSE_S)
 
-    def _final_place(self, command: do.StartMerge, order: MergeOrder) -> Path:
+    async def _placed(self, command: do.StartMerge, file: MergedOutput) -> MergedOutput:
+        final = self._final_place(command, file)
+        await asyncio.to_thread(durable_rename, self._root / file.path, final)
+        return replace(file, path=str(final.relative_to(self._root)))
+
+    def _final_place(self, command: do.StartMerge, file: MergedOutput) -> Path:
         """Where the ledger will know the file: where people look for it, unless an older one lies there and still counts."""
         directory = TaskDirectory(self._root)
         if not command.beside:
-            return directory.outputs / order.lfn
+            return directory.outputs / file.lfn
         directory.replacing.mkdir(exist_ok=True)
-        return directory.replacing / Path(order.temporary).name
+        return directory.replacing / Path(file.path).name
 
     def _order(self, command: do.StartMerge, groups: tuple[GroupReport, ...]) -> MergeOrder:
         job = self._config.job
         lfn = job.outputs[command.output]
         token = uuid.uuid4().hex[:8]
-        return MergeOrder(
+        first = MergeOrder(
             self._config.task_directory,
             self._config.session,
             self._config.scratch_directory,
@@ -127,6 +131,7 @@ class MergeRunner:
             f"outputs/.merging/{token}.{lfn}",
             command.attempt,
         )
+        return for_streams(first, job)
 
 
 def _by_group(groups: list[GroupReport], bad: tuple[int, ...]) -> tuple[ev.BadMembers, ...]:

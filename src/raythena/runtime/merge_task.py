@@ -1,4 +1,4 @@
-"""Merging one output, in a process of its own.
+"""Merging one output, in a process of its own; in a job with streams the file of each stream, of the same events.
 
 The task takes exactly the ranges the ledger has committed out of their groups, checks each against the size and checksum the node
 measured, hands them to the merger in event order, and leaves the result under a temporary name: only the coordinator moves it
@@ -11,21 +11,26 @@ same one may succeed later.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from raythena.domain.errors import MergeError, StorageError
 from raythena.domain.ids import OutputNumber
-from raythena.domain.job import MergeSpec
+from raythena.domain.job import Job, MergeSpec, OutputStream
 from raythena.domain.results import GroupReport, MergedOutput
 from raythena.runtime.merger_interface import BadInputs, MergeContext, Merged, StoredMerger, merger_named
 from raythena.runtime.scratch import scratch_directory
+from raythena.runtime.stored_stream import StoredStream
 from raythena.storage.atomic import adler32_of, is_disk_trouble, refusal, sync_file
 from raythena.storage.groups import OpenGroups, OutputLost, StoredOutput, stored_outputs
 from raythena.storage.root.contents import RootFileError, count_by_convention
 from raythena.storage.taskdir import TaskDirectory
 
+Stored = StoredOutput | StoredStream
+CheckSample = Callable[[Path, MergeContext], None]
+"""Of a merger: whether files like this one can be merged. Raises BadInputs, MergeError."""
 LARGEST_IN_MEMORY_BYTES = 64 << 20
 """Mergers that take outputs where they lie hold one at a time in memory; where one is larger, all are unpacked into files."""
 
@@ -49,6 +54,30 @@ class MergeOrder:
     temporary: str
     """Where to write, relative to the task directory."""
     attempt: int = 1
+    stream: str = ""
+    """The name of what is merged here, where events have several outputs."""
+    streams: tuple[str, ...] = ()
+    """The names of all of these."""
+    others: tuple[MergeOrder, ...] = ()
+    """The same for each of the other streams: all are merged, or none is."""
+
+    @property
+    def all(self) -> tuple[MergeOrder, ...]:
+        """One order for each file."""
+        return (self, *self.others)
+
+
+def for_streams(order: MergeOrder, job: Job) -> MergeOrder:
+    """The order for all streams of a job, from that for the first."""
+    first, *others = job.merges
+    order = replace(order, stream=first.name, streams=job.stream_names)
+    return replace(order, others=tuple(_for_stream(order, stream) for stream in others))
+
+
+def _for_stream(order: MergeOrder, stream: OutputStream) -> MergeOrder:
+    lfn = stream.outputs[order.output]
+    guid, temporary = str(uuid.uuid4()).upper(), f"{order.temporary.removesuffix(order.lfn)}{lfn}"
+    return replace(order, stream=stream.name, lfn=lfn, guid=guid, spec=stream.merge, temporary=temporary)
 
 
 def merge_place(order: MergeOrder, here: str, nodes: Sequence[str]) -> str:
@@ -61,23 +90,31 @@ def merge_place(order: MergeOrder, here: str, nodes: Sequence[str]) -> str:
 
 def merge_output(order: MergeOrder) -> MergedOutput:
     """Merge and describe the result, whose `path` is the temporary one. Raises MergeError, StorageError."""
-    began = time.monotonic()
     directory = TaskDirectory(Path(order.task_directory))
-    target = directory.root / order.temporary
+    targets = [directory.root / each.temporary for each in order.all]
     place = f"merge-{order.output}"
     try:
         with scratch_directory(order.scratch_directory, order.task_directory, order.session, place) as scratch:
             try:
-                merged = _merge(order, directory, target, scratch)
-                sync_file(target)
+                first, *others = [_merge_stream(each, stream, directory, scratch) for stream, each in enumerate(order.all)]
             except Exception as problem:
-                _tell_disk_trouble(order, problem, (scratch, target.parent))
+                _tell_disk_trouble(order, problem, (scratch, targets[0].parent))
                 raise
     except BaseException as problem:
-        target.unlink(missing_ok=True)
+        for target in targets:
+            target.unlink(missing_ok=True)
         if is_disk_trouble(problem) and not isinstance(problem, StorageError):
             raise StorageError(f"cannot merge {order.lfn}: {problem}") from problem
         raise
+    return replace(first, others=tuple(others))
+
+
+def _merge_stream(order: MergeOrder, stream: int, directory: TaskDirectory, scratch: Path) -> MergedOutput:
+    """The file of one stream, durable."""
+    began = time.monotonic()
+    target = directory.root / order.temporary
+    merged = _merge(order, directory, target, _own_place(scratch, stream))
+    sync_file(target)
     return MergedOutput(
         order.output,
         order.lfn,
@@ -88,7 +125,15 @@ def merge_output(order: MergeOrder) -> MergedOutput:
         order.expected,
         order.missing,
         time.monotonic() - began,
+        stream,
     )
+
+
+def _own_place(scratch: Path, stream: int) -> Path:
+    """Where a stream is merged; nothing else lies there."""
+    place = scratch / f"stream{stream}" if stream else scratch
+    place.mkdir(exist_ok=True)
+    return place
 
 
 def _tell_disk_trouble(order: MergeOrder, problem: Exception, directories: tuple[Path, ...]) -> None:
@@ -127,12 +172,13 @@ def _merge(order: MergeOrder, directory: TaskDirectory, target: Path, scratch: P
     return merged
 
 
-def _outputs(order: MergeOrder, directory: TaskDirectory, groups: OpenGroups) -> list[StoredOutput]:
+def _outputs(order: MergeOrder, directory: TaskDirectory, groups: OpenGroups) -> list[Stored]:
     """Every event's output, in event order. Raises MergeError when some are lost, or not those that were expected."""
     bad: dict[int, str] = {}
-    outputs: list[StoredOutput] = []
+    outputs: list[Stored] = []
     for group in order.groups:
-        outputs += stored_outputs(directory.root / group.path, group.entries, bad, groups)
+        stored = stored_outputs(directory.root / group.path, group.entries, bad, groups)
+        outputs += [StoredStream(each, order.stream, order.streams) for each in stored] if order.stream else stored
     if bad:
         raise _lost(bad | _unreadable(outputs))
     outputs.sort(key=lambda output: output.index)
@@ -141,9 +187,7 @@ def _outputs(order: MergeOrder, directory: TaskDirectory, groups: OpenGroups) ->
     return outputs
 
 
-def _merge_outputs(
-    order: MergeOrder, outputs: list[StoredOutput], target: Path, context: MergeContext, scratch: Path
-) -> Merged | None:
+def _merge_outputs(order: MergeOrder, outputs: list[Stored], target: Path, context: MergeContext, scratch: Path) -> Merged | None:
     """Merge the outputs where they lie, or as files if the merger wants files, or if one is too large to be held in memory."""
     merger = merger_named(order.spec.kind)
     if isinstance(merger, StoredMerger) and max(output.size_bytes for output in outputs) <= LARGEST_IN_MEMORY_BYTES:
@@ -151,7 +195,7 @@ def _merge_outputs(
     return merger(_unpacked(outputs, scratch), target, context)
 
 
-def _unpacked(outputs: list[StoredOutput], scratch: Path) -> list[Path]:
+def _unpacked(outputs: list[Stored], scratch: Path) -> list[Path]:
     """Every output as a file. Raises OutputLost."""
     paths = []
     for output in outputs:
@@ -160,7 +204,7 @@ def _unpacked(outputs: list[StoredOutput], scratch: Path) -> list[Path]:
     return paths
 
 
-def _unreadable(outputs: list[StoredOutput]) -> dict[int, str]:
+def _unreadable(outputs: list[Stored]) -> dict[int, str]:
     """Range index → why its output is lost, of all that are: they are to be computed again together."""
     bad: dict[int, str] = {}
     for output in outputs:
@@ -194,7 +238,7 @@ def _counted(order: MergeOrder, target: Path) -> int | None:
         raise MergeError(f"{order.lfn}: the merged file {problem}") from problem
 
 
-def _charged(order: MergeOrder, outputs: Sequence[StoredOutput], problem: BadInputs) -> MergeError:
+def _charged(order: MergeOrder, outputs: Sequence[Stored], problem: BadInputs) -> MergeError:
     """The merger's accusation, told of event ranges instead of files."""
     faults = {outputs[position].index: reason for position, reason in problem.faults.items()}
     first = min(faults)
@@ -208,14 +252,21 @@ def check_sample(order: MergeOrder) -> None:
 
     Raises MergeError if outputs like it cannot be merged, with `bad_ranges` if it is this one that is no good; StorageError.
     """
-    check = getattr(merger_named(order.spec.kind), "check_sample", None)
-    if check is None:
+    checks = [getattr(merger_named(each.spec.kind), "check_sample", None) for each in order.all]
+    if not any(checks):
         return
     place = scratch_directory(order.scratch_directory, order.task_directory, order.session, "sample")
-    with place as scratch, OpenGroups() as groups:
+    with place as scratch:
+        for stream, (each, check) in enumerate(zip(order.all, checks, strict=True)):
+            if check is not None:
+                _check_stream(each, check, _own_place(scratch, stream))
+
+
+def _check_stream(order: MergeOrder, check: CheckSample, scratch: Path) -> None:
+    work = scratch / "work"
+    work.mkdir()
+    with OpenGroups() as groups:
         outputs = _outputs(order, TaskDirectory(Path(order.task_directory)), groups)
-        work = scratch / "work"
-        work.mkdir()
         context = MergeContext(order.lfn, order.guid, order.spec.options, order.expected, work, scratch / "sample")
         try:
             (sample,) = _unpacked(outputs, scratch)

@@ -173,6 +173,8 @@ class PayloadPlugin:
     """`check_options(options, source)` raises InvalidInput for options the payload would refuse; may be None."""
     needs_files: bool = False
     """Whether it can compute events of input files only."""
+    streams: bool = False
+    """Whether it can write several outputs for each event, as bundles (see `domain.bundle`)."""
     buffer_s: float = 0.0
     """Computing time a node must hold ahead for this payload, where the setting `engine.buffer_s` is less."""
     margin_s: float = 0.0

@@ -20,8 +20,8 @@ from raythena.storage.taskdir import TaskDirectory
 
 def put_into_place(directory: TaskDirectory, outputs: Iterable[MergedOutput]) -> None:
     """Have each of these files where people look for it; safe to repeat. The ledger must know them. Raises StorageError."""
-    for merged in outputs:
-        path, place = directory.output(merged), directory.outputs / merged.lfn
+    for file in (file for merged in outputs for file in merged.files):
+        path, place = directory.output(file), directory.outputs / file.lfn
         if path.parent == directory.replacing:
             durable_rename(path, place)
 

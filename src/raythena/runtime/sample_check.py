@@ -21,7 +21,7 @@ from raythena.domain.errors import MergeError, RaythenaError
 from raythena.domain.job import NO_MERGE
 from raythena.domain.results import GroupReport, MergedOutput
 from raythena.runtime.merge_runner import Merge
-from raythena.runtime.merge_task import MergeOrder
+from raythena.runtime.merge_task import MergeOrder, for_streams
 from raythena.runtime.session_config import SessionConfig
 
 logger = logging.getLogger(__name__)
@@ -94,7 +94,7 @@ class SampleCheck:
         lfn = config.job.outputs[group.output]
         guid = str(uuid.uuid4()).upper()
         places = (config.task_directory, config.session, config.scratch_directory)
-        return MergeOrder(*places, group.output, lfn, guid, config.job.merge, (group,), 1, (), "")
+        return for_streams(MergeOrder(*places, group.output, lfn, guid, config.job.merge, (group,), 1, (), ""), config.job)
 
 
 class LookBeforeMerge:

@@ -31,7 +31,7 @@ from raythena.engine import events as ev
 from raythena.runtime.clock import SYSTEM_CLOCK, Clock
 from raythena.storage.atomic import adler32_of, disk_errors, fsync_directory
 from raythena.storage.ledger_format import journal_of
-from raythena.storage.ledger_view import LedgerView
+from raythena.storage.ledger_view import LedgerView, first_outputs
 from raythena.storage.task_lease import TaskLease
 from raythena.storage.taskdir import TaskDirectory
 
@@ -124,7 +124,7 @@ class UpstreamTaskReader:
                     f"{self._task.root} holds another task than the one this job's inputs are taken from: "
                     f"{view.job_name!r} with other inputs or outputs. Name the directory where that one is now"
                 )
-            merged = view.outputs()
+            merged = first_outputs(view)
             failed = np.asarray(sorted(failure.range_index for failure in view.given_up()), dtype=np.int64)
         return merged, tuple(self._withheld(failed, {each.output for each in merged}))
 
@@ -213,7 +213,7 @@ class UpstreamWatch:
 
     def _refuse_unless_replaced(self, merged: MergedOutput, problem: str) -> None:
         with LedgerView.read(self._from.ledger, whole=False) as view:
-            latest: Sequence[str] = [each.guid for each in view.outputs() if each.output == merged.output]
+            latest: Sequence[str] = [each.guid for each in first_outputs(view) if each.output == merged.output]
         if merged.guid in latest:
             raise InvalidInput(str(self._from.root), merged.lfn, problem, expected="the outputs of the task, unchanged")
 

@@ -58,6 +58,7 @@ from raythena.storage.ledger_format import (
     RETRIED,
     SCHEMA,
     SCHEMA_VERSION,
+    STREAM_SHIFT,
     Field,
     check_present,
     insertion,
@@ -389,8 +390,10 @@ class _Batch:
             raise InternalError(f"output {number} was merged before, and the new file does not hold more events than that one")
         self.missing[number] = lacks
         missing = np.asarray(merged.missing, dtype="<u4").tobytes()
-        sizes = (int(merged.size_bytes), int(merged.adler32), int(merged.n_events))
-        self._append("outputs", int(merged.output), merged.lfn, merged.path, merged.guid, *sizes, missing, float(merged.wall_s))
+        for file in merged.files:
+            sizes = (int(file.size_bytes), int(file.adler32), int(file.n_events))
+            place = number | file.stream << STREAM_SHIFT
+            self._append("outputs", place, file.lfn, file.path, file.guid, *sizes, missing, float(file.wall_s))
 
     def _add_retraction(self, record: RangesRetracted) -> None:
         if not self._knows(record.group):

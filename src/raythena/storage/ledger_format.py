@@ -95,6 +95,9 @@ COLUMNS = {
 }
 """Columns a row's checksum covers, in this order; `crc` follows them."""
 
+STREAM_SHIFT = 32
+"""In the table of outputs the number of an output has the number of its stream, from 0, above this bit."""
+
 Field = str | int | float | bytes | None
 
 

@@ -34,6 +34,7 @@ from raythena.storage.ledger_format import (
     NUMBERED_TABLES,
     OPEN_ROWS,
     SCHEMA,
+    STREAM_SHIFT,
     examine,
     journal_of,
     row_checksum,
@@ -107,6 +108,7 @@ class LedgerSummary:
     failed: int
     """Events given up for good."""
     outputs_merged: int
+    """Files; in a job with streams those of all streams."""
     events_merged: int
     groups: int
     event_bytes: int
@@ -224,9 +226,9 @@ class LedgerView:
         )
 
     def outputs(self) -> tuple[MergedOutput, ...]:
-        """Of each merged output the latest file, in order of the outputs."""
-        latest = {merged.output: merged for merged in map(merged_of, self._rows("outputs"))}
-        return tuple(latest[output] for output in sorted(latest))
+        """Of each merged output, and each of its streams, the latest file: in order of the streams, then of the outputs."""
+        latest = {(merged.stream, merged.output): merged for merged in map(merged_of, self._rows("outputs"))}
+        return tuple(latest[place] for place in sorted(latest))
 
     def chunks(self) -> Iterator[GivenRanges]:
         """Every chunk of ranges handed out by somebody else, in order."""
@@ -307,7 +309,7 @@ class LedgerView:
             events=sum(node.events for node in nodes),
             failed=failed,
             outputs_merged=len(merged),
-            events_merged=sum(output.n_events for output in merged),
+            events_merged=sum(output.n_events for output in merged if output.stream == 0),
             groups=groups,
             event_bytes=totals.event_bytes,
             cpu_s=sum(node.cpu_s for node in nodes),
@@ -389,6 +391,11 @@ class _Totals:
 
     def by_node(self) -> tuple[NodeTotals, ...]:
         return tuple(NodeTotals(session, self._nodes[node], *sums) for (session, node), sums in sorted(self._sums.items()))
+
+
+def first_outputs(view: LedgerView) -> tuple[MergedOutput, ...]:
+    """Of each merged output the latest file, in a task with streams that of the first stream."""
+    return tuple(file for file in view.outputs() if file.stream == 0)
 
 
 def _opened(path: Path) -> tuple[LedgerView, bool]:
@@ -475,7 +482,8 @@ def merged_of(row: Row) -> MergedOutput:
     """The merged output in a row of the ledger."""
     _, _, output, lfn, path, guid, size_bytes, adler32, n_events, missing, wall_s = row
     indices = tuple(np.frombuffer(missing, dtype="<u4").tolist())
-    return MergedOutput(output, lfn, path, guid, size_bytes, adler32, n_events, indices, wall_s)
+    stream, output = divmod(output, 1 << STREAM_SHIFT)
+    return MergedOutput(output, lfn, path, guid, size_bytes, adler32, n_events, indices, wall_s, stream)
 
 
 def _input_of(row: Row) -> InputTaken:

@@ -135,8 +135,8 @@ class RangeRecords:
         self._group_places: dict[str, int] = {}
         self._group_sizes: dict[int, int] = {}
         self.merged: list[MergedOutput] = []
-        """Of each merged output the latest file."""
-        self._merged_places: dict[int, int] = {}
+        """Of each merged output, and each of its streams, the latest file."""
+        self._merged_places: dict[tuple[int, int], int] = {}
         self.attempts_failed = 0
         self.given = 0
         """Ranges that were handed out from outside."""
@@ -384,7 +384,7 @@ class RangeRecords:
             self.causes = causes_of(self._given_up)
 
     def _add_output(self, merged: MergedOutput) -> None:
-        place = self._merged_places.setdefault(merged.output, len(self.merged))
+        place = self._merged_places.setdefault((merged.output, merged.stream), len(self.merged))
         self.merged[place : place + 1] = [merged]
         start, stop = self._outputs.interval(merged.output)
         state = self.columns["state"][start:stop]

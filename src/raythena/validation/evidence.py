@@ -45,7 +45,8 @@ class Report:
 class Recorded:
     """The ledger, as far as it can be checked."""
 
-    merged: dict[int, MergedOutput] = field(default_factory=dict)
+    merged: dict[tuple[int, int], MergedOutput] = field(default_factory=dict)
+    """By number of the stream and of the output."""
     groups: tuple[GroupReport, ...] = ()
     """Of outputs not merged."""
     failures: dict[int, AttemptFailed] = field(default_factory=dict)
@@ -78,10 +79,10 @@ def read_ledger(task: TaskDirectory, job: Job) -> Recorded | Finding:
                 return Finding("ledger-foreign", Severity.ERROR, task.ledger.name, text)
             restored = view.restore()
             failures = {int(failure.range_index): failure for failure in view.given_up()}
-            joined = concatenations(view) if job.merge.kind == "concat" else {}
+            joined = concatenations(view) if job.merge.kind == "concat" and not job.streams else {}
     except (LedgerError, StorageError) as error:
         return Finding("ledger-unreadable", Severity.ERROR, task.ledger.name, str(error))
-    merged: dict[int, MergedOutput] = {output.output: output for output in restored.merged}
+    merged = {(output.stream, int(output.output)): output for output in restored.merged}
     return Recorded(merged, restored.groups, failures, joined, restored.inputs)
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from raythena.domain.errors import InvalidInput, StorageError
-from raythena.domain.job import InputFile, Job
+from raythena.domain.job import InputFile, Job, MergeSpec
 from raythena.domain.outputs import OutputMap
 from raythena.domain.ranges import RangeLayout
 from raythena.domain.results import MergedOutput
@@ -82,19 +82,21 @@ class _Proof:
         self._ledger_known = False
         self._verdicts: list[FileVerdict] = []
         self._contents: list[Contents] = []
+        """Of the stream that is looked at, as the next three."""
         self._proven_unseen = 0
         """Events proved to be in their output though their numbers are not known."""
+        self._stream = 0
+        self._merging = job.merges[0]
 
     def result(self) -> Validation:
         """Look at everything."""
         outputs = self._plan()
+        proven = 0
         if outputs is not None:
             self._read_ledger()
             self.events = self._read_inputs()
             numbers, known = self.events.numbers, self.events.known
-            for output in range(outputs.n_outputs):
-                self._look_at(output, *outputs.interval(output), numbers, known)
-            self._findings += compare(self._contents)
+            proven = min(self._look_at_stream(stream, outputs, numbers, known) for stream in range(len(self._job.merges)))
             self._look_for_strays()
             self._look_at_failures()
             self._look_at_report(outputs)
@@ -103,7 +105,7 @@ class _Proof:
             job_name=self._job.name,
             partial=self._partial,
             events=self._job.n_events,
-            proven=sum(_proven(contents) for contents in self._contents) + self._proven_unseen,
+            proven=proven,
             failed=len(self.recorded.failures),
             files=self._final(),
             findings=tuple(self._findings),
@@ -122,8 +124,9 @@ class _Proof:
         except (ValueError, TypeError) as error:
             self._say("job-unreadable", self._task.job.name, f"the job makes no sense: {error}")
             return None
-        if outputs.n_outputs > len(self._job.outputs):
-            text = f"the job needs {outputs.n_outputs} outputs, but names {len(self._job.outputs)}"
+        named = min(len(stream.outputs) for stream in self._job.merges)
+        if outputs.n_outputs > named:
+            text = f"the job needs {outputs.n_outputs} outputs, but names {named}"
             self._say("job-unreadable", self._task.job.name, text)
             return None
         return outputs
@@ -183,9 +186,18 @@ class _Proof:
 
     # ---- outputs
 
+    def _look_at_stream(self, stream: int, outputs: OutputMap, numbers: Numbers, known: npt.NDArray[np.bool_]) -> int:
+        """The files of one stream; of how many events they are proved to hold the output."""
+        self._stream, self._merging = stream, self._job.merges[stream]
+        self._contents, self._proven_unseen = [], 0
+        for output in range(outputs.n_outputs):
+            self._look_at(output, *outputs.interval(output), numbers, known)
+        self._findings += compare(self._contents)
+        return sum(_proven(contents) for contents in self._contents) + self._proven_unseen
+
     def _look_at(self, output: int, start: int, stop: int, numbers: Numbers, known: npt.NDArray[np.bool_]) -> None:
-        lfn = self._job.outputs[output]
-        merged = self.recorded.merged.get(output)
+        lfn = self._merging.outputs[output]
+        merged = self.recorded.merged.get((self._stream, output))
         lost = self._failed[slice(*np.searchsorted(self._failed, (start, stop)))]
         retried = np.setdiff1d(np.asarray(merged.missing if merged else (), dtype=np.int64), lost)
         if len(retried):
@@ -204,7 +216,12 @@ class _Proof:
             standing, found = self._present(path, lfn, merged)
         comparable = bool(known[start:stop][kept].all())
         told_lost = lost[known[start:stop][lost]]
-        if standing is Standing.UNPROVEN and merged is not None and self._named_tree() != NO_TREE and not len(retried):
+        if (
+            standing is Standing.UNPROVEN
+            and merged is not None
+            and _named_tree(self._merging.merge) != NO_TREE
+            and not len(retried)
+        ):
             standing = self._without_reader(lfn, merged, np.flatnonzero(kept) + start)
             found = mine[kept] if standing is Standing.PROVEN else None
             self._proven_unseen += int(kept.sum()) if found is not None and not comparable else 0
@@ -221,7 +238,7 @@ class _Proof:
     def _absent(self, output: int, lfn: str, merged: MergedOutput | None, expected: int) -> Standing:
         if expected == 0 and merged is None:
             self._say("output-empty", lfn, f"{lfn} was not made: all of its events failed", Severity.NOTE)
-        elif self._job.merge.kind == "none" and merged is None:
+        elif self._merging.merge.kind == "none" and merged is None:
             return self._check_groups(output, lfn, expected)
         elif merged is not None or not self._partial:
             what = "is recorded as merged, but is not there" if merged else "was not made"
@@ -234,7 +251,7 @@ class _Proof:
             self._check_measures(path, merged)
         elif self._ledger_known:
             self._say("output-unrecorded", lfn, f"{lfn} is there, but the ledger does not know that it was merged")
-        if (tree := self._named_tree()) == NO_TREE:
+        if (tree := _named_tree(self._merging.merge)) == NO_TREE:
             self._not_inspected(lfn)
             return Standing.UNPROVEN, None
         try:
@@ -247,11 +264,6 @@ class _Proof:
         if merged is not None and len(found) != merged.n_events:
             self._say("output-count", lfn, f"{lfn} holds {len(found):,} events, the ledger says {merged.n_events:,}")
         return Standing.PROVEN, found
-
-    def _named_tree(self) -> str | None:
-        """The event tree of the outputs, if the job names it to its merger; `NO_TREE` if it says that there is none."""
-        tree = self._job.merge.options.get("tree") if self._job.merge.kind in ("root", "hadd") else None
-        return tree if isinstance(tree, str) else None
 
     def _counted(self, path: Path, lfn: str, merged: MergedOutput | None) -> Standing:
         """A file whose event numbers cannot be known: perhaps their count can."""
@@ -358,7 +370,7 @@ class _Proof:
 
     def _look_for_strays(self) -> None:
         """Files beside the outputs that nobody promised: whoever takes the directory as a whole would take them too."""
-        promised = {*self._job.outputs, self._job.log_file}
+        promised = {*self._job.promised, self._job.log_file}
         if not self._task.outputs.is_dir():
             return
         for path in sorted(self._task.outputs.iterdir()):
@@ -406,6 +418,12 @@ class _Proof:
                 lfn, event = min(events_told)
                 told = f"{len(events_told):,} events are {text}, for example event {event} of {lfn}"
                 self._say(code, self._task.report.name, told, events=len(events_told))
+
+
+def _named_tree(merge: MergeSpec) -> str | None:
+    """The event tree of the outputs, if the job names it to its merger; `NO_TREE` if it says that there is none."""
+    tree = merge.options.get("tree") if merge.kind in ("root", "hadd") else None
+    return tree if isinstance(tree, str) else None
 
 
 def _report_against_ledger(report: Report, recorded: Recorded, *, partial: bool) -> Iterator[Finding]:

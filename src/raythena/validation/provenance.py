@@ -19,7 +19,7 @@ from raythena.domain.ranges import RangeLayout
 from raythena.domain.results import FailureKind, MergedOutput
 from raythena.domain.upstream import InputTaken, Upstream
 from raythena.storage.atomic import adler32_of
-from raythena.storage.ledger_view import LedgerView, output_files
+from raythena.storage.ledger_view import LedgerView, first_outputs, output_files
 from raythena.storage.taskdir import TaskDirectory
 from raythena.validation.comparison import Numbers, named
 from raythena.validation.evidence import Recorded
@@ -77,7 +77,7 @@ def compare_with_upstream(recorded: Recorded, mine: EventNumbers, theirs: EventN
     try:
         with LedgerView.read(TaskDirectory(Path(upstream.task)).ledger) as view:
             made = {merged.guid: merged for merged in output_files(view)}
-            latest = view.outputs()
+            latest = first_outputs(view)
             given_up = {int(failure.range_index) for failure in view.given_up()}
     except (LedgerError, StorageError) as error:
         yield Finding("upstream-unreadable", Severity.UNPROVEN, "", f"the ledger of the upstream task cannot be read: {error}")

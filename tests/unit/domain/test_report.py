@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from raythena.domain.core_time import Accounting, NodeAccount
 from raythena.domain.errors import ExitCode
-from raythena.domain.job import InputFile, Job, MergeSpec, PayloadSpec
+from raythena.domain.job import InputFile, Job, MergeSpec, OutputStream, PayloadSpec
 from raythena.domain.ranges import RangeLayout
 from raythena.domain.records import AttemptFailed
 from raythena.domain.report_document import MAX_MESSAGE, ReportInput, ResourceUse, build_report, data_type
@@ -104,6 +104,19 @@ def test_failure_is_said_with_its_code_and_reason(code):
 def test_only_events_given_up_are_failed():
     entries = build_report(GIVEN)["raythena"]["failed"]
     assert [(entry["id"], entry["event"], entry["attempts"]) for entry in entries] == [("EVNT.1._000002.pool.root.1-3", 3, 3)]
+
+
+def test_an_event_counts_once_however_many_streams_hold_it():
+    logs = tuple(lfn.replace("HITS", "LOG") for lfn in JOB.outputs)
+    streams = (OutputStream("HITS", JOB.outputs, JOB.merge), OutputStream("LOG", logs, MergeSpec("concat")))
+    others = tuple(replace(file, lfn=logs[file.output], stream=1) for file in GIVEN.outputs)
+    report = build_report(replace(GIVEN, job=replace(JOB, streams=streams), outputs=GIVEN.outputs + others))
+    one = build_report(GIVEN)
+    assert report["raythena"]["events"] == one["raythena"]["events"]
+    assert report["resource"] == one["resource"]
+    assert report["executor"][0]["exeConfig"]["outputs"] == ["HITS", "LOG"]
+    told = {group["type"]: [file["nentries"] for file in group["subFiles"]] for group in report["files"]["output"]}
+    assert told == {"HITS": [19, 7], "LOG": [19, 7]}
 
 
 def test_events_computed_but_in_no_output_yet_are_stored():

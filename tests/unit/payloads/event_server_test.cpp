@@ -47,6 +47,8 @@ int main() {
     }
     event.seeds = seeds;
     check(event.seed() == 7, "the seed of the first event");
+    const auto bundle = raythena::EventServer::bundled({{"HITS", std::string("a\0b", 3)}, {"LOG", "five\n"}});
+    check(bundle == std::string("{\"streams\":[[\"HITS\",3],[\"LOG\",5]]}\na\0bfive\n", 43), "a bundle of streams");
     check(fields["d"].number == 1 && fields["e"].list.empty(), "true and an empty list");
     check(raythena::detail::Reader("{}").object().empty(), "an empty object");
 

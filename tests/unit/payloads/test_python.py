@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from raythena.domain.bundle import bundled
 from raythena.domain.errors import InvalidInput, PayloadError
+from raythena.domain.job import InputFile, Job, MergeSpec, OutputStream, PayloadSpec
 from raythena.domain.ranges import EventRange
 from raythena.domain.results import FailureKind
 from raythena.payloads.workers.python import check_options
@@ -79,6 +81,20 @@ def many(event_range, context):
     if way == "numbers": return [number for number in numbers]
     if context.options.get("bad") in numbers: raise ValueError("seven is right out")
     return [f"{number} of {len(numbers)} {os.environ['OMP_NUM_THREADS']}".encode() for number in numbers]
+
+def streams(event_range, context):
+    way = context.options.get(str(event_range.first_event))
+    if event_range.first_event != event_range.last_event:
+        return [{"HITS": b"h%d" % n, "LOG": b"l"} for n in range(event_range.first_event, event_range.last_event + 1)]
+    path = _file(context)
+    both = {"HITS": path, "LOG": b"log of %d" % event_range.first_event}
+    if way == "no log": del both["LOG"]
+    if way == "more": both["EXTRA"] = b"x"
+    if way == "empty": both["LOG"] = b""
+    if way == "number": both["LOG"] = 3
+    if way == "one": return b"data"
+    if way == "gone": path.unlink()
+    return both
 
 def endless(event_range, context):
     os.fork() or time.sleep(1000)
@@ -269,6 +285,34 @@ def test_of_several_events_only_the_one_that_fails_is_charged(tmp_path, place):
     assert [n for n in outcomes if isinstance(outcomes[n], Failed)] == [7]
     assert "seven is right out" in outcomes[7].message
     assert contents[6].decode().startswith("6 of 1")
+
+
+def of_two_streams(options):
+    file = InputFile("lfn", "/pfn", 100)
+    streams = tuple(OutputStream(name, (name,), MergeSpec()) for name in ("HITS", "LOG"))
+    return Job("job", (file,), ("HITS",), PayloadSpec("python", options), MergeSpec(), 100, streams=streams)
+
+
+def test_an_event_has_all_its_streams_or_has_failed(tmp_path, place):
+    ways = {"1": "no log", "2": "more", "3": "empty", "4": "number", "5": "one", "6": "gone"}
+    options = {"function": "physics_of_test:streams", "path": [place], "options": ways}
+    outcomes, contents = compute(tmp_path, options, 8, job=of_two_streams(options))
+    for n, told in enumerate(("lacks the stream LOG", "unexpected, the stream EXTRA", "nothing in its stream LOG"), start=1):
+        assert outcomes[n].kind is FailureKind.BAD_OUTPUT
+        assert told in outcomes[n].message
+    assert "a mapping to int; expected bytes or a path" in outcomes[4].message
+    assert "is no bundle of streams" in outcomes[5].message
+    assert "could not be put together" in outcomes[6].message
+    assert [n for n, content in enumerate(contents) if content is not None] == [0, 7]
+    assert contents[7] == bundled({"HITS": b"data", "LOG": b"log of 7"})
+    left = [path.name for path in (tmp_path / "scratch").rglob("out-*")]
+    assert len(left) <= 4, f"files that were bundled are still there: {left}"
+
+
+def test_streams_of_several_events_at_once(tmp_path, place):
+    options = {"function": "physics_of_test:streams", "path": [place], "events_per_range": 4}
+    _, contents = compute(tmp_path, options, 12, job=of_two_streams(options))
+    assert contents == [bundled({"HITS": b"h%d" % n, "LOG": b"l"}) for n in range(12)]
 
 
 def test_too_few_outputs_are_no_answer_for_several_events(tmp_path, place):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from raythena.domain.errors import MergeError, StorageError
-from raythena.domain.job import MergeSpec
+from raythena.domain.job import Job, MergeSpec, PayloadSpec
 from raythena.domain.results import ENTRY_DTYPE, GroupReport
 from raythena.runtime.sample_check import TRIES, LookBeforeMerge, SampleCheck
 
@@ -29,7 +29,7 @@ class Session:
     """A check whose merger answers as told, and what came of it."""
 
     def __init__(self, *answers: Exception | None, merge: str = "root") -> None:
-        job = SimpleNamespace(outputs=("a", "b"), merge=MergeSpec(merge))
+        job = Job("job", (), ("a", "b"), PayloadSpec("python"), MergeSpec(merge), 4)
         config: Any = SimpleNamespace(task_directory="/t", session="s", scratch_directory="/x", job=job)
         self.answers = list(answers)
         self.seen: list[int] = []

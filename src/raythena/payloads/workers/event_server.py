@@ -8,7 +8,7 @@
         event.done(path)
 
 The loop ends when the server asks the worker to drain, or is gone; leave the program then with status 0. An event must be
-answered with `done`, `done_bytes`, `done_each` or `failed` before the next one is asked for.
+answered with `done`, `done_bytes`, `done_streams`, `done_each` or `failed` before the next one is asked for.
 
 With `events_per_range` an "event" is a range of several, `first` to `last`, answered by `done_each` with an output for each. With
 `ranges_in_flight` so many threads may loop over one `EventServer`, each over events of its own.
@@ -22,7 +22,7 @@ import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -95,6 +95,13 @@ class Event:
             path, offset = self._server.append(data)
             self._answer(f'{self._result(path)},"offset":{offset},"size":{len(data)}')
 
+    def done_streams(self, outputs: Mapping[str, bytes | str | Path]) -> None:
+        """The output of each stream of the job, by its name, as bytes or as a file in the scratch directory, which is removed."""
+        self.done_bytes(bundled({name: _content(output) for name, output in outputs.items()}))
+        for output in outputs.values():
+            if not isinstance(output, bytes):
+                os.unlink(output)  # noqa: PTH108
+
     def done_each(self, outputs: Sequence[bytes]) -> None:
         """The outputs of the range's events, one for each from `first` to `last`: appended to the worker's spool."""
         sizes = ",".join(str(len(output)) for output in outputs)
@@ -123,6 +130,19 @@ class Event:
         cpu_s = max(0.0, self._server.cpu_s() - self._cpu)
         names = f'"type":"done","range":{json.dumps(self.token)},"output":{json.dumps(output)}'
         return f'{names},"cpu_s":{cpu_s:.6f},"wall_s":{wall_s:.6f},"started_at":{self.started_at:.6f}'
+
+
+def bundled(contents: Mapping[str, bytes]) -> bytes:
+    """The outputs of an event in each stream as one, as `done_each` takes it: a line of JSON with names and sizes, and they."""
+    header = json.dumps({"streams": [[name, len(content)] for name, content in contents.items()]}, separators=(",", ":"))
+    return b"".join((header.encode(), b"\n", *contents.values()))
+
+
+def _content(output: bytes | str | Path) -> bytes:
+    if isinstance(output, bytes):
+        return output
+    with open(output, "rb") as file:  # noqa: PTH123
+        return file.read()
 
 
 class EventServer:

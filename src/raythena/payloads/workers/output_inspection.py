@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from itertools import accumulate
 from pathlib import Path
 
+from raythena.domain.bundle import MAX_HEADER_BYTES, BadBundle, sections
 from raythena.payloads.workers.protocol import DoneMessage
 
 REMEMBERED_NAMES = 256
@@ -49,10 +50,14 @@ class Output:
 
 
 class OutputInspector:
-    """Checks the outputs of one worker, from its start to its end. `scratch` is its directory."""
+    """Checks the outputs of one worker, from its start to its end. `scratch` is its directory.
 
-    def __init__(self, scratch: Path) -> None:
+    With `streams` each output is a bundle of exactly these.
+    """
+
+    def __init__(self, scratch: Path, streams: tuple[str, ...] = ()) -> None:
         self.scratch = scratch
+        self._streams = streams
         self._root = os.path.realpath(scratch)
         self._names: set[str] = set()
         self._order: deque[str] = deque()
@@ -68,6 +73,23 @@ class OutputInspector:
 
     def inspect_each(self, message: DoneMessage, n_events: int) -> list[Output]:
         """The outputs of a range of `n_events` events, one for each. Raises BadOutput."""
+        outputs = self._outputs(message, n_events)
+        if self._streams:
+            for output in outputs:
+                self._check_streams(message.output, output)
+        return outputs
+
+    def _check_streams(self, name: str, output: Output) -> None:
+        try:
+            with output.path.open("rb", buffering=0) as file:
+                head = os.pread(file.fileno(), min(output.size_bytes, MAX_HEADER_BYTES), output.offset)
+            sections(head, output.size_bytes, self._streams)
+        except BadBundle as problem:
+            raise BadOutput(f"output {name!r} {problem}") from None
+        except OSError as problem:
+            raise BadOutput(f"output {name!r}: {_reason(problem)}") from None
+
+    def _outputs(self, message: DoneMessage, n_events: int) -> list[Output]:
         try:
             if message.sizes is not None:
                 return self._stretches(message, message.sizes, n_events)

@@ -175,4 +175,4 @@ class ProcessPayload(WorkerPool):
         return ProgramSpawner(ProgramOptions.of(context))
 
 
-PLUGIN = PayloadPlugin("process", ProcessPayload, check_options)
+PLUGIN = PayloadPlugin("process", ProcessPayload, check_options, streams=True)

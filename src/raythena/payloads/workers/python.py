@@ -194,4 +194,4 @@ class PythonPayload(WorkerPool):
         return ZygoteSpawner(context.options, self.sockets, log, context.first_time_limit_s)
 
 
-PLUGIN = PayloadPlugin("python", PythonPayload, check_options)
+PLUGIN = PayloadPlugin("python", PythonPayload, check_options, streams=True)

@@ -2,7 +2,8 @@
 
 `function(event_range, context)` gets an `EventRange` and a `WorkerContext`, and returns the output as a path (Path or str) of a
 file below `context.scratch`, written for this range alone, or as bytes; for a range of several events (`events_per_range`) it
-returns a list of bytes, one for each. An exception fails the attempt with its traceback;
+returns a list of bytes, one for each. In a job with streams an output is a mapping of their names to bytes (or, for a single
+event, paths). An exception fails the attempt with its traceback;
 leaving the process (sys.exit, a crash) kills the worker.
 """
 
@@ -21,7 +22,7 @@ from typing import Any
 
 from raythena.domain.ranges import EventRange
 from raythena.domain.short_reason import cut_middle
-from raythena.payloads.workers.event_server import Event, EventServer
+from raythena.payloads.workers.event_server import Event, EventServer, bundled
 
 LONGEST_TRACEBACK = 3000
 
@@ -43,7 +44,8 @@ class WorkerContext:
         return self.scratch / f"out-{next(self._numbers)}{suffix}"
 
 
-Function = Callable[[EventRange, WorkerContext], "Path | str | bytes | list[bytes]"]
+Output = Path | str | bytes | dict[str, Path | str | bytes] | list[bytes] | list[dict[str, bytes]]
+Function = Callable[[EventRange, WorkerContext], Output]
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,16 +120,40 @@ def answer(event: Event, function: Function, context: WorkerContext) -> None:
         event.done(output)
     elif isinstance(output, list):
         _answer_each(event, output)
+    elif isinstance(output, dict):
+        _answer_streams(event, output)
     else:
-        event.failed(f"the function returned {type(output).__name__}; expected a path, bytes, or a list of bytes")
+        event.failed(f"the function returned {type(output).__name__}; expected a path, bytes, a list of bytes, or a mapping")
 
 
-def _answer_each(event: Event, outputs: list[bytes]) -> None:
+def _answer_streams(event: Event, outputs: dict[str, Any]) -> None:
+    """The output of each stream."""
+    strangers = {type(each).__name__ for each in outputs.values() if not isinstance(each, bytes | Path | str)}
+    if strangers:
+        event.failed(
+            f"the function returned a mapping to {', '.join(sorted(strangers))}; expected bytes or a path for each stream"
+        )
+        return
+    try:
+        event.done_streams(outputs)
+    except OSError as problem:
+        event.failed(f"the outputs of streams could not be put together: {problem}")
+
+
+def _bundled(output: object) -> object:
+    """The streams of one event of several as one output."""
+    if isinstance(output, dict) and all(isinstance(content, bytes) for content in output.values()):
+        return bundled(output)
+    return output
+
+
+def _answer_each(event: Event, outputs: list[Any]) -> None:
     """Outputs of the events of a range, one for each."""
     expected = event.last - event.first + 1
     if len(outputs) != expected:
         event.failed(f"the function returned {len(outputs)} outputs for {expected} events, {event.first} to {event.last}")
         return
+    outputs = [_bundled(each) for each in outputs]
     strangers = {type(each).__name__ for each in outputs} - {"bytes"}
     if strangers:
         event.failed(f"the function returned a list with {', '.join(sorted(strangers))}; expected bytes for each event")

@@ -204,7 +204,7 @@ class WorkerSupervisor:
         name = f"w{slot.number}-{slot.incarnation}"
         scratch = self._context.scratch / name
         scratch.mkdir(exist_ok=True)
-        slot.inspector = OutputInspector(scratch)
+        slot.inspector = OutputInspector(scratch, self._context.job.stream_names if self._context.job else ())
         if slot.log.exists():
             slot.log_start = slot.log.stat().st_size
         path = self._sockets / name

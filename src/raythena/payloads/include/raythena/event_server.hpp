@@ -38,6 +38,7 @@
 #include <set>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace raythena {
@@ -349,6 +350,22 @@ public:
         const std::lock_guard<std::mutex> lock(spooling_);  // stretches are reported in the order in which they lie in the spool
         const std::uint64_t offset = append(data, size);
         finish(event, stretch(event, offset) + ",\"size\":" + std::to_string(size));
+    }
+
+    /// The output of the event in each stream of the job, by name.
+    void done_streams(const std::vector<std::pair<std::string, std::string>>& outputs) { done_streams(current_, outputs); }
+    void done_streams(const Event& event, const std::vector<std::pair<std::string, std::string>>& outputs) {
+        done_bytes(event, bundled(outputs));
+    }
+
+    /// The outputs of an event in each stream as one, as done_each() takes it.
+    static std::string bundled(const std::vector<std::pair<std::string, std::string>>& outputs) {
+        std::string header, contents;
+        for (const auto& [name, content] : outputs) {
+            header += (header.empty() ? "[" : ",[") + detail::quoted(name) + "," + std::to_string(content.size()) + "]";
+            contents += content;
+        }
+        return "{\"streams\":[" + header + "]}\n" + contents;
     }
 
     /// The outputs of a range of several events, one for each from `first` to `last`: appended to the worker's spool.
