@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 import yaml
-from ray_kit import RAYTHENA, find, raythena_processes
 
 from harvester_double.idds import ScanHarvester
+from job_kit import RAYTHENA, find, raythena_processes
 
 EVALUATE = """
 import json

@@ -3,10 +3,10 @@
 from copy import deepcopy
 
 import pytest
-from ray_kit import make_job
 from slurm_kit import assert_nothing_left, events_by_host, hurry, run_toy
 
 from container_image import ENGINES, build_image, in_engine
+from job_kit import make_job
 from raythena.monitor.snapshot import read_snapshot
 from raythena.storage.taskdir import TaskDirectory
 from slurm_cluster.nodes import eventually

@@ -16,7 +16,6 @@ import typer
 from raythena.cli.failure_words import lines, log_of
 from raythena.cli.options import JsonOption, TaskDirectoryArgument
 from raythena.domain.errors import InvalidInput
-from raythena.domain.failure_causes import MAX_TEXT, FailureCause, causes_of
 from raythena.domain.job import Job
 from raythena.domain.short_reason import short_reason
 from raythena.monitor.snapshot import open_task, read_job, read_json
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from raythena.domain.core_time import Accounting
+    from raythena.domain.failure_causes import FailureCause
     from raythena.domain.ranges import RangeLayout
     from raythena.domain.records import AttemptFailed
     from raythena.domain.results import MergedOutput
@@ -69,6 +69,8 @@ class TaskRecord:
     @property
     def causes(self) -> list[FailureCause]:
         """Why events failed, the commonest cause first."""
+        from raythena.domain.failure_causes import causes_of
+
         return causes_of(self.failed)
 
     @property
@@ -367,6 +369,8 @@ def _core_time_table(accounting: Accounting) -> RenderableType:
 
 def _failure_list(record: TaskRecord) -> list[str]:
     """Every event given up on lines of its own: a table would cut what matters on a narrow terminal."""
+    from raythena.domain.failure_causes import MAX_TEXT
+
     told = []
     for failure in islice(record.failed, FAILURES_SHOWN):
         event = printable(record.layout.range_id(failure.range_index))

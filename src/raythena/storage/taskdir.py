@@ -15,10 +15,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from raythena.domain.job import INPUTS
-from raythena.domain.results import MergedOutput
-from raythena.domain.upstream import InputTaken, taken_path
+from raythena.domain.upstream import taken_path
+
+if TYPE_CHECKING:
+    from raythena.domain.results import MergedOutput
+    from raythena.domain.upstream import InputTaken
 
 CORE_TIMES = "core-times.json"
 """Among the logs of each session: where its core-seconds went."""

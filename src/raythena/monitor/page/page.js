@@ -225,10 +225,10 @@ function moveNode(by, wider) {
 }
 
 async function showNode() {
-  const { host, from, to } = view.node;
+  const { host, from, to } = view.node, asked = view.nodeAsked = (view.nodeAsked || 0) + 1;
   const told = await document_of("cores?host=" + encodeURIComponent(host) + "&from=" + from + "&to=" + to).catch((problem) => tell([problem.message]));
-  if (!told) return;
-  element("one-node-name").value = host;
+  if (!told || asked !== view.nodeAsked) return;
+  if (document.activeElement !== element("one-node-name")) element("one-node-name").value = host;
   element("one-node-title").textContent = shown(host) + ", " + clock(from) + " to " + clock(to).slice(11);
   element("one-event").textContent = told.count && !told.slices.length ? whole(told.count) + " events are too many to show: look closer"
     : whole(told.count) + " events on " + told.cores + " cores; a click tells an event's story";
