@@ -21,7 +21,7 @@ import uuid
 from collections import Counter
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "ray")]
+sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "jobs")]
 
 from test_scans import SCAN, ScanCommand, assert_settled_once, points_of  # noqa: E402
 

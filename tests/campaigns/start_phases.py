@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 TESTS = Path(__file__).parents[1]
-sys.path[:0] = [str(TESTS), str(TESTS / "ray"), str(TESTS / "slurm")]
+sys.path[:0] = [str(TESTS), str(TESTS / "slurm")]
 
 CANNOT = 77
 LIMIT_S = 240.0

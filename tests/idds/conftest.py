@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "ray")]
+sys.path[:0] = [str(Path(__file__).parents[1])]
 
 
 @pytest.fixture(scope="session")

@@ -64,7 +64,7 @@ def test_no_test_looks_for_programs_by_itself():
     """Whoever starts these programs asks for them first, so that no test fails for want of one without saying so."""
     asks = re.compile(r"\bneed\(|missing_programs\(|compiler\(|obstacle\(")
     starts = re.compile(r"[\[(\"']\s*\"?(g\+\+|gcc|cc|unzip|curl|mkfs\.ext4|mount|ip)\",")
-    for path in sorted(path for folder in ("unit", "ray") for path in (ROOT / "tests" / folder).rglob("*.py")):
+    for path in sorted(path for folder in ("unit", "ray", "jobs") for path in (ROOT / "tests" / folder).rglob("*.py")):
         text = path.read_text()
         if starts.search(text) and path.name != Path(__file__).name:
             assert asks.search(text), path
