@@ -54,7 +54,10 @@ def eventually(condition, what):
 
 
 def name_of(pid: int) -> str:
-    return Path(f"/proc/{pid}/comm").read_text().strip()
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:  # it has ended since it was seen
+        return ""
 
 
 class Server:
