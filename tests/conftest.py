@@ -11,8 +11,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 import needed_programs
 from cpu_seconds import CpuSeconds
 
-# A shell starts background jobs with SIGINT ignored, and children inherit that.
+# A shell starts background jobs with SIGINT ignored, `nohup` with SIGHUP, and children inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # On top of the profile Hypothesis took by itself: where CI is set, that one makes the same examples every time.
 settings.register_profile("untimed", settings(deadline=None))

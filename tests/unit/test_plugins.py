@@ -47,8 +47,9 @@ EXPORTED = {
     "InternalError": "",
     "InvalidInput": "",
     "Job": (
-        "cores_per_node events_per_output fingerprint from_dict inputs job_id jobset_id kept_in log_file merge n_events n_ranges "
-        "name outputs payload ranges_given reads_files source task_id to_dict upstream"
+        "cores_per_node events_per_output fingerprint from_dict inputs job_id jobset_id kept_in log_file merge merges "
+        "n_events n_ranges name outputs payload promised ranges_given reads_files source stream_names streams task_id to_dict "
+        "upstream"
     ),
     "JobNumbers": "take",
     "JoinedNodes": "cores most",
@@ -73,7 +74,7 @@ EXPORTED = {
     ),
     "PayloadError": "",
     "PayloadOutcome": "",
-    "PayloadPlugin": "buffer_s check_options factory margin_s name needs_files",
+    "PayloadPlugin": "buffer_s check_options factory margin_s name needs_files streams",
     "PayloadSpec": "kind options places",
     "Progress": (
         "attempts_failed elapsed_s events failed finished job leased merged merging message nodes occupancy outputs "
@@ -124,7 +125,7 @@ def members(thing):
 
 def test_what_is_exported_is_what_was_promised():
     assert sorted(plugins.__all__) == sorted(EXPORTED)
-    assert raythena.client.__all__ == ["Event", "EventServer"]
+    assert raythena.client.__all__ == ["Event", "EventServer", "bundled"]
     public = {name for name in vars(plugins) if not name.startswith("_")}
     assert public == set(EXPORTED)
 
