@@ -482,9 +482,10 @@ let asking = false, again = false;
 async function refresh() {
   if (asking) { again = true; return; }
   asking = true;
+  const part = view.part; // another may be chosen before the answer comes
   try {
-    await SHOW[view.part]();
-    document.body.dataset.shown = view.part;
+    await SHOW[part]();
+    document.body.dataset.shown = part;
   } catch (problem) {
     tell([problem.message]);
   }
