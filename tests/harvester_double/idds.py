@@ -8,10 +8,26 @@ files loses it. iDDS reads the loss with `float`, and takes whatever that accept
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
+
+import yaml
+
+
+def write_scan_job(directory: Path, program: str) -> Path:
+    """The access point of a scan that iDDS steers, PandaID 4321 of task 99; beside it `payload.yaml`, which runs this program."""
+    (directory / "evaluate.py").write_text(program)
+    payload = {"kind": "trial", "options": {"command": [sys.executable, str(directory / "evaluate.py")]}}
+    (directory / "payload.yaml").write_text(yaml.safe_dump({"payload": payload}))
+    point = directory / "point"
+    point.mkdir()
+    log = {"outFiles": "scan.log.tgz", "logFile": "scan.log.tgz", "logGUID": "G", "scopeLog": "user"}
+    document = {"PandaID": 4321, "taskID": 99, "jobsetID": 0, "isHPO": True, "inFiles": "pseudo_lfn", "GUID": "NULL", **log}
+    (point / "HPCJobs.json").write_text(json.dumps({"4321": document}))
+    return point
 
 
 @dataclass

@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
-from harvester_double.idds import ScanHarvester
+from harvester_double.idds import ScanHarvester, write_scan_job
 from job_kit import RAYTHENA, find, raythena_processes
 
 EVALUATE = """
@@ -108,14 +107,7 @@ def test_what_idds_takes_for_a_loss(idds):
 
 
 def test_a_scan_that_idds_steers(idds, tmp_path):
-    (tmp_path / "evaluate.py").write_text(EVALUATE)
-    payload = {"kind": "trial", "options": {"command": [sys.executable, str(tmp_path / "evaluate.py")]}}
-    (tmp_path / "payload.yaml").write_text(yaml.safe_dump({"payload": payload}))
-    point = tmp_path / "point"
-    point.mkdir()
-    log = {"outFiles": "scan.log.tgz", "logFile": "scan.log.tgz", "logGUID": "G", "scopeLog": "user"}
-    document = {"PandaID": 4321, "taskID": 99, "jobsetID": 0, "isHPO": True, "inFiles": "pseudo_lfn", "GUID": "NULL", **log}
-    (point / "HPCJobs.json").write_text(json.dumps({"4321": document}))
+    point = write_scan_job(tmp_path, EVALUATE)
     steering = idds(max_points=9, batch=3)
     harvester = ScanHarvester(point, "4321", "99", steering, batch=3)
     mark = tmp_path.name

@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -14,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from harvester_double.idds import IddsDouble, ScanHarvester
+from harvester_double.idds import IddsDouble, ScanHarvester, write_scan_job
 from job_kit import RAYTHENA, Process, eventually, find, raythena_processes
 from raythena.domain.errors import ExitCode
 from raythena.gateways.harvester.documents import LEAST_LOSS
@@ -144,10 +143,12 @@ def test_the_command_killed_and_resumed(undisturbed, tmp_path, mark):
 
 
 EVALUATE = """
-import json, os
+import json, os, time
 x = json.load(open("input.json"))["x"]
 with open(os.environ["TRAINED"], "a") as stream:
     stream.write(f"{x!r}\\n")
+while x > 7 and not os.path.exists(os.environ["KILLED"]):
+    time.sleep(0.05)
 if x == 3:
     raise SystemExit("no data")
 json.dump({"status": 0, "loss": (x - 1) ** 2}, open("output.json", "w"))
@@ -155,18 +156,12 @@ json.dump({"status": 0, "loss": (x - 1) ** 2}, open("output.json", "w"))
 
 
 def test_points_that_idds_steers_through_raythena_harvest(tmp_path, mark):
-    """A job of a scan from its specification to its last word, by a program, with its coordinator killed on the way."""
-    (tmp_path / "evaluate.py").write_text(EVALUATE)
-    payload = {"kind": "trial", "options": {"command": [sys.executable, str(tmp_path / "evaluate.py")]}}
-    (tmp_path / "payload.yaml").write_text(yaml.safe_dump({"payload": payload}))
-    point = tmp_path / "point"
-    point.mkdir()
-    log = {"outFiles": "scan.log.tgz", "logFile": "scan.log.tgz", "logGUID": "G", "scopeLog": "user"}
-    document = {"PandaID": 4321, "taskID": 99, "jobsetID": 0, "isHPO": True, "inFiles": "pseudo_lfn", "GUID": "NULL", **log}
-    (point / "HPCJobs.json").write_text(json.dumps({"4321": document}))
+    """A job of a scan from its specification to its last word, by a program, with its coordinator killed on the way: before that
+    it does not end."""
+    point = write_scan_job(tmp_path, EVALUATE)
     idds = IddsDouble.of([{"x": x} for x in range(12)])
     harvester = ScanHarvester(point, "4321", "99", idds)
-    environment = {**os.environ, "E2E_MARK": mark, "TRAINED": str(tmp_path / "trained")}
+    environment = {**os.environ, "E2E_MARK": mark, "TRAINED": str(tmp_path / "trained"), "KILLED": str(tmp_path / "killed")}
     command = [*RAYTHENA, "harvest", "--access-point", str(point), "--payload", str(tmp_path / "payload.yaml"), "--nodes", "1"]
     with (tmp_path / "err").open("w") as err:
         process = subprocess.Popen(
@@ -178,6 +173,7 @@ def test_points_that_idds_steers_through_raythena_harvest(tmp_path, mark):
             if not killed and idds.told and (victims := find(mark, "coordinator")):
                 victims[0].kill()
                 killed = True
+                (tmp_path / "killed").touch()
             time.sleep(0.05)
     harvester.step()
     assert killed

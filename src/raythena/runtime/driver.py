@@ -17,6 +17,7 @@ from raythena.runtime.session_config import StopOrder
 from raythena.runtime.session_end import SessionResult
 
 _PATIENCE_S = 90.0
+_START_ATTEMPTS = 4
 
 
 class SessionRefused(RaythenaError):
@@ -47,6 +48,25 @@ class Session(Protocol):
 
     def result(self) -> SessionResult:
         """How the job ended. Raises ClusterError."""
+
+
+def take_over(ask: Callable[[], tuple[str, int] | None], death: type[Exception], pause_s: float) -> None:
+    """Have a coordinator take the task over, again when it dies over it, which `ask` tells by raising `death`.
+
+    `ask` returns why it will not, as a message and an exit code, or None. Raises SessionRefused, and what `ask` raises.
+    """
+    for attempt in range(1, _START_ATTEMPTS + 1):
+        try:
+            refusal = ask()
+        except death:
+            if attempt == _START_ATTEMPTS:
+                raise
+            time.sleep(pause_s)
+        else:
+            if refusal is not None:
+                message, exit_code = refusal
+                raise SessionRefused(message, ExitCode(exit_code))
+            return
 
 
 class Absence:

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from raythena.domain.errors import ClusterError, ExitCode, InternalError, RaythenaError
+from raythena.domain.errors import ClusterError, RaythenaError
 from raythena.domain.progress import Progress
 from raythena.runtime.cluster import Machine
-from raythena.runtime.driver import Absence, SessionRefused
+from raythena.runtime.driver import Absence, take_over
 from raythena.runtime.fork_requests import COORDINATOR_SOCKET, SERVER_SOCKET, ForkRequests, SessionPlan, address_in
 from raythena.runtime.local_calls import BlockingCall, RemoteFailure, Unanswered
 from raythena.runtime.message_codec import to_text
@@ -19,7 +19,6 @@ from raythena.runtime.session_end import SessionResult
 
 _CALL_LIMIT_S = 30.0
 _START_LIMIT_S = 120.0
-_START_ATTEMPTS = 4
 _START_PAUSE_S = 0.5
 
 
@@ -55,25 +54,13 @@ class ProcessSession:
         server = address_in(self._directory, SERVER_SOCKET)
         try:
             BlockingCall(server, ForkRequests, "begin", to_text(self._plan)).value(_START_LIMIT_S)
-            refusal = self._take_over()
+            take_over(self._take_over, Unanswered, _START_PAUSE_S)
         except (Unanswered, RemoteFailure) as problem:
             raise ClusterError(f"the coordinator could not be started: {problem}") from problem
-        if refusal is not None:
-            message, exit_code = refusal
-            raise SessionRefused(message, ExitCode(exit_code))
 
     def _take_over(self) -> tuple[str, int] | None:
-        """Have the coordinator take the task over, again when it dies over it. Raises Unanswered, RemoteFailure."""
-        for attempt in range(1, _START_ATTEMPTS + 1):
-            try:
-                refusal: tuple[str, int] | None = self._call("start").value(_START_LIMIT_S)
-            except Unanswered:
-                if attempt == _START_ATTEMPTS:
-                    raise
-                time.sleep(_START_PAUSE_S)
-            else:
-                return refusal
-        raise InternalError("the coordinator was never asked to start")
+        refusal: tuple[str, int] | None = self._call("start").value(_START_LIMIT_S)
+        return refusal
 
     def _call(self, method: str, *arguments: Any) -> BlockingCall:
         return BlockingCall(address_in(self._directory, COORDINATOR_SOCKET), CoordinatorCalls, method, *arguments)

@@ -10,17 +10,16 @@ from ray.actor import ActorHandle
 from ray.exceptions import GetTimeoutError, RayActorError, RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from raythena.domain.errors import ClusterError, ExitCode, InternalError, RaythenaError
+from raythena.domain.errors import ClusterError, InternalError, RaythenaError
 from raythena.domain.progress import Progress
 from raythena.runtime.actor import CoordinatorActor
-from raythena.runtime.driver import Absence, SessionRefused
+from raythena.runtime.driver import Absence, take_over
 from raythena.runtime.ray_backend import RayBackend
 from raythena.runtime.session_config import COORDINATOR, SessionConfig, StopOrder
 from raythena.runtime.session_end import SessionResult
 
 _CALL_LIMIT_S = 30.0
 _START_LIMIT_S = 120.0
-_START_ATTEMPTS = 4
 _START_PAUSE_S = 1.0
 
 
@@ -50,26 +49,14 @@ class RaySession:
         )
         try:
             self._handle = actor.remote(self._config, RayBackend)
-            refusal = self._take_over()
+            take_over(self._take_over, RayActorError, _START_PAUSE_S)
         except RayError as problem:
             raise ClusterError(f"the coordinator could not be started: {problem}") from problem
-        if refusal is not None:
-            message, exit_code = refusal
-            raise SessionRefused(message, ExitCode(exit_code))
 
     def _take_over(self) -> tuple[str, int] | None:
-        """Have the coordinator take the task over, again when it dies over it. Raises RayError."""
-        for attempt in range(1, _START_ATTEMPTS + 1):
-            asked: object = self._actor.start.remote()
-            try:
-                refusal: tuple[str, int] | None = ray.get(asked, timeout=_START_LIMIT_S)
-            except RayActorError:
-                if attempt == _START_ATTEMPTS:
-                    raise
-                time.sleep(_START_PAUSE_S)
-            else:
-                return refusal
-        raise InternalError("the coordinator was never asked to start")
+        asked: object = self._actor.start.remote()
+        refusal: tuple[str, int] | None = ray.get(asked, timeout=_START_LIMIT_S)
+        return refusal
 
     def result(self) -> SessionResult:
         """How the job ended. Raises ClusterError."""

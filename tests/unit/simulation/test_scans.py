@@ -11,6 +11,7 @@ from raythena.engine.scan_policy import ScanPolicy
 from raythena.engine.scan_supply import ScanSupply
 from raythena.testing.simulation import Parts, Plan, PromiseBroken, simulate
 from raythena.testing.simulation.draw import draw
+from scan_policy_mutants import BoundsOfEverything, ToldAsTheyCome, ToldTooMuch
 
 SEEDS = 1500
 TROUBLED = Plan(
@@ -35,34 +36,6 @@ def test_the_right_parts_keep_every_promise():
     for seed in range(20):
         result = simulate(seed, TROUBLED)
         assert result.events == result.merged + result.failed == 18
-
-
-class ToldAsTheyCome(ScanPolicy):
-    """Results are told to the searcher at once, in the order of their coming."""
-
-    def settled(self, outcome):
-        super().settled(outcome)
-        if self._early.pop(outcome.number, None) is not None:
-            self._searcher.tell(outcome)
-
-    def _tell_up_to(self, horizon):
-        """Everything was told."""
-
-
-class ToldTooMuch(ScanPolicy):
-    """The searcher hears of everything that is settled without a gap."""
-
-    def _horizon(self, number):
-        return self._unsettled_from - 1
-
-
-class BoundsOfEverything(ScanPolicy):
-    """Bounds are made of all results that have come."""
-
-    def settled(self, outcome):
-        super().settled(outcome)
-        if outcome.values is not None:
-            self._bounds.add(outcome.number, outcome.reports, 1.0)
 
 
 class OneMore(ScanPolicy):
