@@ -31,7 +31,12 @@ from raythena.monitor.task_watch import Document, TaskWatch
 from raythena.storage.range_records import RangeQuery
 from raythena.storage.taskdir import TaskDirectory
 
-_PAGE = {"/": ("page.html", "text/html"), "/page.js": ("page.js", "text/javascript"), "/page.css": ("page.css", "text/css")}
+_PAGE = {
+    "/": ("page.html", "text/html"),
+    "/text.js": ("text.js", "text/javascript"),
+    "/page.js": ("page.js", "text/javascript"),
+    "/page.css": ("page.css", "text/css"),
+}
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     "img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",

@@ -62,7 +62,7 @@ class ReportFile:
 
     def html(self) -> bytes:
         """The file."""
-        style, script = _page_file("report.css"), _page_file("report.js")
+        style, script = _page_file("report.css"), _page_file("text.js") + _page_file("report.js")
         reader = _page_file("hyparquet.js") if self.ranges else ""
         policy = (
             f"default-src 'none'; script-src {_hash(script)} {_hash(reader)}; style-src {_hash(style)}; img-src data:; "

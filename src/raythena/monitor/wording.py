@@ -10,7 +10,7 @@ import re
 from raythena.domain.progress import Progress
 
 _UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]")
-"""As in `page/page.js`: control and direction characters, and those without width."""
+"""As in `page/text.js`: control and direction characters, and those without width."""
 
 
 def duration(seconds: float | None) -> str:

@@ -14,7 +14,7 @@ from raythena.monitor.task_watch import MOST_ROWS, TaskWatch
 from raythena.storage.ledger import Ledger, SessionInfo
 from raythena.testing.simulation.samples import group_of
 
-QUESTIONS = ("", "page.js", "page.css", "api/header", "api/overview", "api/ranges", "api/range?index=4", "api/merges")
+QUESTIONS = ("", "text.js", "page.js", "page.css", "api/header", "api/overview", "api/ranges", "api/range?index=4", "api/merges")
 MORE_QUESTIONS = (
     "api/harvester",
     "api/cores?host=n1&from=0&to=1",

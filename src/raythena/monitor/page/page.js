@@ -9,23 +9,6 @@ const COLOURS = { computing_kept: "#2da44e", computing_under_way: "#8ddb8c", com
 
 const view = { part: "overview", version: -1, offset: 0, sort: "", descending: false, count: 0, merges: 0, heat: null, ended: false, node: null };
 
-const element = (id) => document.getElementById(id);
-
-/* Foreign text as it may be shown: control and direction characters become visible signs. */
-function shown(text) {
-  return String(text).replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]/g,
-    (sign) => "[U+" + sign.charCodeAt(0).toString(16).padStart(4, "0").toUpperCase() + "]");
-}
-
-function make(kind, text, parent, name) {
-  const made = document.createElement(kind);
-  if (text !== undefined) made.textContent = shown(text);
-  if (name) made.className = name;
-  if (parent) parent.append(made);
-  return made;
-}
-
-const whole = (number) => Math.round(number).toLocaleString("en");
 const percent = (share) => (Math.floor(share * 1000 + 1e-9) / 10).toFixed(1) + " %";
 const inWords = (name) => name.replaceAll("_", " ");
 

@@ -7,24 +7,6 @@ const NUMBERS = ["first_event", "last_event", "session", "attempt", "started_at"
 const COLUMNS = [["range_id", "range"], ["lfn", "file"], ["first_event", "first event"], ["last_event", "last event"], ["state", "state"], ["attempt", "attempt"],
   ["node", "node"], ["started_at", "began"], ["wall_s", "took"], ["cpu_s", "CPU"], ["size_bytes", "size"], ["output", "output"], ["session", "session"], ["reason", "reason"], ["message", "message"]];
 
-const element = (id) => document.getElementById(id);
-
-/* Foreign text as it may be shown: control and direction characters become visible signs. */
-function shown(text) {
-  return String(text).replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]/g,
-    (sign) => "[U+" + sign.charCodeAt(0).toString(16).padStart(4, "0").toUpperCase() + "]");
-}
-
-function make(kind, text, parent, name) {
-  const made = document.createElement(kind);
-  if (text !== undefined) made.textContent = shown(text);
-  if (name) made.className = name;
-  parent.append(made);
-  return made;
-}
-
-const whole = (number) => Math.round(number).toLocaleString("en");
-
 function seconds(value) {
   if (value < 0) return "-" + seconds(-value);
   if (value > 0 && value < 0.001) return Math.round(value * 1e6) + " µs";
